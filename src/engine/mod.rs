@@ -1,0 +1,1 @@
+//! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.

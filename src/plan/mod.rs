@@ -1,0 +1,1 @@
+//! Desired and observed state to operations. Pure: what `--dry-run` prints and tests read.

@@ -1,0 +1,8 @@
+//! What is on disk: paths, locks, and atomic records with a version.
+
+pub mod lock;
+pub mod paths;
+pub mod record;
+
+pub use lock::Lock;
+pub use paths::{ContainerPaths, Paths, ProjectPaths};

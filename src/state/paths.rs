@@ -1,0 +1,233 @@
+//! The only code that builds a path below the data and runtime roots.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// The two roots: durable data, and runtime state that a reboot clears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl Paths {
+    #[must_use]
+    pub fn new(data: PathBuf, run: PathBuf) -> Self {
+        Self { data, run }
+    }
+
+    /// `WINDLASS_HOME` moves both roots into one folder; otherwise root's places of the Filesystem Hierarchy Standard.
+    #[must_use]
+    pub fn from_home(home: Option<&Path>) -> Self {
+        match home {
+            Some(home) => Self::new(home.join("data"), home.join("run")),
+            None => Self::new("/var/lib/windlass".into(), "/run/windlass".into()),
+        }
+    }
+
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The content-addressed image store.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    /// All named and anonymous volumes; each is a folder with `volume.json` and `_data`.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    /// Subnet and address leases of every network of the host.
+    #[must_use]
+    pub fn networks(&self) -> PathBuf {
+        self.data.join("networks")
+    }
+
+    /// Compiled seccomp filters and other things that can be made again.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.data.join("cache")
+    }
+
+    /// The folder that holds one folder for each project.
+    #[must_use]
+    pub fn projects(&self) -> PathBuf {
+        self.data.join("projects")
+    }
+
+    /// Guards what all projects share: address pools, networks, volumes.
+    #[must_use]
+    pub fn global_lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+
+    #[must_use]
+    pub fn project(&self, name: &str) -> ProjectPaths {
+        let mut hash = Sha256::new();
+        hash.update(self.run.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(name.as_bytes());
+        ProjectPaths {
+            id: hex::encode(&hash.finalize()[..4]),
+            name: name.to_owned(),
+            data: self.projects().join(name),
+            run: self.run.join("projects").join(name),
+        }
+    }
+}
+
+/// The places of one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectPaths {
+    id: String,
+    name: String,
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl ProjectPaths {
+    /// Eight hexadecimal digits that are part of the name of every kernel object of the project. They differ between
+    /// two runtime roots, so that projects of the same name under two `WINDLASS_HOME`s do not meet.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Durable state; gone after `down`.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Runtime state; gone after `down` and after a reboot.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// Held by whoever starts or ends the project's keeper.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        // Beside the folder, not in it: the folder is removed while the lock is held.
+        self.run.with_file_name(format!("{}.lock", self.name))
+    }
+
+    /// The supervisor's socket. It may be longer than `sun_path`: connect through a descriptor of [`Self::run`].
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("supervisor.sock")
+    }
+
+    /// Pid, start time and boot id of the keeper.
+    #[must_use]
+    pub fn keeper(&self) -> PathBuf {
+        self.run.join("keeper.json")
+    }
+
+    /// Working folder, config files, environment file of the last `up`.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.data.join("project.json")
+    }
+
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
+    #[must_use]
+    pub fn container(&self, id: &str) -> ContainerPaths {
+        ContainerPaths { data: self.containers().join(id), run: self.run.join("containers").join(id) }
+    }
+}
+
+/// The places of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPaths {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl ContainerPaths {
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// What the container is: written once, when it is created.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.data.join("record.json")
+    }
+
+    /// What the container does: written at every change. On disk, not in the runtime root, so that `ps` after a
+    /// reboot can tell the truth (the record carries the boot id).
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.data.join("state.json")
+    }
+
+    /// Docker's `json-file` lines.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.data.join("log.json")
+    }
+
+    #[must_use]
+    pub fn upper(&self) -> PathBuf {
+        self.data.join("upper")
+    }
+
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.data.join("work")
+    }
+
+    /// `hosts`, `hostname`, `resolv.conf`, and secrets and configs that are not files of the host.
+    #[must_use]
+    pub fn etc(&self, name: &str) -> PathBuf {
+        self.data.join("etc").join(name)
+    }
+
+    /// The named pipe of `stdin`, `stdout` or `stderr`.
+    #[must_use]
+    pub fn fifo(&self, stream: &str) -> PathBuf {
+        self.run.join(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn project_ids_differ_between_homes_and_projects() {
+        let a = Paths::from_home(Some(Path::new("/tmp/a")));
+        let b = Paths::from_home(Some(Path::new("/tmp/b")));
+        assert_eq!(a.project("shop").id(), a.project("shop").id());
+        assert_ne!(a.project("shop").id(), b.project("shop").id());
+        assert_ne!(a.project("shop").id(), a.project("shop2").id());
+        assert_eq!(a.project("shop").id().len(), 8);
+    }
+}

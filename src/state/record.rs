@@ -1,0 +1,158 @@
+//! Records: JSON files with a format version, replaced atomically.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A type that is stored on disk.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Raised whenever an older reader would misread what is written.
+    const VERSION: u32;
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("cannot read {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} is damaged")]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("{path} was written by a newer windlass (format {found}, this one reads up to {known})")]
+    Newer { path: PathBuf, found: u32, known: u32 },
+}
+
+/// Why a record could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}")]
+pub struct WriteError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    version: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+/// How much a record must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of ours: temporary file and rename.
+    Process,
+    /// A crash of the machine too: the file is synced before the rename.
+    Machine,
+}
+
+/// Reads a record; `None` when there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, is damaged, or was written by a newer version.
+pub fn read<T: Record>(path: &Path) -> Result<Option<T>, ReadError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(ReadError::Io { path: path.into(), source });
+        }
+    };
+    let damaged = |source| ReadError::Damaged { path: path.into(), source };
+    let version = serde_json::from_slice::<VersionOnly>(&text).map_err(damaged)?.version;
+    if version > T::VERSION {
+        return Err(ReadError::Newer { path: path.into(), found: version, known: T::VERSION });
+    }
+    let envelope: Envelope<T> = serde_json::from_slice(&text).map_err(damaged)?;
+    Ok(Some(envelope.body))
+}
+
+/// Writes a record: a reader sees the old one or the new one, never a part. Creates the folder when missing.
+///
+/// # Errors
+/// When the folder or file cannot be written; nothing is left behind then.
+pub fn write<T: Record>(path: &Path, record: &T, durability: Durability) -> Result<(), WriteError> {
+    let text = serde_json::to_vec(&Envelope { version: T::VERSION, body: record })
+        .map_err(|error| WriteError { path: path.into(), source: error.into() })?;
+    write_bytes(path, &text, 0o600, durability)
+}
+
+/// The same for plain text.
+///
+/// # Errors
+/// When the folder or file cannot be written; nothing is left behind then.
+pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), WriteError> {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let failed = |source| WriteError { path: path.into(), source };
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{name}.{}.{unique}", std::process::id()));
+    let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
+    let written = (|| {
+        let mut file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                create()?
+            }
+            other => other?,
+        };
+        file.write_all(bytes)?;
+        if durability == Durability::Machine {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)?;
+        if durability == Durability::Machine {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Thing {
+        name: String,
+    }
+
+    impl Record for Thing {
+        const VERSION: u32 = 2;
+    }
+
+    #[test]
+    fn round_trip_and_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.json");
+        assert!(read::<Thing>(&path).unwrap().is_none());
+        let thing = Thing { name: "x".into() };
+        write(&path, &thing, Durability::Machine).unwrap();
+        assert_eq!(read::<Thing>(&path).unwrap(), Some(thing));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_newer_or_damaged_record_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.json");
+        fs::write(&path, r#"{"version":3,"title":"y"}"#).unwrap();
+        assert!(matches!(read::<Thing>(&path), Err(ReadError::Newer { found: 3, known: 2, .. })));
+        fs::write(&path, r#"{"version":2,"na"#).unwrap();
+        assert!(matches!(read::<Thing>(&path), Err(ReadError::Damaged { .. })));
+    }
+}

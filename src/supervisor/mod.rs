@@ -1,0 +1,3 @@
+//! Keeps a project alive: containers, health, restarts, logs, names; serves the command line.
+
+pub mod record;

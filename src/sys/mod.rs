@@ -1,0 +1,5 @@
+//! The kernel: the only unsafe code and the only raw system calls of the project.
+//!
+//! Each wrapper has the name of its call, takes typed arguments and returns owned descriptors or values.
+//! Everything else in `src/` is compiled with `unsafe_code = "deny"`.
+#![allow(unsafe_code, reason = "the one place for system calls that no crate wraps safely")]

@@ -1,0 +1,3 @@
+//! Named volumes, binds, tmpfs, and secrets and configs as files. Has never heard of Compose.
+
+pub mod spec;
