@@ -1,0 +1,83 @@
+//! The command line, one source for parsing and help. Flags and their meaning are those of `docker compose`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run Compose projects on this machine, without a daemon
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, disable_help_subcommand = true, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GlobalArgs {
+    /// Compose file, `-` for standard input (can be repeated)
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Project name
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// Folder that relative paths start from; the first Compose file's by default
+    #[arg(long, value_name = "DIR")]
+    pub project_directory: Option<PathBuf>,
+    /// Profile to enable (can be repeated)
+    #[arg(long = "profile", value_name = "NAME")]
+    pub profiles: Vec<String>,
+    /// Environment file (can be repeated)
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub env_files: Vec<String>,
+    /// Include all resources, even those that no service uses
+    #[arg(long)]
+    pub all_resources: bool,
+    /// When to print control sequences
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub ansi: Option<Ansi>,
+    /// Kind of progress output
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub progress: Option<Progress>,
+    /// Most pulls at the same time, -1 for no limit
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub parallel: Option<i32>,
+    /// Join names with `_` as Compose V1 did
+    #[arg(long)]
+    pub compatibility: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print where the time went, step by step
+    #[arg(long)]
+    pub timings: bool,
+    /// Log what happens to standard error (twice: everything)
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ansi {
+    Never,
+    Always,
+    Auto,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    Auto,
+    Tty,
+    Plain,
+    Json,
+    Quiet,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create and start the services
+    Up(Box<super::commands::up::UpArgs>),
+    /// Stop and remove containers and networks
+    Down(super::commands::down::DownArgs),
+}

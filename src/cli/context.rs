@@ -1,0 +1,53 @@
+//! What every command starts from: the environment, read once, and the global flags.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::args::GlobalArgs;
+use super::exit::CommandError;
+use crate::state::Paths;
+
+/// The environment and the global flags of one command.
+#[derive(Debug)]
+pub struct Context {
+    pub global: GlobalArgs,
+    pub paths: Paths,
+    /// The variables of this process that are valid UTF-8.
+    pub environment: BTreeMap<String, String>,
+    /// Working directory as the shell sees it.
+    pub working_dir: PathBuf,
+    pub home: Option<PathBuf>,
+}
+
+impl Context {
+    /// # Errors
+    /// When the working directory is gone.
+    pub fn from_environment(global: GlobalArgs) -> Result<Self, CommandError> {
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let working_dir = std::env::current_dir().map_err(|error| {
+            CommandError::caused("the working directory is gone", &error).hint("change to a folder that exists")
+        })?;
+        let home = environment.get("WINDLASS_HOME").filter(|home| !home.is_empty()).map(|home| working_dir.join(home));
+        Ok(Self {
+            global,
+            paths: Paths::from_home(home.as_deref()),
+            working_dir,
+            home: environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
+            environment,
+        })
+    }
+
+    /// Containers need root; says so before anything is touched.
+    ///
+    /// # Errors
+    /// When the effective user is not root.
+    pub fn require_root(&self) -> Result<(), CommandError> {
+        if nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(CommandError::new("this command starts or changes containers, and that needs root for now")
+            .hint("run it with sudo; reading commands such as `config` work without"))
+    }
+}

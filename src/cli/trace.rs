@@ -1,0 +1,100 @@
+//! `-v` (tracing to stderr) and `--timings` (where the time went).
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Target of the spans that `--timings` prints: `tracing::info_span!(target: TIMING, "load", what = "compose.yaml")`.
+pub const TIMING: &str = "windlass::timing";
+
+/// The trace of one command.
+#[derive(Debug)]
+pub struct Trace {
+    steps: Option<Arc<Mutex<Vec<Step>>>>,
+    begin: Instant,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    what: String,
+    start: Instant,
+    end: Instant,
+}
+
+impl Trace {
+    /// Installs the subscribers that were asked for; none when nothing was.
+    #[must_use]
+    pub fn start(verbose: u8, timings: bool) -> Self {
+        let begin = Instant::now();
+        let steps = timings.then(|| Arc::new(Mutex::new(Vec::new())));
+        let text = (verbose > 0).then(|| {
+            let level = if verbose == 1 { "windlass=debug" } else { "windlass=trace" };
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false)
+                .with_filter(EnvFilter::new(level))
+        });
+        if text.is_some() || steps.is_some() {
+            let timing = steps.clone().map(TimingLayer);
+            let _ = tracing_subscriber::registry().with(text).with(timing).try_init();
+        }
+        Self { steps, begin }
+    }
+
+    /// Adds a step that was measured elsewhere (by the supervisor).
+    pub fn finish(self) {
+        let Some(steps) = self.steps else { return };
+        let total = self.begin.elapsed();
+        let Ok(mut steps) = steps.lock() else { return };
+        steps.sort_by_key(|step| step.start);
+        eprintln!("{:>10}  {:>10}  step", "start ms", "took ms");
+        for step in steps.iter() {
+            let start = step.start.saturating_duration_since(self.begin).as_secs_f64() * 1e3;
+            let took = step.end.saturating_duration_since(step.start).as_secs_f64() * 1e3;
+            eprintln!("{start:>10.2}  {took:>10.2}  {} {}", step.name, step.what);
+        }
+        eprintln!("{:>10}  {:>10.2}  total", "", total.as_secs_f64() * 1e3);
+    }
+}
+
+struct TimingLayer(Arc<Mutex<Vec<Step>>>);
+
+struct Started(Instant, String);
+
+struct What(String);
+
+impl Visit for What {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "what" {
+            self.0 = format!("{value:?}").trim_matches('"').to_owned();
+        }
+    }
+}
+
+impl<S> Layer<S> for TimingLayer
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &tracing::span::Attributes<'_>, id: &tracing::Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && span.metadata().target() == TIMING
+        {
+            let mut what = What(String::new());
+            attributes.record(&mut what);
+            span.extensions_mut().insert(Started(Instant::now(), what.0));
+        }
+    }
+
+    fn on_close(&self, id: tracing::Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        let Some(Started(start, what)) = span.extensions_mut().remove::<Started>() else { return };
+        if let Ok(mut steps) = self.0.lock() {
+            steps.push(Step { name: span.name().to_owned(), what, start, end: Instant::now() });
+        }
+    }
+}
