@@ -1,1 +1,3 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
+
+pub mod message;

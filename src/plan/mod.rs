@@ -1,1 +1,10 @@
 //! Desired and observed state to operations. Pure: what `--dry-run` prints and tests read.
+
+pub mod desired;
+pub mod operation;
+pub mod order;
+pub mod reconcile;
+
+pub use desired::{Desired, DesiredService};
+pub use operation::{Operation, OperationKind, Plan};
+pub use reconcile::{DownOptions, Observed, ObservedContainer, UpOptions, down, up};

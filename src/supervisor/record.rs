@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::network::spec::{EndpointSpec, PortSpec, PublishedPort};
+use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExitStatus};
 use crate::state::record::Record;
+use crate::volumes::spec::VolumeSpec;
 
 /// What a container is. Written when it is created, never changed afterwards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,9 +56,30 @@ pub struct ContainerRecord {
     pub depends_on: Vec<Dependency>,
     /// Short form of the command for the COMMAND column.
     pub command: String,
+    /// The service as the file has it, in canonical form: what `config_hash` was made of, kept to say what changed.
+    #[serde(default)]
+    pub config: serde_json::Value,
 }
 
 impl Record for ContainerRecord {
+    const VERSION: u32 = 1;
+}
+
+/// What is known of a project as a whole: written by `up`, removed by `down` with the last container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectRecord {
+    pub name: String,
+    pub working_dir: PathBuf,
+    pub config_files: Vec<PathBuf>,
+    pub environment_files: Vec<PathBuf>,
+    /// Every service of the file, also those that are not up: what is not among them is an orphan.
+    pub services: Vec<String>,
+    /// Networks and volumes that exist for this project, external ones included.
+    pub networks: Vec<NetworkSpec>,
+    pub volumes: Vec<VolumeSpec>,
+}
+
+impl Record for ProjectRecord {
     const VERSION: u32 = 1;
 }
 

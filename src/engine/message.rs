@@ -1,0 +1,117 @@
+//! What the command line asks of a project's supervisor, and what it hears back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Desired, DownOptions, UpOptions};
+use crate::runtime::spec::ExecSpec;
+
+/// One request a connection.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Make the project look like this.
+    Up {
+        desired: Box<Desired>,
+        options: UpOptions,
+        /// Grace period for containers that are replaced or removed, instead of their own.
+        timeout_ms: Option<u64>,
+        /// Say what would be done and do nothing.
+        dry_run: bool,
+    },
+    /// Stop and remove.
+    Down { options: DownOptions, timeout_ms: Option<u64>, dry_run: bool },
+    /// Stop without removing; in reverse order of dependency.
+    Stop { services: Vec<String>, timeout_ms: Option<u64>, kill: bool },
+    /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
+    Exec { container: String, spec: Box<ExecSpec>, detach: bool },
+    /// Wait until every container named here runs, or is healthy when it has a health check.
+    Wait { containers: Vec<String>, timeout_ms: Option<u64> },
+}
+
+/// Many events an answer; `Done` or `Failed` is the last.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Something happens to an object of the project.
+    Progress(Progress),
+    Warning {
+        text: String,
+    },
+    /// One line of a plan that is not carried out.
+    Planned {
+        text: String,
+    },
+    /// Ids of the containers that the request was about, in the order of the services.
+    Containers {
+        containers: Vec<ContainerRef>,
+    },
+    /// The process of `exec` runs. Descriptor: the master of its terminal, when it has one.
+    ExecStarted {
+        pid: i32,
+    },
+    /// How long a step took, for `--timings`; microseconds since the request came.
+    Timing {
+        step: String,
+        start_us: u64,
+        took_us: u64,
+    },
+    Done {
+        exit_code: i32,
+    },
+    Failed(Failure),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerRef {
+    pub id: String,
+    pub name: String,
+    pub service: String,
+    pub number: u32,
+}
+
+/// A change of one object, in the words of `docker compose`: `Container shop-web-1  Started`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Progress {
+    pub kind: ObjectKind,
+    pub name: String,
+    pub status: String,
+    pub state: ProgressState,
+    /// Microseconds since this object's first event.
+    pub elapsed_us: u64,
+    pub detail: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    Container,
+    Network,
+    Volume,
+    Image,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressState {
+    Working,
+    Done,
+    Warning,
+    Error,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub message: String,
+    pub causes: Vec<String>,
+    /// Longer text that belongs to it: the last probe's output, the tail of the log.
+    pub details: Vec<Detail>,
+    pub hints: Vec<String>,
+    pub exit_code: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    pub title: String,
+    pub text: String,
+}

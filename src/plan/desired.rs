@@ -1,0 +1,135 @@
+//! What a project should look like, in the drivers' terms: made of the file and the images, sent to the supervisor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::spec::{EndpointSpec, NetworkSpec};
+use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
+use crate::state::ProjectPaths;
+use crate::supervisor::record::{ContainerRecord, ProjectRecord};
+use crate::volumes::spec::VolumeSpec;
+
+/// The wanted state of the services that a command names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    pub project: ProjectRecord,
+    /// Networks that the services use.
+    pub networks: Vec<NetworkSpec>,
+    /// Named volumes that the services use.
+    pub volumes: Vec<VolumeSpec>,
+    /// In the order of the file.
+    pub services: Vec<DesiredService>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesiredService {
+    pub name: String,
+    pub replicas: u32,
+    /// `container_name`: the name of the only replica.
+    pub container_name: Option<String>,
+    /// A container of the service but for what differs between replicas; see [`DesiredService::instantiate`].
+    pub template: ContainerRecord,
+}
+
+/// Placeholder in a template for "the container of this service" (`network_mode: service:db`).
+pub const SERVICE_PREFIX: &str = "service:";
+
+impl DesiredService {
+    /// The record of replica `number`.
+    ///
+    /// `resolve` gives the container id of another service's first replica; `inherited` are the anonymous volumes of
+    /// the container that this one replaces, as (target, volume name).
+    #[must_use]
+    pub fn instantiate(
+        &self,
+        id: &str,
+        number: u32,
+        paths: &ProjectPaths,
+        volumes: &std::path::Path,
+        resolve: &dyn Fn(&str) -> Option<String>,
+        inherited: &[(std::path::PathBuf, String)],
+    ) -> ContainerRecord {
+        let mut record = self.template.clone();
+        id.clone_into(&mut record.id);
+        record.number = number;
+        record.created = jiff::Timestamp::now();
+        record.name = match &self.container_name {
+            Some(name) => name.clone(),
+            None => format!("{}-{}-{number}", record.project, record.service),
+        };
+        record.labels.insert(crate::plan::desired::LABEL_NUMBER.into(), number.to_string());
+        let short = &id[..id.len().min(12)];
+        record.spec.id = id.to_owned();
+        if record.spec.hostname.is_empty() {
+            short.clone_into(&mut record.spec.hostname);
+        }
+        let container = paths.container(id);
+        record.spec.rootfs.upper = container.upper();
+        record.spec.rootfs.work = container.work();
+        record.spec.etc.hosts = Some(container.etc("hosts"));
+        record.spec.etc.hostname = Some(container.etc("hostname"));
+        record.spec.etc.resolv_conf = Some(container.etc("resolv.conf"));
+        record.spec.cgroup.path = format!("windlass/{}/{id}", paths.id());
+        for namespace in
+            [&mut record.spec.namespaces.pid, &mut record.spec.namespaces.ipc, &mut record.spec.namespaces.uts]
+        {
+            if let Namespace::Container(target) = namespace
+                && let Some(service) = target.strip_prefix(SERVICE_PREFIX)
+                && let Some(id) = resolve(service)
+            {
+                *target = id;
+            }
+        }
+        if let NetworkNamespace::Container(target) = &mut record.spec.namespaces.network
+            && let Some(service) = target.strip_prefix(SERVICE_PREFIX)
+            && let Some(id) = resolve(service)
+        {
+            *target = id;
+        }
+        for endpoint in &mut record.endpoints {
+            name_endpoint(endpoint, &record.name, short);
+        }
+        // Anonymous volumes get a name of their own, or keep that of the container they replace.
+        for index in 0..record.volumes.len() {
+            if !record.volumes[index].anonymous {
+                continue;
+            }
+            let target = record.volumes[index].target.clone();
+            let name = inherited
+                .iter()
+                .find(|(path, _)| *path == target)
+                .map_or_else(|| anonymous_name(id, &target), |(_, name)| name.clone());
+            let data = volumes.join(&name).join("_data");
+            for mount in &mut record.spec.mounts {
+                if mount.target == target
+                    && let MountKind::Bind { source, .. } = &mut mount.kind
+                    && source.as_os_str().is_empty()
+                {
+                    source.clone_from(&data);
+                }
+            }
+            record.volumes[index].volume = name;
+        }
+        record
+    }
+}
+
+fn name_endpoint(endpoint: &mut EndpointSpec, name: &str, short: &str) {
+    for alias in [name, short] {
+        if !endpoint.aliases.iter().any(|have| have == alias) {
+            endpoint.aliases.push(alias.to_owned());
+        }
+    }
+}
+
+/// 64 hexadecimal digits, as Docker names anonymous volumes; the same container always gets the same name.
+fn anonymous_name(id: &str, target: &std::path::Path) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(id.as_bytes());
+    hash.update([0]);
+    hash.update(target.as_os_str().as_encoded_bytes());
+    hex::encode(hash.finalize())
+}
+
+/// Compose's label for the number of a replica.
+pub const LABEL_NUMBER: &str = "com.docker.compose.container-number";

@@ -1,0 +1,96 @@
+//! A plan: operations, what each waits for, and why it is there.
+
+use std::fmt;
+
+use crate::supervisor::record::{ContainerRecord, Dependency};
+
+/// Operations that form a directed acyclic graph: `after` holds indices of earlier operations.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    pub operations: Vec<Operation>,
+    /// Remarks for the person, such as orphans that are left alone.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    pub kind: OperationKind,
+    /// Why: which field differs, what is missing.
+    pub cause: String,
+    pub after: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OperationKind {
+    CreateNetwork {
+        name: String,
+    },
+    RemoveNetwork {
+        name: String,
+    },
+    CreateVolume {
+        name: String,
+    },
+    RemoveVolume {
+        name: String,
+    },
+    CreateContainer {
+        record: Box<ContainerRecord>,
+        /// Container that this one takes the place of.
+        replaces: Option<String>,
+    },
+    StartContainer {
+        id: String,
+        name: String,
+        service: String,
+        /// What must hold first, and the containers that it must hold for.
+        needs: Vec<(Dependency, Vec<String>)>,
+    },
+    StopContainer {
+        id: String,
+        name: String,
+    },
+    /// Several at once: tearing down networks one by one is what makes `down` slow.
+    RemoveContainers {
+        /// Id and name.
+        containers: Vec<(String, String)>,
+        anonymous_volumes: bool,
+    },
+}
+
+impl Plan {
+    /// Adds an operation and returns its index.
+    pub fn push(&mut self, kind: OperationKind, cause: impl Into<String>, after: Vec<usize>) -> usize {
+        self.operations.push(Operation { kind, cause: cause.into(), after });
+        self.operations.len() - 1
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNetwork { name } => write!(f, "create network {name}"),
+            Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
+            Self::CreateVolume { name } => write!(f, "create volume {name}"),
+            Self::RemoveVolume { name } => write!(f, "remove volume {name}"),
+            Self::CreateContainer { record, replaces: None } => write!(f, "create container {}", record.name),
+            Self::CreateContainer { record, replaces: Some(_) } => write!(f, "recreate container {}", record.name),
+            Self::StartContainer { name, .. } => write!(f, "start container {name}"),
+            Self::StopContainer { name, .. } => write!(f, "stop container {name}"),
+            Self::RemoveContainers { containers, .. } => {
+                let names: Vec<&str> = containers.iter().map(|(_, name)| name.as_str()).collect();
+                write!(f, "remove container {}", names.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line for each operation: `[0, 2] -> #3 start container shop-web-1 (not running)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, operation) in self.operations.iter().enumerate() {
+            writeln!(f, "{:?} -> #{index} {} ({})", operation.after, operation.kind, operation.cause)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,481 @@
+//! Compares what is wanted with what is there. Decides everything; touches nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::desired::{Desired, DesiredService};
+use super::operation::{OperationKind, Plan};
+use super::order::dependency_order;
+use crate::state::ProjectPaths;
+use crate::supervisor::record::{
+    Condition, ContainerRecord, ContainerState, Dependency, ProjectRecord, RestartPolicy, Status,
+};
+
+/// What exists of a project.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    pub project: Option<ProjectRecord>,
+    pub containers: Vec<ObservedContainer>,
+    /// Names of the networks and volumes that exist.
+    pub networks: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ObservedContainer {
+    pub record: ContainerRecord,
+    pub state: ContainerState,
+}
+
+impl ObservedContainer {
+    fn is_running(&self) -> bool {
+        matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
+    }
+
+    fn completed(&self) -> bool {
+        matches!(self.state.status, Status::Exited { exit, .. } if exit.code() == 0)
+    }
+}
+
+/// Flags of `up` that change the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UpOptions {
+    pub force_recreate: bool,
+    pub no_recreate: bool,
+    pub always_recreate_deps: bool,
+    pub no_start: bool,
+    pub remove_orphans: bool,
+    pub renew_anonymous_volumes: bool,
+    /// Services named on the command line; empty is all.
+    pub named: Vec<String>,
+}
+
+/// Flags of `down` that change the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DownOptions {
+    /// Empty is everything.
+    pub services: Vec<String>,
+    pub volumes: bool,
+    pub remove_orphans: bool,
+}
+
+/// Where the names in a plan come from.
+pub struct Names<'a> {
+    pub paths: &'a ProjectPaths,
+    pub volumes: &'a Path,
+    /// A new container id at each call.
+    pub new_id: &'a mut dyn FnMut() -> String,
+}
+
+impl std::fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("paths", self.paths).finish_non_exhaustive()
+    }
+}
+
+/// Everything that makes `observed` into `desired`.
+#[must_use]
+pub fn up(desired: &Desired, observed: &Observed, options: &UpOptions, names: &mut Names<'_>) -> Plan {
+    let mut up = Up {
+        desired,
+        observed,
+        options,
+        plan: Plan::default(),
+        foundation: Vec::new(),
+        placed: BTreeMap::new(),
+        recreated: BTreeSet::new(),
+    };
+    up.orphans();
+    up.networks_and_volumes();
+    let services: Vec<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
+    let order = dependency_order(&services, |index| {
+        desired.services[index].template.depends_on.iter().map(|needed| needed.service.clone()).collect()
+    });
+    for index in order {
+        up.service(&desired.services[index], names);
+    }
+    up.plan
+}
+
+struct Up<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    options: &'a UpOptions,
+    plan: Plan,
+    /// Operations on networks and volumes, which every container waits for.
+    foundation: Vec<usize>,
+    /// Service to its containers: id, and the operation that starts it (none when it runs already).
+    placed: BTreeMap<String, Vec<(String, Option<usize>)>>,
+    recreated: BTreeSet<String>,
+}
+
+impl Up<'_> {
+    fn orphans(&mut self) {
+        let known: BTreeSet<&str> = self.desired.project.services.iter().map(String::as_str).collect();
+        let orphans: Vec<&ObservedContainer> = self
+            .observed
+            .containers
+            .iter()
+            .filter(|have| !have.record.oneoff && !known.contains(have.record.service.as_str()))
+            .collect();
+        if orphans.is_empty() {
+            return;
+        }
+        if self.options.remove_orphans {
+            for orphan in orphans {
+                let record = &orphan.record;
+                let stop = self.stop(record, "its service is not in the file any more");
+                let remove = OperationKind::RemoveContainers {
+                    containers: vec![(record.id.clone(), record.name.clone())],
+                    anonymous_volumes: false,
+                };
+                self.plan.push(remove, "its service is not in the file any more", vec![stop]);
+            }
+        } else {
+            let names: Vec<&str> = orphans.iter().map(|orphan| orphan.record.name.as_str()).collect();
+            self.plan.warnings.push(format!(
+                "found orphan containers ({}) for this project; if you removed or renamed this service in your \
+                 compose file, run this command with --remove-orphans to clean it up",
+                names.join(", ")
+            ));
+        }
+    }
+
+    fn networks_and_volumes(&mut self) {
+        for network in &self.desired.networks {
+            if !self.observed.networks.contains(&network.name) {
+                let kind = OperationKind::CreateNetwork { name: network.name.clone() };
+                let cause = if network.external { "external, attached to" } else { "not found" };
+                let index = self.plan.push(kind, cause, vec![]);
+                self.foundation.push(index);
+            }
+        }
+        for volume in &self.desired.volumes {
+            if !self.observed.volumes.contains(&volume.name) {
+                let kind = OperationKind::CreateVolume { name: volume.name.clone() };
+                let index = self.plan.push(kind, "not found", vec![]);
+                self.foundation.push(index);
+            }
+        }
+    }
+
+    fn service(&mut self, service: &DesiredService, names: &mut Names<'_>) {
+        let mut existing: Vec<&ObservedContainer> = self
+            .observed
+            .containers
+            .iter()
+            .filter(|have| !have.record.oneoff && have.record.service == service.name)
+            .collect();
+        existing.sort_by_key(|have| have.record.number);
+        let why: BTreeMap<&str, Option<String>> =
+            existing.iter().map(|have| (have.record.id.as_str(), self.must_recreate(service, have))).collect();
+
+        // Scale down: first what is out of date, then the highest numbers.
+        let replicas = service.replicas as usize;
+        if existing.len() > replicas {
+            let mut surplus = existing.clone();
+            surplus.sort_by_key(|have| (why[have.record.id.as_str()].is_none(), std::cmp::Reverse(have.record.number)));
+            for have in surplus.into_iter().take(existing.len() - replicas) {
+                self.remove(&have.record, "more replicas than wanted");
+                existing.retain(|other| other.record.id != have.record.id);
+            }
+        }
+        let mut placed = Vec::new();
+        for have in &existing {
+            match &why[have.record.id.as_str()] {
+                Some(cause) => placed.push(self.recreate(service, have, cause, names)),
+                None => placed.push(self.keep(service, have)),
+            }
+        }
+        let mut number = existing.iter().map(|have| have.record.number).max().unwrap_or(0);
+        for _ in existing.len()..replicas {
+            number += 1;
+            placed.push(self.create(service, number, None, "not found", names));
+        }
+        self.placed.insert(service.name.clone(), placed);
+    }
+
+    /// Why a container cannot stay as it is.
+    fn must_recreate(&self, service: &DesiredService, have: &ObservedContainer) -> Option<String> {
+        if self.options.no_recreate {
+            return None;
+        }
+        let named = self.options.named.is_empty() || self.options.named.contains(&service.name);
+        if self.options.force_recreate && named {
+            return Some("--force-recreate".to_owned());
+        }
+        if self.options.always_recreate_deps && !named {
+            return Some("--always-recreate-deps".to_owned());
+        }
+        for parent in namespace_parents(&service.template) {
+            if self.recreated.contains(parent) {
+                return Some(format!("shares a namespace with {parent}, which is recreated"));
+            }
+        }
+        if have.record.config_hash != service.template.config_hash {
+            return Some(difference(&have.record.config, &service.template.config));
+        }
+        if have.record.image.id != service.template.image.id {
+            return Some(format!("image {} is another one now", service.template.image.reference));
+        }
+        let networks = |record: &ContainerRecord| -> BTreeSet<String> {
+            record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+        };
+        (networks(&have.record) != networks(&service.template)).then(|| "its networks changed".to_owned())
+    }
+
+    fn keep(&mut self, service: &DesiredService, have: &ObservedContainer) -> (String, Option<usize>) {
+        let record = &have.record;
+        if have.is_running() || self.options.no_start || self.is_finished_one_shot(service, have) {
+            return (record.id.clone(), None);
+        }
+        let cause = match have.state.status {
+            Status::Created => "never started",
+            _ => "not running",
+        };
+        let start = self.start(&service.template, &record.id, &record.name, vec![], cause);
+        (record.id.clone(), Some(start))
+    }
+
+    /// A container that others wait for to complete, and that did so with this very configuration, is not run again.
+    fn is_finished_one_shot(&self, service: &DesiredService, have: &ObservedContainer) -> bool {
+        have.completed()
+            && service.template.restart == RestartPolicy::No
+            && self.desired.services.iter().any(|other| {
+                other.template.depends_on.iter().any(|needed| {
+                    needed.service == service.name && needed.condition == Condition::ServiceCompletedSuccessfully
+                })
+            })
+    }
+
+    fn create(
+        &mut self,
+        service: &DesiredService,
+        number: u32,
+        replaces: Option<&ContainerRecord>,
+        cause: &str,
+        names: &mut Names<'_>,
+    ) -> (String, Option<usize>) {
+        let id = (names.new_id)();
+        let inherited: Vec<(PathBuf, String)> = match replaces {
+            Some(old) if !self.options.renew_anonymous_volumes => old
+                .volumes
+                .iter()
+                .filter(|volume| volume.anonymous)
+                .map(|volume| (volume.target.clone(), volume.volume.clone()))
+                .collect(),
+            _ => vec![],
+        };
+        let resolve = |service: &str| self.first_container(service);
+        let record = service.instantiate(&id, number, names.paths, names.volumes, &resolve, &inherited);
+        let name = record.name.clone();
+        let kind =
+            OperationKind::CreateContainer { record: Box::new(record), replaces: replaces.map(|old| old.id.clone()) };
+        let create = self.plan.push(kind, cause, self.foundation.clone());
+        let mut after = vec![create];
+        if let Some(old) = replaces {
+            let stop = self.stop(old, cause);
+            self.plan.operations[stop].after.push(create);
+            let remove = OperationKind::RemoveContainers {
+                containers: vec![(old.id.clone(), old.name.clone())],
+                anonymous_volumes: self.options.renew_anonymous_volumes,
+            };
+            after.push(self.plan.push(remove, cause, vec![stop]));
+        }
+        if self.options.no_start {
+            return (id, None);
+        }
+        let start = self.start(&service.template, &id, &name, after, cause);
+        (id, Some(start))
+    }
+
+    fn recreate(
+        &mut self,
+        service: &DesiredService,
+        have: &ObservedContainer,
+        cause: &str,
+        names: &mut Names<'_>,
+    ) -> (String, Option<usize>) {
+        self.recreated.insert(service.name.clone());
+        self.create(service, have.record.number, Some(&have.record), cause, names)
+    }
+
+    fn start(&mut self, template: &ContainerRecord, id: &str, name: &str, mut after: Vec<usize>, cause: &str) -> usize {
+        let mut needs: Vec<(Dependency, Vec<String>)> = Vec::new();
+        for needed in &template.depends_on {
+            let Some(containers) = self.placed.get(&needed.service) else { continue };
+            after.extend(containers.iter().filter_map(|(_, start)| *start));
+            needs.push((needed.clone(), containers.iter().map(|(id, _)| id.clone()).collect()));
+        }
+        let kind = OperationKind::StartContainer {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            service: template.service.clone(),
+            needs,
+        };
+        self.plan.push(kind, cause, after)
+    }
+
+    fn stop(&mut self, record: &ContainerRecord, cause: &str) -> usize {
+        let kind = OperationKind::StopContainer { id: record.id.clone(), name: record.name.clone() };
+        self.plan.push(kind, cause, vec![])
+    }
+
+    fn remove(&mut self, record: &ContainerRecord, cause: &str) {
+        let stop = self.stop(record, cause);
+        let kind = OperationKind::RemoveContainers {
+            containers: vec![(record.id.clone(), record.name.clone())],
+            anonymous_volumes: false,
+        };
+        self.plan.push(kind, cause, vec![stop]);
+    }
+
+    /// The container whose namespaces `service:NAME` means.
+    fn first_container(&self, service: &str) -> Option<String> {
+        if let Some(placed) = self.placed.get(service) {
+            return placed.first().map(|(id, _)| id.clone());
+        }
+        self.observed
+            .containers
+            .iter()
+            .filter(|have| have.record.service == service && !have.record.oneoff)
+            .min_by_key(|have| have.record.number)
+            .map(|have| have.record.id.clone())
+    }
+}
+
+/// Services whose namespaces a template shares.
+fn namespace_parents(template: &ContainerRecord) -> impl Iterator<Item = &str> {
+    use crate::runtime::spec::{Namespace, NetworkNamespace};
+    let namespaces = &template.spec.namespaces;
+    let plain = [&namespaces.pid, &namespaces.ipc, &namespaces.uts].into_iter().filter_map(|namespace| {
+        if let Namespace::Container(target) = namespace { Some(target.as_str()) } else { None }
+    });
+    let network =
+        if let NetworkNamespace::Container(target) = &namespaces.network { Some(target.as_str()) } else { None };
+    plain.chain(network).filter_map(|target| target.strip_prefix(super::desired::SERVICE_PREFIX))
+}
+
+/// The first few paths at which two configurations differ: `environment.DEBUG "0" -> "1"`.
+fn difference(old: &serde_json::Value, new: &serde_json::Value) -> String {
+    let mut found = Vec::new();
+    collect_differences("", old, new, &mut found);
+    match found.len() {
+        0 => "its configuration changed".to_owned(),
+        1..=3 => found.join(", "),
+        more => format!("{} and {} more", found[..3].join(", "), more - 3),
+    }
+}
+
+fn collect_differences(path: &str, old: &serde_json::Value, new: &serde_json::Value, found: &mut Vec<String>) {
+    use serde_json::Value;
+    if old == new {
+        return;
+    }
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let null = Value::Null;
+                collect_differences(&path, old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null), found);
+            }
+        }
+        _ => found.push(format!("{path} {} -> {}", short(old), short(new))),
+    }
+}
+
+fn short(value: &serde_json::Value) -> String {
+    let text = if value.is_null() { "(none)".to_owned() } else { value.to_string() };
+    if text.chars().count() <= 40 { text } else { format!("{}…", text.chars().take(39).collect::<String>()) }
+}
+
+/// Everything that takes a project, or some of its services, down.
+#[must_use]
+pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
+    let mut plan = Plan::default();
+    let everything = options.services.is_empty();
+    let known: Option<BTreeSet<&str>> =
+        observed.project.as_ref().map(|project| project.services.iter().map(String::as_str).collect());
+    let chosen: Vec<&ObservedContainer> = observed
+        .containers
+        .iter()
+        .filter(|have| {
+            let service = have.record.service.as_str();
+            if everything {
+                options.remove_orphans || known.as_ref().is_none_or(|known| known.contains(service))
+            } else {
+                options.services.iter().any(|wanted| wanted == service)
+            }
+        })
+        .collect();
+    let orphans: Vec<&str> = observed
+        .containers
+        .iter()
+        .filter(|have| everything && !chosen.iter().any(|other| other.record.id == have.record.id))
+        .map(|have| have.record.name.as_str())
+        .collect();
+    if !orphans.is_empty() {
+        plan.warnings.push(format!(
+            "found orphan containers ({}) for this project; run this command with --remove-orphans to clean it up",
+            orphans.join(", ")
+        ));
+    }
+    let services: Vec<&str> = {
+        let mut seen = BTreeSet::new();
+        chosen.iter().map(|have| have.record.service.as_str()).filter(|name| seen.insert(*name)).collect()
+    };
+    let order = dependency_order(&services, |index| {
+        chosen
+            .iter()
+            .filter(|have| have.record.service == services[index])
+            .flat_map(|have| have.record.depends_on.iter().map(|needed| needed.service.clone()))
+            .collect()
+    });
+    // Dependents stop before what they depend on.
+    let mut stops: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for &index in order.iter().rev() {
+        let service = services[index];
+        let after: Vec<usize> = chosen
+            .iter()
+            .filter(|have| have.record.depends_on.iter().any(|needed| needed.service == service))
+            .flat_map(|have| stops.get(have.record.service.as_str()).cloned().unwrap_or_default())
+            .collect::<BTreeSet<usize>>()
+            .into_iter()
+            .collect();
+        for have in chosen.iter().filter(|have| have.record.service == service) {
+            let kind = OperationKind::StopContainer { id: have.record.id.clone(), name: have.record.name.clone() };
+            let stop = plan.push(kind, "down", after.clone());
+            stops.entry(service).or_default().push(stop);
+        }
+    }
+    let all_stops: Vec<usize> = stops.values().flatten().copied().collect();
+    let mut last = all_stops;
+    if !chosen.is_empty() {
+        let containers = chosen.iter().map(|have| (have.record.id.clone(), have.record.name.clone())).collect();
+        let kind = OperationKind::RemoveContainers { containers, anonymous_volumes: options.volumes };
+        last = vec![plan.push(kind, "down", last)];
+    }
+    if everything && orphans.is_empty() {
+        let project = observed.project.as_ref();
+        for name in &observed.networks {
+            let external = project
+                .and_then(|project| project.networks.iter().find(|network| network.name == *name))
+                .is_some_and(|network| network.external);
+            if !external {
+                plan.push(OperationKind::RemoveNetwork { name: name.clone() }, "down", last.clone());
+            }
+        }
+        if options.volumes {
+            for name in &observed.volumes {
+                let external = project
+                    .and_then(|project| project.volumes.iter().find(|volume| volume.name == *name))
+                    .is_some_and(|volume| volume.external);
+                if !external {
+                    plan.push(OperationKind::RemoveVolume { name: name.clone() }, "--volumes", last.clone());
+                }
+            }
+        }
+    }
+    plan
+}
