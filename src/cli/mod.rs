@@ -5,6 +5,7 @@ pub mod args;
 pub mod commands;
 pub mod context;
 pub mod exit;
+pub mod terminal;
 pub mod trace;
 
 use std::process::ExitCode;

@@ -4,6 +4,10 @@ pub mod desired;
 pub mod operation;
 pub mod order;
 pub mod reconcile;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 
 pub use desired::{Desired, DesiredService};
 pub use operation::{Operation, OperationKind, Plan};

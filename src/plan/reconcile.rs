@@ -449,7 +449,8 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
             stops.entry(service).or_default().push(stop);
         }
     }
-    let all_stops: Vec<usize> = stops.values().flatten().copied().collect();
+    let mut all_stops: Vec<usize> = stops.values().flatten().copied().collect();
+    all_stops.sort_unstable();
     let mut last = all_stops;
     if !chosen.is_empty() {
         let containers = chosen.iter().map(|have| (have.record.id.clone(), have.record.name.clone())).collect();

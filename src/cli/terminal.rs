@@ -1,0 +1,145 @@
+//! The person's terminal: raw mode while a container's terminal is attached, and the copying between the two.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+/// Puts the terminal into raw mode; the old mode comes back when dropped.
+#[derive(Debug)]
+pub struct RawMode {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl RawMode {
+    /// # Errors
+    /// When standard input is not a terminal.
+    pub fn enter() -> io::Result<Self> {
+        let terminal = io::stdin().as_fd().try_clone_to_owned()?;
+        let before = tcgetattr(&terminal)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Gives the container's terminal the size of the person's.
+pub fn copy_size(master: BorrowedFd<'_>) {
+    if let Ok(size) = tcgetwinsize(io::stdout()) {
+        let _ = tcsetwinsize(master, size);
+    }
+}
+
+/// Keys that end an attachment without ending the process: Docker's `ctrl-p,ctrl-q`.
+pub const DETACH_KEYS: &[u8] = &[0x10, 0x11];
+
+/// Why [`relay`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayEnd {
+    /// The other side of the terminal is closed, or the control socket has something to say.
+    Closed,
+    /// The person typed the detach keys.
+    Detached,
+}
+
+/// Copies between the person's terminal and `master` until the process ends.
+///
+/// `control` becomes readable when the process has ended; output that is still in the terminal is copied first.
+///
+/// # Errors
+/// When polling fails.
+pub fn relay(master: &OwnedFd, control: BorrowedFd<'_>, detach_keys: &[u8]) -> io::Result<RelayEnd> {
+    let mut resized = SigSet::empty();
+    resized.add(Signal::SIGWINCH);
+    resized.thread_block()?;
+    let signals = SignalFd::with_flags(&resized, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    copy_size(master.as_fd());
+    let stdin = io::stdin();
+    let mut stdin_open = true;
+    let mut ended = false;
+    let mut matched = 0;
+    let mut buffer = [0_u8; 16 * 1024];
+    loop {
+        let mut fds = vec![
+            PollFd::new(master.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control, if ended { PollFlags::empty() } else { PollFlags::POLLIN }),
+        ];
+        if stdin_open {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        }
+        // After the end only what is left in the terminal is of interest.
+        let timeout = if ended { PollTimeout::ZERO } else { PollTimeout::NONE };
+        match poll(&mut fds, timeout) {
+            Ok(0) => return Ok(RelayEnd::Closed),
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = |index: usize| fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
+        let (output, resize, control_ready, input) = (ready(0), ready(1), ready(2), ready(3));
+        if output {
+            match nix::unistd::read(master, &mut buffer) {
+                // EIO: every process on the other side has closed the terminal.
+                Ok(0) | Err(Errno::EIO) => return Ok(RelayEnd::Closed),
+                Ok(count) => write_all(io::stdout().as_fd(), &buffer[..count])?,
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        } else if control_ready {
+            ended = true;
+        }
+        if resize {
+            while let Ok(Some(_)) = signals.read_signal() {}
+            copy_size(master.as_fd());
+        }
+        if input {
+            match nix::unistd::read(&stdin, &mut buffer) {
+                Ok(0) => stdin_open = false,
+                Ok(count) => {
+                    for &byte in &buffer[..count] {
+                        matched = match detach_keys.get(matched) {
+                            Some(&key) if key == byte => matched + 1,
+                            _ => usize::from(detach_keys.first() == Some(&byte)),
+                        };
+                        if !detach_keys.is_empty() && matched == detach_keys.len() {
+                            return Ok(RelayEnd::Detached);
+                        }
+                    }
+                    write_all(master.as_fd(), &buffer[..count])?;
+                }
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => stdin_open = false,
+            }
+        }
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+                let _ = poll(&mut fds, PollTimeout::NONE);
+            }
+            // The process closed its side; its exit is told elsewhere.
+            Err(Errno::EIO | Errno::EPIPE) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Plans as text: what is wanted and what is there in, operations out.
+
+use std::path::Path;
+
+use super::reconcile::{DownOptions, Names, Observed, UpOptions, down, up};
+use super::sample::{desired, existing, exited, needs, record, running};
+use super::{Desired, Plan};
+use crate::state::Paths;
+use crate::supervisor::record::Condition;
+
+fn plan(desired: &Desired, observed: &Observed, options: &UpOptions) -> Plan {
+    let paths = Paths::from_home(Some(Path::new("/home"))).project("shop");
+    let mut next = 0;
+    let mut new_id = || {
+        next += 1;
+        format!("new{next}")
+    };
+    up(desired, observed, options, &mut Names { paths: &paths, volumes: Path::new("/volumes"), new_id: &mut new_id })
+}
+
+#[test]
+fn a_first_up_creates_everything_and_starts_in_order() {
+    let wanted = desired(vec![needs(record("web"), "db", Condition::ServiceHealthy), record("db")]);
+    let plan = plan(&wanted, &Observed::default(), &UpOptions::default());
+    insta::assert_snapshot!(plan, @r"
+    [] -> #0 create container shop-db-1 (not found)
+    [0] -> #1 start container shop-db-1 (not found)
+    [] -> #2 create container shop-web-1 (not found)
+    [2, 1] -> #3 start container shop-web-1 (not found)
+    ");
+}
+
+#[test]
+fn a_second_up_has_nothing_to_do() {
+    let wanted = desired(vec![record("web")]);
+    let observed = Observed { containers: vec![existing(record("web"), 1, running())], ..Observed::default() };
+    assert!(plan(&wanted, &observed, &UpOptions::default()).operations.is_empty());
+}
+
+#[test]
+fn a_change_recreates_and_says_what_changed() {
+    let mut changed = record("web");
+    changed.config_hash = "other".into();
+    changed.config = serde_json::json!({"environment": {"DEBUG": "1"}});
+    let observed = Observed { containers: vec![existing(record("web"), 1, running())], ..Observed::default() };
+    let plan = plan(&desired(vec![changed]), &observed, &UpOptions::default());
+    insta::assert_snapshot!(plan, @r#"
+    [] -> #0 recreate container shop-web-1 (environment.DEBUG "0" -> "1")
+    [0] -> #1 stop container shop-web-1 (environment.DEBUG "0" -> "1")
+    [1] -> #2 remove container shop-web-1 (environment.DEBUG "0" -> "1")
+    [0, 2] -> #3 start container shop-web-1 (environment.DEBUG "0" -> "1")
+    "#);
+}
+
+#[test]
+fn scaling_down_removes_the_outdated_first_then_the_highest() {
+    let mut wanted = desired(vec![record("web")]);
+    wanted.services[0].replicas = 2;
+    let mut old = existing(record("web"), 1, running());
+    old.record.config_hash = "old".into();
+    let observed = Observed {
+        containers: vec![old, existing(record("web"), 2, running()), existing(record("web"), 3, running())],
+        ..Observed::default()
+    };
+    insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
+    [] -> #0 stop container shop-web-1 (more replicas than wanted)
+    [0] -> #1 remove container shop-web-1 (more replicas than wanted)
+    ");
+}
+
+#[test]
+fn a_one_shot_that_did_its_work_is_not_run_again() {
+    let web = needs(record("web"), "migrate", Condition::ServiceCompletedSuccessfully);
+    let wanted = desired(vec![web.clone(), record("migrate")]);
+    let observed = |code| Observed {
+        containers: vec![existing(web.clone(), 1, running()), existing(record("migrate"), 1, exited(code))],
+        ..Observed::default()
+    };
+    assert!(plan(&wanted, &observed(0), &UpOptions::default()).operations.is_empty());
+    insta::assert_snapshot!(plan(&wanted, &observed(1), &UpOptions::default()),
+        @"[] -> #0 start container shop-migrate-1 (not running)");
+}
+
+#[test]
+fn orphans_are_named_and_removed_when_asked() {
+    let observed = Observed { containers: vec![existing(record("old"), 1, running())], ..Observed::default() };
+    let wanted = desired(vec![]);
+    let kept = plan(&wanted, &observed, &UpOptions::default());
+    assert!(kept.operations.is_empty());
+    assert!(kept.warnings[0].contains("shop-old-1"));
+    let removed = plan(&wanted, &observed, &UpOptions { remove_orphans: true, ..UpOptions::default() });
+    insta::assert_snapshot!(removed, @r"
+    [] -> #0 stop container shop-old-1 (its service is not in the file any more)
+    [0] -> #1 remove container shop-old-1 (its service is not in the file any more)
+    ");
+}
+
+#[test]
+fn down_stops_dependents_first_and_removes_all_at_once() {
+    let observed = Observed {
+        containers: vec![
+            existing(record("db"), 1, running()),
+            existing(needs(record("web"), "db", Condition::ServiceStarted), 1, running()),
+        ],
+        networks: ["shop_default".to_owned()].into(),
+        volumes: ["shop_data".to_owned()].into(),
+        ..Observed::default()
+    };
+    let options = DownOptions { volumes: true, ..DownOptions::default() };
+    insta::assert_snapshot!(down(&observed, &options), @r"
+    [] -> #0 stop container shop-web-1 (down)
+    [0] -> #1 stop container shop-db-1 (down)
+    [0, 1] -> #2 remove container shop-db-1, shop-web-1 (down)
+    [2] -> #3 remove network shop_default (down)
+    [2] -> #4 remove volume shop_data (--volumes)
+    ");
+}
