@@ -1,12 +1,17 @@
 //! What keeper and supervisor say to each other: one JSON message a packet on a `SOCK_SEQPACKET` pair, descriptors
 //! passed with it (`SCM_RIGHTS`). A message too long for a packet travels in a memfd that is the last descriptor.
 
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::runtime::StartError;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
+use crate::sys::packet;
 
 /// Supervisor to keeper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +33,21 @@ pub enum Request {
         container: ContainerId,
         spec: Box<ExecSpec>,
     },
+    /// A container of an earlier keeper that died: it runs (or has ended) without a parent. The keeper opens its pipes
+    /// and follows it; answered by `Running`, and by `Exited` when it is gone. Descriptors: its pidfd when at hand.
+    Adopt {
+        spec: Box<ContainerSpec>,
+        pid: i32,
+        start_time: u64,
+        pipes: PathBuf,
+        exit_record: PathBuf,
+    },
+    /// The container's stdin ends: its reader sees the end of the file. Only without a terminal.
+    CloseStdin {
+        container: ContainerId,
+    },
+    /// The supervisor's socket answers. Sent once by every supervisor; `keeper::spawn` returns then.
+    Serving,
     /// Drops everything held for a container that has ended and is removed.
     Forget {
         container: ContainerId,
@@ -47,13 +67,17 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The program of the container has been executed. Descriptors: pidfd, then the terminal's master, or the write
-    /// end of stdin and the read ends of stdout and stderr.
+    /// The program of the container has been executed. Descriptors: pidfd; then either the terminal's master (`tty`),
+    /// or always three: the write end of stdin, the read ends of stdout and stderr. The pipes are non-blocking and
+    /// never report their end: read them to `EAGAIN` after `Exited`.
     Started {
         seq: u64,
         container: ContainerId,
         pid: i32,
         start_time: u64,
+        /// What the kernel did not allow and the container runs without, in words.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
     /// Descriptors: pidfd, and the terminal's master when it has one.
     ExecStarted {
@@ -89,17 +113,24 @@ pub enum Event {
     Ready,
 }
 
-/// Why a container or a process in it did not start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{step}: {detail}")]
-pub struct StartError {
-    /// What was being done: `mount /data`, `exec /app/server`.
-    pub step: String,
-    /// Why it failed, in words.
-    pub detail: String,
-    pub errno: Option<i32>,
-    /// 126 (found but not executable), 127 (not found) or 125 (everything else), as Docker's.
-    pub exit_code: i32,
+/// Sends one message with its descriptors.
+///
+/// # Errors
+/// `WouldBlock` when the socket is non-blocking and full (nothing was sent then), `BrokenPipe` when the other end is
+/// gone.
+pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    packet::send(socket, &serde_json::to_vec(message)?, fds)
+}
+
+/// Receives one message with its descriptors; `None` when the other end is closed.
+///
+/// # Errors
+/// `WouldBlock` when the socket is non-blocking and empty; `InvalidData` when the message is not one of these.
+pub fn recv<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    match packet::recv(socket)? {
+        Some((text, fds)) => Ok(Some((serde_json::from_slice(&text)?, fds))),
+        None => Ok(None),
+    }
 }
 
 /// The file at `exit_record`.

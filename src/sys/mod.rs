@@ -3,3 +3,5 @@
 //! Each wrapper has the name of its call, takes typed arguments and returns owned descriptors or values.
 //! Everything else in `src/` is compiled with `unsafe_code = "deny"`.
 #![allow(unsafe_code, reason = "the one place for system calls that no crate wraps safely")]
+
+pub mod packet;
