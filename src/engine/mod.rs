@@ -1,3 +1,4 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
+pub mod executor;
 pub mod message;
