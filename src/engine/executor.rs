@@ -90,28 +90,24 @@ mod tests {
         let plan = plan(&[&[], &[], &[0, 1]]);
         let log = Rc::new(RefCell::new(Vec::new()));
         let both = Rc::new((Notify::new(), Notify::new()));
-        let result: Result<(), ()> = block_on(execute(
-            &plan,
-            |_| false,
-            |operation| {
-                let (log, both, name) = (Rc::clone(&log), Rc::clone(&both), name(operation));
-                async move {
-                    match name.as_str() {
-                        "0" => {
-                            both.0.notify_one();
-                            both.1.notified().await;
-                        }
-                        "1" => {
-                            both.1.notify_one();
-                            both.0.notified().await;
-                        }
-                        _ => {}
+        let result: Result<(), ()> = block_on(execute(&plan, &watch::Sender::new(false), |operation, _| {
+            let (log, both, name) = (Rc::clone(&log), Rc::clone(&both), name(operation));
+            async move {
+                match name.as_str() {
+                    "0" => {
+                        both.0.notify_one();
+                        both.1.notified().await;
                     }
-                    log.borrow_mut().push(name);
-                    Ok(())
+                    "1" => {
+                        both.1.notify_one();
+                        both.0.notified().await;
+                    }
+                    _ => {}
                 }
-            },
-        ));
+                log.borrow_mut().push(name);
+                Ok(())
+            }
+        }));
         assert_eq!(result, Ok(()));
         assert_eq!(log.borrow().len(), 3);
         assert_eq!(log.borrow()[2], "2");
