@@ -72,6 +72,7 @@ pub(super) fn record(service: &str) -> ContainerRecord {
         exposed: vec![],
         dns: DnsOptions::default(),
         extra_hosts: vec![],
+        links: vec![],
         volumes: vec![],
         files: vec![],
         health: None,

@@ -40,6 +40,9 @@ pub struct ContainerRecord {
     pub dns: DnsOptions,
     /// `HOST=IP` lines of `extra_hosts`; the address may be `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
+    /// Names of other services that this container alone knows by another name (`links`).
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// Volumes in use, for `ps`, `down -v` and the fill at first use.
     pub volumes: Vec<VolumeUse>,
     /// Secrets and configs that are written at every start.
@@ -98,6 +101,13 @@ pub struct DnsOptions {
     pub options: Vec<String>,
 }
 
+/// `links: ["db:database"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub service: String,
+    pub alias: String,
+}
+
 /// A volume mounted by a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeUse {
@@ -116,6 +126,9 @@ pub struct InjectedFile {
     pub target: PathBuf,
     /// Stored with mode 0600 below the container's data folder.
     pub content: Vec<u8>,
+    /// A file of the host that is read at every start, instead of `content`.
+    #[serde(default)]
+    pub source: Option<PathBuf>,
     pub uid: u32,
     pub gid: u32,
     pub mode: u32,
