@@ -1,8 +1,11 @@
-//! What a named volume is to be.
+//! What a named volume is to be, and what is on disk about one that exists.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::state::record::Record;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSpec {
@@ -16,4 +19,36 @@ pub struct VolumeSpec {
     pub labels: BTreeMap<String, String>,
     /// Made by somebody else: must exist, is never removed.
     pub external: bool,
+}
+
+/// A volume that exists: `volume.json` beside its `_data`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    pub name: String,
+    pub key: String,
+    /// The project that made it; `None` for a volume made by itself.
+    pub project: Option<String>,
+    pub driver: String,
+    pub driver_opts: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub created: Timestamp,
+    #[serde(default)]
+    pub fill: FillState,
+}
+
+impl Record for VolumeRecord {
+    const VERSION: u32 = 1;
+}
+
+/// How far the fill from an image went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FillState {
+    #[default]
+    Never,
+    /// The image's folder was empty: owner and mode were taken over, another image may still bring files.
+    Owned,
+    /// Interrupted when found at rest: the fill is done again.
+    Started,
+    Done,
 }

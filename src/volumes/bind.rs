@@ -1,0 +1,88 @@
+//! Sources of bind mounts.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Why a path of the host cannot be bind-mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("bind source {} is not an absolute path", path.display())]
+    Relative { path: PathBuf },
+    #[error("bind source {} does not exist; create it, or allow it with `create_host_path: true`", path.display())]
+    Missing { path: PathBuf },
+    #[error("bind source {} is a symbolic link to {}, which does not exist", path.display(), target.display())]
+    Dangling { path: PathBuf, target: PathBuf },
+    #[error("bind source {} cannot be created: {} is not a folder", path.display(), parent.display())]
+    NotAFolder { path: PathBuf, parent: PathBuf },
+    #[error("bind source {} cannot be created", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("bind source {} cannot be looked at", path.display())]
+    Look { path: PathBuf, source: io::Error },
+}
+
+/// Checks that the source exists; with `create`, a missing one becomes an empty folder. `true` when it was made.
+///
+/// # Errors
+/// When it is missing and may not, or cannot, be made.
+pub fn ensure_source(path: &Path, create: bool) -> Result<bool, BindError> {
+    if !path.is_absolute() {
+        return Err(BindError::Relative { path: path.into() });
+    }
+    match fs::metadata(path) {
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(blocked(path, error)),
+        Err(source) => return Err(BindError::Look { path: path.into(), source }),
+    }
+    if let Ok(target) = fs::read_link(path) {
+        return Err(BindError::Dangling { path: path.into(), target });
+    }
+    if !create {
+        return Err(BindError::Missing { path: path.into() });
+    }
+    match DirBuilder::new().recursive(true).mode(0o755).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(blocked(path, error)),
+        Err(source) => Err(BindError::Create { path: path.into(), source }),
+    }
+}
+
+/// Names the part of the path that is in the way.
+fn blocked(path: &Path, source: io::Error) -> BindError {
+    match path.ancestors().skip(1).find(|parent| fs::metadata(parent).is_ok_and(|found| !found.is_dir())) {
+        Some(parent) => BindError::NotAFolder { path: path.into(), parent: parent.into() },
+        None => BindError::Look { path: path.into(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_source_is_made_only_when_allowed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        assert!(matches!(ensure_source(&path, false), Err(BindError::Missing { .. })));
+        assert!(!path.exists());
+        assert!(ensure_source(&path, true).unwrap());
+        assert!(path.is_dir());
+        assert!(!ensure_source(&path, true).unwrap());
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(!ensure_source(&file, false).unwrap());
+        let error = ensure_source(&file.join("x/y"), true).unwrap_err();
+        assert!(matches!(&error, BindError::NotAFolder { parent, .. } if *parent == file), "{error}");
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
+        assert!(matches!(ensure_source(&link, true), Err(BindError::Dangling { .. })));
+        assert!(matches!(ensure_source(Path::new("relative"), true), Err(BindError::Relative { .. })));
+    }
+}

@@ -1,0 +1,288 @@
+//! Copies a tree of files by descriptor: no symbolic link is followed on either side, and nothing outside of the two
+//! roots is opened.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat,
+    openat2, readlinkat, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+/// What was being copied when it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} `{}`", path.display())]
+pub struct CopyError {
+    pub action: &'static str,
+    /// Below the root of the copy.
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+/// What to do with a file that the target already has under the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// Somebody else made it meanwhile: it stays.
+    Keep,
+    /// It is left from an interrupted copy.
+    Replace,
+}
+
+/// Copies owner, mode and extended attributes of one open folder to another.
+pub(super) fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), CopyError> {
+    let failed = |errno: Errno| failure("copy owner and mode of", Path::new("."), errno);
+    let source = open_beneath(source, Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+    let stat = fstat(&source).map_err(failed)?;
+    own(target, &stat).map_err(failed)?;
+    copy_xattrs(source.as_fd(), target).map_err(failed)
+}
+
+/// Copies everything below `source` into `target`; returns how many entries were made.
+///
+/// Folders are opened anew from the roots, each by its relative path, so that depth costs no descriptors.
+pub(super) fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>, existing: Existing) -> Result<u64, CopyError> {
+    let mut copy = Copy { source, target, existing, links: HashMap::new(), entries: 0 };
+    let mut folders = VecDeque::from([PathBuf::from(".")]);
+    // Writing into a folder changes its times: they are set when all is written, children first.
+    let mut times = Vec::new();
+    while let Some(folder) = folders.pop_front() {
+        let stat = copy.folder(&folder, &mut folders)?;
+        times.push((folder, stat));
+    }
+    for (folder, stat) in times.into_iter().rev() {
+        let set = open_beneath(target, &folder, OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(|target| futimens(target, &timestamps(&stat)));
+        set.map_err(|errno| failure("set the times of", &folder, errno))?;
+    }
+    Ok(copy.entries)
+}
+
+struct Copy<'a> {
+    source: BorrowedFd<'a>,
+    target: BorrowedFd<'a>,
+    existing: Existing,
+    /// Where the first of several hard links was made.
+    links: HashMap<(u64, u64), PathBuf>,
+    entries: u64,
+}
+
+impl Copy<'_> {
+    fn folder(&mut self, folder: &Path, folders: &mut VecDeque<PathBuf>) -> Result<Stat, CopyError> {
+        let failed = |errno: Errno| failure("copy", folder, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let source = open_beneath(self.source, folder, flags).map_err(failed)?;
+        let target = open_beneath(self.target, folder, flags).map_err(failed)?;
+        let stat = fstat(&source).map_err(failed)?;
+        own(target.as_fd(), &stat).map_err(failed)?;
+        copy_xattrs(source.as_fd(), target.as_fd()).map_err(failed)?;
+        for entry in Dir::read_from(&source).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = folder.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+            self.entry(&source, &target, name, &path, folders).map_err(|errno| failure("copy", &path, errno))?;
+        }
+        Ok(stat)
+    }
+
+    fn entry(
+        &mut self,
+        from: &OwnedFd,
+        to: &OwnedFd,
+        name: &CStr,
+        path: &Path,
+        folders: &mut VecDeque<PathBuf>,
+    ) -> Result<(), Errno> {
+        let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let made = match kind {
+            FileType::Directory => {
+                let made = self.make_folder(to, name)?;
+                if made {
+                    folders.push_back(path.to_owned());
+                }
+                made
+            }
+            FileType::Socket | FileType::Unknown => false,
+            // A whiteout of an overlay that is not mounted as one: a deletion, not a device.
+            FileType::CharacterDevice if stat.st_rdev == 0 => false,
+            _ if stat.st_nlink > 1 && self.link(to, name, &stat)? => true,
+            _ => {
+                let made = self.make(to, name, || match kind {
+                    FileType::RegularFile => copy_file(from, to, name, &stat),
+                    FileType::Symlink => copy_symlink(from, to, name, &stat),
+                    _ => make_node(to, name, &stat),
+                })?;
+                if made && stat.st_nlink > 1 {
+                    self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
+                }
+                made
+            }
+        };
+        self.entries += u64::from(made);
+        Ok(())
+    }
+
+    /// Runs `make`, which fails when the name is taken, by the rule for existing files.
+    fn make(&self, to: &OwnedFd, name: &CStr, make: impl Fn() -> Result<(), Errno>) -> Result<bool, Errno> {
+        match make() {
+            Err(Errno::EXIST) if self.existing == Existing::Keep => Ok(false),
+            Err(Errno::EXIST) => {
+                unlinkat(to, name, AtFlags::empty())?;
+                make().map(|()| true)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    fn make_folder(&self, to: &OwnedFd, name: &CStr) -> Result<bool, Errno> {
+        let make = || mkdirat(to, name, Mode::RWXU);
+        match make() {
+            Err(Errno::EXIST) if self.existing == Existing::Keep => Ok(false),
+            Err(Errno::EXIST) => {
+                let stat = statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    unlinkat(to, name, AtFlags::empty())?;
+                    make()?;
+                }
+                Ok(true)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Makes `name` another hard link of a file that was copied; `false` when this is its first name.
+    fn link(&self, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<bool, Errno> {
+        let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else { return Ok(false) };
+        let first = open_beneath(self.target, first, OFlags::PATH)?;
+        self.make(to, name, || linkat(&first, c"", to, name, AtFlags::EMPTY_PATH))?;
+        Ok(true)
+    }
+}
+
+fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let source = openat(from, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let (mut source, mut target) = (File::from(source), File::from(target));
+    copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    own(target.as_fd(), stat)?;
+    copy_xattrs(source.as_fd(), target.as_fd())?;
+    futimens(&target, &timestamps(stat))
+}
+
+/// Holes stay holes: a file of the image may be far longer than what it takes on disk.
+fn copy_data(source: &mut File, target: &mut File) -> io::Result<()> {
+    let length = source.metadata()?.len();
+    if rustix::fs::ioctl_ficlone(&*target, &*source).is_ok() {
+        return Ok(());
+    }
+    let mut offset = 0;
+    while offset < length {
+        let data = match rustix::fs::seek(&*source, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            // A file system that knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => offset,
+            Err(errno) => return Err(errno.into()),
+        };
+        let hole = rustix::fs::seek(&*source, rustix::fs::SeekFrom::Hole(data)).unwrap_or(length);
+        source.seek(SeekFrom::Start(data))?;
+        target.seek(SeekFrom::Start(data))?;
+        let copied = io::copy(&mut io::Read::take(&*source, hole - data), target)?;
+        if copied == 0 {
+            break;
+        }
+        offset = data + copied;
+    }
+    target.set_len(length)
+}
+
+fn copy_symlink(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let value: CString = readlinkat(from, name, Vec::new())?;
+    symlinkat(&value, to, name)?;
+    let (uid, gid) = owner(stat);
+    chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    utimensat(to, name, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn make_node(to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
+    let (uid, gid) = owner(stat);
+    chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    // There is no chmod that does not follow: hold the node, see that it is the one, and go through the descriptor.
+    let node = openat(to, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&node)?.st_mode) == kind {
+        let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+        chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())?;
+    }
+    utimensat(to, name, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Owner, then mode: a change of the owner drops the set-id bits.
+fn own(file: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
+    let (uid, gid) = owner(stat);
+    fchown(file, Some(uid), Some(gid))?;
+    fchmod(file, Mode::from_raw_mode(stat.st_mode))
+}
+
+fn owner(stat: &Stat) -> (Uid, Gid) {
+    (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "nanoseconds are below 10^9")]
+fn timestamps(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+    }
+}
+
+/// All but those that belong to the overlay or to the host's policy; what the target cannot hold is left out.
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut names = vec![0; 64 * 1024];
+    let length = match flistxattr(from, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    for name in names[..length].split_inclusive(|byte| *byte == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        if [&b"trusted.overlay."[..], b"user.overlay.", b"security.selinux"]
+            .iter()
+            .any(|prefix| name.to_bytes().starts_with(prefix))
+        {
+            continue;
+        }
+        let mut value = vec![0; 64 * 1024];
+        let length = fgetxattr(from, name, &mut value[..])?;
+        match fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+fn failure(action: &'static str, path: &Path, errno: Errno) -> CopyError {
+    CopyError { action, path: path.strip_prefix("./").unwrap_or(path).to_owned(), source: errno.into() }
+}

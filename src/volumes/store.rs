@@ -1,0 +1,218 @@
+//! All named and anonymous volumes of the data root.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::driver::{self, DriverMount};
+use super::error::VolumeError;
+use super::fill::{self, Filled};
+use super::folder::{self, Folder};
+use super::name;
+use super::spec::{FillState, VolumeRecord, VolumeSpec};
+use crate::state::Paths;
+use crate::state::record::{self, Durability};
+
+/// The volumes below one data root; safe under concurrent commands.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// What [`Store::ensure`] found or made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensured {
+    pub volume: VolumeRecord,
+    pub created: bool,
+    /// What a person should know about a volume that was there already.
+    pub notes: Vec<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// It was made for another project, or by hand.
+    OtherProject { owner: Option<String> },
+    /// Its driver options differ from what is wanted; they stay as they are.
+    OtherOptions,
+}
+
+impl Store {
+    #[must_use]
+    pub fn new(paths: &Paths) -> Self {
+        Self { root: paths.volumes() }
+    }
+
+    /// The folder that a container mounts. It exists once [`Store::ensure`] returned, and holds the volume's files
+    /// once [`Store::mount`] did.
+    #[must_use]
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.root.join(name).join("_data")
+    }
+
+    /// Makes the volume when there is none.
+    ///
+    /// # Errors
+    /// When the name or the options are wrong, an external volume is missing, or the disk refuses.
+    pub fn ensure(&self, spec: &VolumeSpec, project: Option<&str>) -> Result<Ensured, VolumeError> {
+        name::check(&spec.name)?;
+        if spec.external {
+            return match self.find(&spec.name)? {
+                Some(volume) => Ok(Ensured { volume, created: false, notes: Vec::new() }),
+                None => Err(VolumeError::ExternalMissing { name: spec.name.clone() }),
+            };
+        }
+        if !matches!(spec.driver.as_str(), "" | "local") {
+            return Err(VolumeError::Driver { name: spec.name.clone(), driver: spec.driver.clone() });
+        }
+        DriverMount::parse(&spec.name, &spec.driver_opts)?;
+        let path = self.root.join(&spec.name);
+        let folder = Folder::create(&path).map_err(VolumeError::io("create volume folder", &path))?;
+        if let Some(volume) = record::read::<VolumeRecord>(&folder.record())? {
+            folder.create_data().map_err(VolumeError::io("create", folder.data()))?;
+            let mut notes = Vec::new();
+            if volume.project.as_deref() != project {
+                notes.push(Note::OtherProject { owner: volume.project.clone() });
+            }
+            if volume.driver_opts != spec.driver_opts {
+                notes.push(Note::OtherOptions);
+            }
+            return Ok(Ensured { volume, created: false, notes });
+        }
+        folder.create_data().map_err(VolumeError::io("create", folder.data()))?;
+        let volume = VolumeRecord {
+            name: spec.name.clone(),
+            key: spec.key.clone(),
+            project: project.map(ToOwned::to_owned),
+            driver: "local".into(),
+            driver_opts: spec.driver_opts.clone(),
+            labels: spec.labels.clone(),
+            created: jiff::Timestamp::now(),
+            fill: FillState::Never,
+        };
+        // The record comes last: a folder without one is a creation that was interrupted, and is simply finished.
+        record::write(&folder.record(), &volume, Durability::Process)?;
+        Ok(Ensured { volume, created: true, notes: Vec::new() })
+    }
+
+    /// # Errors
+    /// When the name is none, or the record cannot be read.
+    pub fn find(&self, name: &str) -> Result<Option<VolumeRecord>, VolumeError> {
+        name::check(name)?;
+        Ok(record::read(&self.root.join(name).join("volume.json"))?)
+    }
+
+    /// All volumes, by name.
+    ///
+    /// # Errors
+    /// When the folder or one of the records cannot be read.
+    pub fn list(&self) -> Result<Vec<VolumeRecord>, VolumeError> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(VolumeError::io("read", &self.root)(error)),
+        };
+        let mut volumes = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(VolumeError::io("read", &self.root))?;
+            let name = entry.file_name();
+            if name.to_str().is_none_or(|name| name::check(name).is_err()) {
+                continue;
+            }
+            // Removed in the meantime, or not finished yet: not a volume.
+            if let Some(volume) = record::read::<VolumeRecord>(&entry.path().join("volume.json"))? {
+                volumes.push(volume);
+            }
+        }
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    /// Removes a volume with all that is in it; `false` when there was none.
+    ///
+    /// `users` names the containers that use it. It is asked under the volume's lock.
+    ///
+    /// # Errors
+    /// When the volume is in use, something is mounted in it, or the disk refuses.
+    pub fn remove(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<bool, VolumeError> {
+        name::check(name)?;
+        let path = self.root.join(name);
+        folder::sweep(&self.root);
+        let Some(folder) = Folder::lock(&path).map_err(VolumeError::io("lock", &path))? else { return Ok(false) };
+        let users = users();
+        if !users.is_empty() {
+            return Err(VolumeError::InUse { name: name.to_owned(), users });
+        }
+        driver::unmount(name, &folder)?;
+        // Deleting through a mount would delete files that are not the volume's.
+        if let Some(path) = mounted_below(&path).map_err(VolumeError::io("read", "/proc/thread-self/mountinfo"))? {
+            return Err(VolumeError::Mounted { name: name.to_owned(), path });
+        }
+        folder.remove().map_err(VolumeError::io("remove", &path))?;
+        Ok(true)
+    }
+
+    /// Mounts what the driver options ask for, unless it is mounted already. Nothing to do for a plain volume.
+    ///
+    /// # Errors
+    /// When there is no such volume or the kernel refuses.
+    pub fn mount(&self, name: &str) -> Result<(), VolumeError> {
+        let (folder, volume) = self.locked(name)?;
+        driver::mount(&volume, &folder)
+    }
+
+    /// Undoes [`Store::mount`] unless `users` names a container that still uses the volume.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unmount(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<(), VolumeError> {
+        name::check(name)?;
+        let path = self.root.join(name);
+        let Some(folder) = Folder::lock(&path).map_err(VolumeError::io("lock", &path))? else { return Ok(()) };
+        if !folder.is_mounted().unwrap_or(false) || !users().is_empty() {
+            return Ok(());
+        }
+        driver::unmount(name, &folder)
+    }
+
+    /// Copies the image's files at the mount point into a volume that is empty and was never filled.
+    ///
+    /// `source` is the opened folder of the image. Owner and mode of the volume become those of the image's folder.
+    ///
+    /// # Errors
+    /// When there is no such volume, or something cannot be copied; the next call begins again then.
+    pub fn fill(&self, name: &str, source: BorrowedFd<'_>) -> Result<Filled, VolumeError> {
+        let (folder, volume) = self.locked(name)?;
+        fill::fill(&folder, volume, source)
+    }
+
+    fn locked(&self, name: &str) -> Result<(Folder, VolumeRecord), VolumeError> {
+        name::check(name)?;
+        let path = self.root.join(name);
+        let missing = || VolumeError::Missing { name: name.to_owned() };
+        let folder = Folder::lock(&path).map_err(VolumeError::io("lock", &path))?.ok_or_else(missing)?;
+        let volume = record::read(&folder.record())?.ok_or_else(missing)?;
+        Ok((folder, volume))
+    }
+}
+
+/// A mount point at or below `path`, in this mount namespace.
+fn mounted_below(path: &Path) -> io::Result<Option<PathBuf>> {
+    let path = path.canonicalize()?;
+    let table = fs::read("/proc/thread-self/mountinfo")?;
+    let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    Ok(points.map(unescape).find(|point| point.starts_with(&path)))
+}
+
+/// `\040` and the like, as the kernel writes blanks in paths.
+fn unescape(field: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
+        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
