@@ -1,1 +1,30 @@
 //! Images: references, registries, the content-addressed store, unpacking, and the host root file system.
+//!
+//! [`Store`] holds what is here; [`pull::ensure`] brings what is missing.
+
+mod complete;
+pub mod config;
+pub mod digest;
+pub mod error;
+mod import;
+mod layer;
+pub mod load;
+pub mod manifest;
+mod members;
+pub mod platform;
+pub mod progress;
+pub mod reference;
+pub mod registry;
+pub mod store;
+pub mod unpack;
+
+pub use config::{Healthcheck, ImageConfig};
+pub use digest::Digest;
+pub use error::ImageError;
+pub use platform::Platform;
+pub use progress::{Event, Status};
+pub use reference::Reference;
+pub use store::{Image, Store, StoreOptions};
+
+#[cfg(test)]
+mod testing;

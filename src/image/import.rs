@@ -1,0 +1,330 @@
+//! Brings an image into the store: all layers fetched, uncompressed, checked and unpacked at the same time.
+
+use std::fs;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use jiff::Timestamp;
+
+use super::complete;
+use super::config::ConfigFile;
+use super::digest::Digest;
+use super::error::{ImageError, LayerError};
+use super::layer::{self, Job, Ready};
+use super::manifest::{Descriptor, ImageManifest};
+use super::progress::{Reporter, Status};
+use super::store::{ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
+use super::unpack::Limits;
+use super::unpack::compression::Compression;
+use crate::state::record::{self, Durability};
+
+/// Where layers come from.
+pub(super) trait Source: Sync {
+    /// Opens the archive of the layer at this place of the image.
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, ImageError>;
+}
+
+/// A layer as its source describes it.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// `None`: not known before it is read (docker archives).
+    pub digest: Option<Digest>,
+    pub size: Option<u64>,
+    pub media_type: String,
+}
+
+/// An image that is to be brought in.
+pub(super) struct Import<'a> {
+    /// The manifest's own bytes; made up when the source has none.
+    pub manifest: Option<&'a [u8]>,
+    pub manifest_type: &'a str,
+    pub config: &'a [u8],
+    pub config_type: &'a str,
+    pub layers: Vec<Wanted>,
+    pub source: &'a dyn Source,
+    pub limits: Limits,
+    /// Layers that are fetched at the same time.
+    pub parallel: usize,
+    pub reporter: Reporter<'a>,
+}
+
+struct Shared<'a> {
+    store: &'a Store,
+    session: &'a Session,
+    import: &'a Import<'a>,
+    diff_ids: &'a [Digest],
+    chain_ids: &'a [Digest],
+    next: AtomicUsize,
+    cancelled: AtomicBool,
+    made: Mutex<Vec<Option<Result<Made, ImageError>>>>,
+}
+
+/// A layer that is in the store, or ready to be completed from the layers below it.
+struct Made {
+    digest: Digest,
+    media_type: String,
+    compressed_size: u64,
+    place: Place,
+}
+
+enum Place {
+    Here(String, LayerRecord),
+    Pending(Box<Ready>),
+}
+
+impl Import<'_> {
+    /// Brings everything in and writes the image's record. The caller holds [`Store::using`].
+    pub(super) fn run(self, store: &Store, session: &Session) -> Result<ImageRecord, ImageError> {
+        let config = ConfigFile::parse(self.config).map_err(ImageError::Config)?;
+        if self.layers.len() != config.diff_ids.len() {
+            return Err(ImageError::LayerCount { layers: self.layers.len(), diff_ids: config.diff_ids.len() });
+        }
+        let mut chain_ids: Vec<Digest> = Vec::new();
+        for diff_id in &config.diff_ids {
+            chain_ids.push(Digest::chain(chain_ids.last(), diff_id));
+        }
+        let made = self.layers(store, session, &config.diff_ids, &chain_ids)?;
+        let layers = self.settle(store, session, made, &config.diff_ids, &chain_ids)?;
+
+        let id = Digest::of(self.config);
+        let manifest = match self.manifest {
+            Some(bytes) => bytes.to_vec(),
+            None => made_up(&id, &self, &layers).to_json(),
+        };
+        let manifest_id = Digest::of(&manifest);
+        for (digest, bytes) in [(&id, self.config), (&manifest_id, manifest.as_slice())] {
+            record::write_bytes(&store.blob_path(digest), bytes, 0o600, Durability::Process)?;
+        }
+        let keys: Vec<String> = layers.iter().map(|layer| layer.key.clone()).collect();
+        store.sync_layers(&keys)?;
+        let image = ImageRecord {
+            id,
+            manifest: manifest_id,
+            media_type: self.manifest_type.to_owned(),
+            config_media_type: self.config_type.to_owned(),
+            config_size: self.config.len() as u64,
+            platform: config.platform,
+            created: config.created,
+            author: config.author,
+            stored: Timestamp::now(),
+            config: config.config,
+            history: config.history,
+            layers,
+        };
+        store.write_image(&image)?;
+        Ok(image)
+    }
+
+    fn layers(
+        &self,
+        store: &Store,
+        session: &Session,
+        diff_ids: &[Digest],
+        chain_ids: &[Digest],
+    ) -> Result<Vec<Made>, ImageError> {
+        let shared = Shared {
+            store,
+            session,
+            import: self,
+            diff_ids,
+            chain_ids,
+            next: AtomicUsize::new(0),
+            cancelled: AtomicBool::new(false),
+            made: Mutex::new(diff_ids.iter().map(|_| None).collect()),
+        };
+        thread::scope(|scope| {
+            for _ in 0..self.parallel.clamp(1, diff_ids.len().max(1)) {
+                scope.spawn(|| shared.work());
+            }
+        });
+        let made = shared.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut layers = Vec::with_capacity(made.len());
+        let mut failure = None;
+        for made in made {
+            match made {
+                Some(Ok(made)) => layers.push(made),
+                // The reason matters, not the layers that were given up because of it.
+                Some(Err(ImageError::Layer(_, error))) if matches!(*error, LayerError::Cancelled) => {}
+                Some(Err(error)) => failure = failure.or(Some(error)),
+                None => {}
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None if layers.len() < diff_ids.len() => {
+                Err(ImageError::Layer("of the image".into(), Box::new(LayerError::Cancelled)))
+            }
+            None => Ok(layers),
+        }
+    }
+
+    /// Completes, from the bottom up, the layers that depend on those below them, and lists all.
+    fn settle(
+        &self,
+        store: &Store,
+        session: &Session,
+        made: Vec<Made>,
+        diff_ids: &[Digest],
+        chain_ids: &[Digest],
+    ) -> Result<Vec<LayerRef>, ImageError> {
+        let mut layers: Vec<LayerRef> = Vec::with_capacity(made.len());
+        for (index, made) in made.into_iter().enumerate() {
+            let (key, record) = match made.place {
+                Place::Here(key, record) => (key, record),
+                Place::Pending(ready) => {
+                    let below: Vec<_> =
+                        layers.iter().rev().map(|layer| store.layer_folder(&layer.key).join("fs")).collect();
+                    let in_layer = |error| ImageError::Layer(made.digest.short(), Box::new(error));
+                    let depends = complete::complete(&ready, &below).map_err(in_layer)?;
+                    let chain_id = depends.then(|| chain_ids[index]);
+                    place(store, session, &ready, diff_ids[index], chain_id)?
+                }
+            };
+            layers.push(LayerRef {
+                diff_id: diff_ids[index],
+                digest: made.digest,
+                media_type: made.media_type,
+                compressed_size: made.compressed_size,
+                size: record.size,
+                key,
+                opaque: record.opaque,
+            });
+        }
+        Ok(layers)
+    }
+}
+
+impl Shared<'_> {
+    fn work(&self) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.diff_ids.len() || self.cancelled.load(Ordering::Relaxed) {
+                return;
+            }
+            let made = self.layer(index);
+            if made.is_err() {
+                self.cancelled.store(true, Ordering::Relaxed);
+            }
+            self.made.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(made);
+        }
+    }
+
+    fn layer(&self, index: usize) -> Result<Made, ImageError> {
+        let wanted = &self.import.layers[index];
+        let (diff_id, chain_id) = (&self.diff_ids[index], &self.chain_ids[index]);
+        let label = wanted.digest.as_ref().unwrap_or(diff_id).short();
+        let report = |status| self.import.reporter.layer(&label, status);
+        let here = || -> Result<Option<Made>, ImageError> {
+            let Some((key, record)) = self.store.layer(diff_id, chain_id)? else { return Ok(None) };
+            report(Status::Exists);
+            // An archive that nobody named is that of the image which brought the layer in.
+            let known = match wanted.digest {
+                Some(_) => None,
+                None => self.store.archive_of(diff_id)?,
+            };
+            let (digest, media_type, compressed_size) = match known {
+                Some(layer) => (layer.digest, layer.media_type, layer.compressed_size),
+                None => (wanted.digest.unwrap_or(*diff_id), wanted.media_type.clone(), wanted.size.unwrap_or(0)),
+            };
+            Ok(Some(Made { digest, media_type, compressed_size, place: Place::Here(key, record) }))
+        };
+        if let Some(made) = here()? {
+            return Ok(made);
+        }
+        report(Status::Waiting);
+        let _making = self.store.making(diff_id)?;
+        if let Some(made) = here()? {
+            return Ok(made);
+        }
+        let folder = self.session.path("layer");
+        let root = folder.join("fs");
+        fs::create_dir_all(&root).map_err(ImageError::io("create", &root))?;
+        let archive = self.session.path("blob");
+        let keep = self.store.options().keep_blobs && !wanted.digest.is_some_and(|digest| self.store.has_blob(&digest));
+        let source = self.import.source.open(index)?;
+        let job = Job {
+            wanted,
+            diff_id,
+            root: &root,
+            archive: keep.then_some(archive.as_path()),
+            limits: &self.import.limits,
+            cancelled: &self.cancelled,
+            report: &report,
+        };
+        let done = layer::make(&job, source).map_err(|error| ImageError::Layer(label.clone(), Box::new(error)))?;
+        if keep {
+            let place = match done.compression {
+                Compression::None => self.store.packed_blob_path(&done.digest),
+                _ => self.store.blob_path(&done.digest),
+            };
+            fs::rename(&archive, &place).map_err(ImageError::io("create", &place))?;
+        }
+        let ready = Ready { folder, unpacked: done.unpacked };
+        let place = if ready.unpacked.needs_lower() && index > 0 {
+            Place::Pending(Box::new(ready))
+        } else if let Some((link, target)) = ready.unpacked.outside_links.first() {
+            let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+            let error = LayerError::MissingTarget { link: text(link), target: text(target) };
+            return Err(ImageError::Layer(label.clone(), Box::new(error)));
+        } else {
+            let (key, record) = place(self.store, self.session, &ready, *diff_id, None)?;
+            Place::Here(key, record)
+        };
+        report(Status::Complete);
+        let media_type = match (wanted.digest, done.compression) {
+            (Some(_), _) | (None, Compression::None) => wanted.media_type.clone(),
+            (None, Compression::Gzip) => format!("{}+gzip", wanted.media_type),
+            (None, Compression::Zstd) => format!("{}+zstd", wanted.media_type),
+        };
+        Ok(Made { digest: done.digest, media_type, compressed_size: done.bytes, place })
+    }
+}
+
+/// Writes the layer's record and moves its folder into the store.
+fn place(
+    store: &Store,
+    session: &Session,
+    ready: &Ready,
+    diff_id: Digest,
+    chain_id: Option<Digest>,
+) -> Result<(String, LayerRecord), ImageError> {
+    let key = Store::layer_key(&chain_id.unwrap_or(diff_id));
+    let _making = match &chain_id {
+        Some(chain_id) => Some(store.making(chain_id)?),
+        None => None,
+    };
+    if chain_id.is_some()
+        && let Some((key, record)) = store.layer(&diff_id, &chain_id.unwrap_or(diff_id))?
+    {
+        return Ok((key, record));
+    }
+    let record = LayerRecord {
+        diff_id,
+        chain_id,
+        size: ready.unpacked.size,
+        entries: ready.unpacked.entries,
+        opaque: ready.unpacked.opaque_root,
+        boot_id: boot_id(),
+    };
+    write_record(&ready.folder.join("layer.json"), &record)?;
+    store.place_layer(session, &ready.folder, &key)?;
+    Ok((key, record))
+}
+
+/// A manifest for an image that came without one.
+fn made_up(id: &Digest, import: &Import<'_>, layers: &[LayerRef]) -> ImageManifest {
+    let descriptor = |media_type: &str, digest: Digest, size: u64| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        platform: None,
+        annotations: Default::default(),
+    };
+    ImageManifest {
+        media_type: import.manifest_type.to_owned(),
+        config: descriptor(import.config_type, *id, import.config.len() as u64),
+        layers: layers.iter().map(|layer| descriptor(&layer.media_type, layer.digest, layer.compressed_size)).collect(),
+    }
+}

@@ -1,0 +1,430 @@
+//! The content-addressed store that all projects share.
+//!
+//! ```text
+//! images/
+//!   names/<hash>.json     a name and the image it means
+//!   images/<id>.json      an image: configuration and list of layers
+//!   blobs/<digest>        configurations, manifests, and layers as they came (`.zst`: stored compressed by us)
+//!   layers/<key>/fs       an unpacked layer, usable as overlay lower layer; key: start of its diff id or chain id
+//!   layers/<key>/layer.json, synced
+//!   locks/                one lock for each layer being made, and `use`: shared by users, exclusive for removers
+//!   tmp/                  what is not finished; leftovers of dead processes go with the next command
+//! ```
+//!
+//! Everything appears by rename, so a reader needs no lock. A layer appears as soon as it is complete; the image that
+//! is made of it appears after its files are synced. A layer that no sync followed is trusted until the next boot only.
+
+mod records;
+mod remove;
+mod session;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::config::{HistoryStep, ImageConfig};
+use super::digest::Digest;
+use super::error::ImageError;
+use super::platform::Platform;
+use super::reference::Reference;
+use crate::state::record::{self, Durability, Record};
+
+pub use records::LayerRef;
+pub(super) use records::{ImageRecord, LayerRecord, NameRecord};
+
+pub(super) use session::{Held, Session};
+
+/// What the store keeps besides unpacked layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Keep each layer's archive as it came, so that `save` (and `push`) give back the very same image.
+    pub keep_blobs: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { keep_blobs: true }
+    }
+}
+
+/// An open image store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+    options: StoreOptions,
+}
+
+/// An image that is here, with everything that running it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Digest of the configuration: Docker's image id.
+    pub id: Digest,
+    /// Names with tags, full form, sorted.
+    pub references: Vec<Reference>,
+    /// Names with digests, full form, sorted.
+    pub digests: Vec<Reference>,
+    pub manifest: Digest,
+    pub config: ImageConfig,
+    pub history: Vec<HistoryStep>,
+    /// Layer folders for overlayfs, the topmost first.
+    pub layers: Vec<PathBuf>,
+    pub diff_ids: Vec<Digest>,
+    /// Bytes of all files of all layers.
+    pub size: u64,
+    pub created: Option<Timestamp>,
+    pub author: String,
+    pub platform: Platform,
+    pub architecture: String,
+}
+
+impl Store {
+    /// Opens the store at `root` (see [`crate::state::Paths::images`]) and makes it when it is missing.
+    ///
+    /// # Errors
+    /// When the folders cannot be made.
+    pub fn open(root: &Path) -> Result<Self, ImageError> {
+        Self::open_with(root, StoreOptions::default())
+    }
+
+    /// # Errors
+    /// When the folders cannot be made.
+    pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self, ImageError> {
+        let store = Self { root: root.to_owned(), options };
+        let folders = ["names", "images", "blobs", "layers", "locks", "tmp"];
+        for folder in std::iter::once(root.to_owned()).chain(folders.map(|name| root.join(name))) {
+            // Nobody but root may enter: set-user programs of images must not be within reach (CVE-2021-41091).
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(ImageError::io("create", &folder))?;
+        }
+        Ok(store)
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    #[must_use]
+    pub fn options(&self) -> StoreOptions {
+        self.options
+    }
+
+    /// The image with this name; `None` when it was never pulled, loaded or tagged.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn find(&self, reference: &Reference) -> Result<Option<Image>, ImageError> {
+        let Some(id) = self.image_id(reference)? else { return Ok(None) };
+        self.image(&id)
+    }
+
+    /// By name, id (`sha256:…`) or the first digits of an id, in this order, as `docker inspect` does.
+    ///
+    /// # Errors
+    /// When the text is no name, more than one image matches, or a record cannot be read.
+    pub fn resolve(&self, text: &str) -> Result<Option<Image>, ImageError> {
+        let bare_id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !bare_id && !text.starts_with("sha256:") {
+            let reference = text.parse::<Reference>();
+            if let Ok(reference) = &reference
+                && let Some(image) = self.find(reference)?
+            {
+                return Ok(Some(image));
+            }
+            if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                reference?;
+                return Ok(None);
+            }
+        }
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            text.parse::<Digest>()?;
+        }
+        let mut found = None;
+        for id in self.image_ids()? {
+            if id.hex().starts_with(prefix) {
+                if found.is_some() {
+                    return Err(ImageError::AmbiguousId(prefix.to_owned()));
+                }
+                found = Some(id);
+            }
+        }
+        match found {
+            Some(id) => self.image(&id),
+            None => Ok(None),
+        }
+    }
+
+    /// The image with this id.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn image(&self, id: &Digest) -> Result<Option<Image>, ImageError> {
+        let Some(record) = self.image_record(id)? else { return Ok(None) };
+        let names = self.names()?.into_iter().filter(|name| name.image == *id).collect();
+        Ok(Some(self.assemble(record, names)))
+    }
+
+    /// Every image, the newest first.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn images(&self) -> Result<Vec<Image>, ImageError> {
+        let mut names: BTreeMap<Digest, Vec<NameRecord>> = BTreeMap::new();
+        for name in self.names()? {
+            names.entry(name.image).or_default().push(name);
+        }
+        let mut images = Vec::new();
+        for id in self.image_ids()? {
+            // It may have been removed since the folder was listed.
+            if let Some(record) = self.image_record(&id)? {
+                images.push(self.assemble(record, names.remove(&id).unwrap_or_default()));
+            }
+        }
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.references.cmp(&b.references)));
+        Ok(images)
+    }
+
+    /// Gives an image a further name; a name that meant another image is moved.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn tag(&self, id: &Digest, reference: &Reference) -> Result<(), ImageError> {
+        let _using = self.using()?;
+        if self.image_record(id)?.is_none() {
+            return Err(ImageError::NotFound(id.to_string()));
+        }
+        self.write_name(reference, id, None)
+    }
+
+    fn assemble(&self, record: ImageRecord, names: Vec<NameRecord>) -> Image {
+        let (mut references, mut digests): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+        for name in names {
+            if let Some(digest) = name.digest {
+                digests.push(name.reference.at(digest));
+            }
+            if name.reference.digest().is_some() {
+                digests.push(name.reference);
+            } else {
+                references.push(name.reference);
+            }
+        }
+        references.sort();
+        digests.sort();
+        digests.dedup();
+        let bottom = record.layers.iter().rposition(|layer| layer.opaque).unwrap_or(0);
+        Image {
+            id: record.id,
+            references,
+            digests,
+            manifest: record.manifest,
+            layers: record.layers[bottom..].iter().rev().map(|layer| self.layer_fs(&layer.key)).collect(),
+            diff_ids: record.layers.iter().map(|layer| layer.diff_id).collect(),
+            size: record.layers.iter().map(|layer| layer.size).sum(),
+            config: record.config,
+            history: record.history,
+            created: record.created,
+            author: record.author,
+            architecture: record.platform.architecture.clone(),
+            platform: record.platform,
+        }
+    }
+
+    fn image_id(&self, reference: &Reference) -> Result<Option<Digest>, ImageError> {
+        let key = name_key(reference);
+        if let Some(name) = record::read::<NameRecord>(&self.name_path(&key))? {
+            return Ok(Some(name.image));
+        }
+        // A digest that came with a tag has no record of its own.
+        let Some(digest) = reference.digest() else { return Ok(None) };
+        for name in self.names()? {
+            if name.digest.as_ref() == Some(digest) && name.reference.repository() == reference.repository() {
+                return Ok(Some(name.image));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn names(&self) -> Result<Vec<NameRecord>, ImageError> {
+        let folder = self.root.join("names");
+        let mut names = Vec::new();
+        for path in json_files(&folder)? {
+            names.extend(record::read::<NameRecord>(&path)?);
+        }
+        Ok(names)
+    }
+
+    pub(super) fn image_ids(&self) -> Result<Vec<Digest>, ImageError> {
+        let files = json_files(&self.root.join("images"))?;
+        Ok(files.iter().filter_map(|path| format!("sha256:{}", path.file_stem()?.to_str()?).parse().ok()).collect())
+    }
+
+    pub(super) fn image_record(&self, id: &Digest) -> Result<Option<ImageRecord>, ImageError> {
+        Ok(record::read(&self.image_path(id))?)
+    }
+
+    pub(super) fn write_image(&self, image: &ImageRecord) -> Result<(), ImageError> {
+        Ok(record::write(&self.image_path(&image.id), image, Durability::Machine)?)
+    }
+
+    /// `digest` is what the registry said that the name stands for.
+    pub(super) fn write_name(
+        &self,
+        reference: &Reference,
+        id: &Digest,
+        digest: Option<Digest>,
+    ) -> Result<(), ImageError> {
+        let key = name_key(reference);
+        let name = NameRecord { reference: key.clone(), image: *id, digest: digest.filter(|_| key.digest().is_none()) };
+        Ok(record::write(&self.name_path(&key), &name, Durability::Machine)?)
+    }
+
+    pub(super) fn image_path(&self, id: &Digest) -> PathBuf {
+        self.root.join("images").join(format!("{}.json", id.hex()))
+    }
+
+    /// Names are hashed: they are longer than file names may be.
+    pub(super) fn name_path(&self, key: &Reference) -> PathBuf {
+        let hash = Digest::of(key.to_string().as_bytes()).hex();
+        self.root.join("names").join(format!("{}.json", &hash[..40]))
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.hex())
+    }
+
+    /// The same content compressed by us: archives that came uncompressed.
+    pub(super) fn packed_blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(format!("{}.zst", digest.hex()))
+    }
+
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists() || self.packed_blob_path(digest).exists()
+    }
+
+    /// Half of the digest keeps mount options short; the record inside has all of it.
+    pub(super) fn layer_key(digest: &Digest) -> String {
+        digest.hex()[..32].to_owned()
+    }
+
+    pub(super) fn layer_folder(&self, key: &str) -> PathBuf {
+        self.root.join("layers").join(key)
+    }
+
+    fn layer_fs(&self, key: &str) -> PathBuf {
+        self.layer_folder(key).join("fs")
+    }
+
+    /// The unpacked layer, if it is here and complete.
+    pub(super) fn layer(
+        &self,
+        diff_id: &Digest,
+        chain_id: &Digest,
+    ) -> Result<Option<(String, LayerRecord)>, ImageError> {
+        for id in [diff_id, chain_id] {
+            let key = Self::layer_key(id);
+            let folder = self.layer_folder(&key);
+            let Some(record) = record::read::<LayerRecord>(&folder.join("layer.json"))? else { continue };
+            let fits = record.diff_id == *diff_id && record.chain_id.is_none_or(|chain| chain == *chain_id);
+            let whole = || record.boot_id == boot_id() || folder.join("synced").exists();
+            if fits && whole() {
+                return Ok(Some((key, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How some image describes the archive of a layer, one whose archive was kept if there is any.
+    pub(super) fn archive_of(&self, diff_id: &Digest) -> Result<Option<LayerRef>, ImageError> {
+        let mut found = None;
+        for id in self.image_ids()? {
+            let Some(image) = self.image_record(&id)? else { continue };
+            for layer in image.layers.into_iter().filter(|layer| layer.diff_id == *diff_id) {
+                if self.has_blob(&layer.digest) {
+                    return Ok(Some(layer));
+                }
+                found = Some(layer);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts a finished folder in its place. A folder that is there already is broken (its user looked) and makes way.
+    pub(super) fn place_layer(&self, session: &Session, from: &Path, key: &str) -> Result<(), ImageError> {
+        let to = self.layer_folder(key);
+        match fs::rename(&to, session.path("broken")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(ImageError::io("replace", &to)(error)),
+            _ => {}
+        }
+        fs::rename(from, &to).map_err(ImageError::io("create", &to))
+    }
+
+    /// Makes sure that the layers survive a crash of the machine: one sync for all of them.
+    pub(super) fn sync_layers(&self, keys: &[String]) -> Result<(), ImageError> {
+        let marks: Vec<PathBuf> =
+            keys.iter().map(|key| self.layer_folder(key).join("synced")).filter(|mark| !mark.exists()).collect();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let folder = File::open(&self.root).map_err(ImageError::io("open", &self.root))?;
+        rustix::fs::syncfs(&folder).map_err(|errno| ImageError::io("sync", &self.root)(errno.into()))?;
+        for mark in marks {
+            File::create(&mark).map_err(ImageError::io("create", &mark))?;
+        }
+        Ok(())
+    }
+
+    /// Held while content is used that no record names yet, so that nobody removes it meanwhile.
+    pub(super) fn using(&self) -> Result<Held, ImageError> {
+        let path = self.root.join("locks/use");
+        session::shared(&path).map_err(ImageError::io("lock", &path))
+    }
+
+    /// Held while a layer is fetched and unpacked: whoever wants the same one waits and then finds it.
+    pub(super) fn making(&self, diff_id: &Digest) -> Result<Held, ImageError> {
+        let path = self.root.join("locks").join(Self::layer_key(diff_id));
+        session::exclusive(&path).map_err(ImageError::io("lock", &path))
+    }
+
+    pub(super) fn session(&self) -> Result<Session, ImageError> {
+        let path = self.root.join("tmp");
+        Session::start(&path).map_err(ImageError::io("prepare", &path))
+    }
+}
+
+/// A name with both is stored by its digest, which decides.
+pub(super) fn name_key(reference: &Reference) -> Reference {
+    match reference.digest() {
+        Some(digest) => reference.at(*digest),
+        None => reference.clone(),
+    }
+}
+
+pub(super) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(ImageError::io("read", folder))? {
+        let path = entry.map_err(ImageError::io("read", folder))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// For records of this store.
+pub(super) fn write_record<T: Record>(path: &Path, record: &T) -> Result<(), ImageError> {
+    Ok(record::write(path, record, Durability::Process)?)
+}

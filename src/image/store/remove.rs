@@ -1,0 +1,1 @@
+//! Removing images, and content that nothing refers to.
