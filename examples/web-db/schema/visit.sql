@@ -1,0 +1,1 @@
+CREATE TABLE visit (id serial PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());

@@ -1,0 +1,5 @@
+//! Tests that need no privilege, no namespace and no network.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod tidy;
