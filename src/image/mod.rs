@@ -6,6 +6,7 @@ mod complete;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod host;
 mod import;
 mod layer;
 pub mod load;

@@ -4,4 +4,6 @@
 //! Everything else in `src/` is compiled with `unsafe_code = "deny"`.
 #![allow(unsafe_code, reason = "the one place for system calls that no crate wraps safely")]
 
+pub mod copy;
+pub mod overlay;
 pub mod packet;

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::copy::CopyError;
 use super::name::NameError;
 use crate::state::record::{ReadError, WriteError};
+use crate::sys::copy::CopyError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {

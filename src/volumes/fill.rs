@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Dir, Mode, OFlags};
 
-use super::copy::{self, Existing};
 use super::error::VolumeError;
 use super::folder::Folder;
 use super::spec::{FillState, VolumeRecord};
 use crate::state::record::{self, Durability};
+use crate::sys::copy::{self, Existing};
 
 /// What [`super::Store::fill`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn fill(folder: &Folder, mut volume: VolumeRecord, source: BorrowedFd
     volume.fill = FillState::Started;
     record::write(&folder.record(), &volume, Durability::Machine)?;
     let failed = |source| VolumeError::Fill { name: volume.name.clone(), source };
-    let entries = copy::tree(source, data.as_fd(), existing).map_err(failed)?;
+    let entries = copy::tree(source, data.as_fd(), existing, &|_, _| true).map_err(failed)?;
     // The files must be on disk before the mark that says so.
     rustix::fs::syncfs(&data).map_err(|errno| io("sync")(errno.into()))?;
     // What is mounted over the folder comes and goes; only its being empty counts.

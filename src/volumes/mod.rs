@@ -4,7 +4,6 @@
 //! to a hostile publisher: both are walked by descriptor, and no symbolic link of theirs is followed.
 
 pub mod bind;
-mod copy;
 mod driver;
 mod error;
 pub mod files;
@@ -18,7 +17,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use copy::CopyError;
 pub use error::VolumeError;
 pub use fill::Filled;
 pub use name::NameError;

@@ -28,7 +28,7 @@ pub struct CopyError {
 
 /// What to do with a file that the target already has under the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existing {
+pub enum Existing {
     /// Somebody else made it meanwhile: it stays.
     Keep,
     /// It is left from an interrupted copy.
@@ -36,7 +36,10 @@ pub(super) enum Existing {
 }
 
 /// Copies owner, mode and extended attributes of one open folder to another.
-pub(super) fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), CopyError> {
+///
+/// # Errors
+/// When one of them cannot be read or set.
+pub fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), CopyError> {
     let failed = |errno: Errno| failure("copy owner and mode of", Path::new("."), errno);
     let source = open_beneath(source, Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
     let stat = fstat(&source).map_err(failed)?;
@@ -44,11 +47,20 @@ pub(super) fn attributes(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Resu
     copy_xattrs(source.as_fd(), target).map_err(failed)
 }
 
-/// Copies everything below `source` into `target`; returns how many entries were made.
+/// Copies what `select` chooses below `source` (relative path, attributes) into `target`; returns how many entries
+/// were made. Nothing below a folder that is not chosen is copied.
 ///
 /// Folders are opened anew from the roots, each by its relative path, so that depth costs no descriptors.
-pub(super) fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>, existing: Existing) -> Result<u64, CopyError> {
-    let mut copy = Copy { source, target, existing, links: HashMap::new(), entries: 0 };
+///
+/// # Errors
+/// At the first entry that cannot be copied; what was copied before stays.
+pub fn tree(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    existing: Existing,
+    select: &dyn Fn(&Path, &Stat) -> bool,
+) -> Result<u64, CopyError> {
+    let mut copy = Copy { source, target, existing, select, links: HashMap::new(), entries: 0 };
     let mut folders = VecDeque::from([PathBuf::from(".")]);
     // Writing into a folder changes its times: they are set when all is written, children first.
     let mut times = Vec::new();
@@ -68,6 +80,7 @@ struct Copy<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,
     existing: Existing,
+    select: &'a dyn Fn(&Path, &Stat) -> bool,
     /// Where the first of several hard links was made.
     links: HashMap<(u64, u64), PathBuf>,
     entries: u64,
@@ -103,6 +116,9 @@ impl Copy<'_> {
         folders: &mut VecDeque<PathBuf>,
     ) -> Result<(), Errno> {
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !(self.select)(path.strip_prefix(".").unwrap_or(path), &stat) {
+            return Ok(());
+        }
         let kind = FileType::from_raw_mode(stat.st_mode);
         let made = match kind {
             FileType::Directory => {
@@ -284,5 +300,5 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<Owne
 }
 
 fn failure(action: &'static str, path: &Path, errno: Errno) -> CopyError {
-    CopyError { action, path: path.strip_prefix("./").unwrap_or(path).to_owned(), source: errno.into() }
+    CopyError { action, path: path.strip_prefix(".").unwrap_or(path).to_owned(), source: errno.into() }
 }

@@ -1,0 +1,107 @@
+//! The host root file system: this machine's own system files as the root of a container.
+//!
+//! Overlayfs refuses an upper folder inside its own lower folder, so `/` cannot be a layer. Instead the root is
+//!
+//! - one layer of our own with the top-level folders, the host's top-level links (`bin -> usr/bin`), an empty `/var`
+//!   and a **copy** of what everybody may read in `/etc` ([`snapshot`]), and
+//! - an overlay each for `/usr` and, where they are no links, `/bin`, `/sbin`, `/lib*`, `/nix`, `/gnu` ([`system`]),
+//!   with a layer on top that hides what not everybody may read there.
+//!
+//! So a container sees what any user of the machine may read of its programs and their configuration, and nothing of
+//! `/home`, `/root`, `/var`, `/srv`, `/opt`, `/mnt`, `/media`, `/boot`, `/run` and `/tmp`. `/etc` is a copy because a
+//! layer must not change below a mount, and because a secret that is put there later must not appear.
+
+mod error;
+mod snapshot;
+mod system;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+pub use error::HostError;
+
+use super::config::ImageConfig;
+
+/// What an image's configuration would say: a search path and a shell, no command.
+#[must_use]
+pub fn config() -> ImageConfig {
+    ImageConfig {
+        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
+        shell: Some(vec!["/bin/sh".into(), "-c".into()]),
+        ..ImageConfig::default()
+    }
+}
+
+/// The layers of the host root file system; the same for all containers until the host changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRootfs {
+    /// Layers of the root, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Mounted over the root in this order.
+    pub overlays: Vec<HostOverlay>,
+}
+
+/// A system folder of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOverlay {
+    /// Where it is, on the host and in the container.
+    pub target: PathBuf,
+    /// The topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Relative to the container's data folder.
+    pub upper: PathBuf,
+    /// Relative to the container's data folder.
+    pub work: PathBuf,
+}
+
+/// Makes the layers, or finds those of an earlier call when nothing changed on the host since.
+///
+/// `store` is the image store's folder; what is made lies in its `host` folder.
+///
+/// # Errors
+/// When the data root is at a place from which no container can run, or the disk refuses.
+pub fn prepare(store: &Path) -> Result<HostRootfs, HostError> {
+    prepare_from(Path::new("/"), store)
+}
+
+fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
+    let failed = HostError::io("create", store);
+    DirBuilder::new().recursive(true).mode(0o700).create(store).map_err(failed)?;
+    let canonical = store.canonicalize().map_err(HostError::io("find", store))?;
+    let systems = system::find(root)?;
+    if let Some(inside) = systems.iter().find(|system| canonical.starts_with(&system.source)) {
+        return Err(HostError::DataInside { data: canonical, folder: inside.source.clone() });
+    }
+    let plan = snapshot::Plan::make(root, &systems)?;
+    let folder = store.join("host").join(plan.fingerprint());
+    if !folder.is_dir() {
+        plan.write(root, &folder, &systems)?;
+    }
+    let overlays = systems.into_iter().map(|system| {
+        let name = system.name();
+        let mask = folder.join("mask").join(&name);
+        let lower = if plan.masks(&name) { vec![mask, system.source] } else { vec![system.source] };
+        let base = Path::new("host").join(&name);
+        HostOverlay { target: system.target, lower, upper: base.join("upper"), work: base.join("work") }
+    });
+    Ok(HostRootfs { overlays: overlays.collect(), lower: vec![folder.join("root")] })
+}
+
+/// Makes an upper folder that looks like the topmost lower one (its owner and mode are those of the mount's root), and
+/// its work folder.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_upper(lower: &Path, upper: &Path, work: &Path) -> io::Result<()> {
+    let like = fs::metadata(lower)?;
+    for folder in [upper, work] {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    std::os::unix::fs::chown(upper, Some(like.uid()), Some(like.gid()))?;
+    fs::set_permissions(upper, fs::Permissions::from_mode(like.mode() & 0o7777))
+}
