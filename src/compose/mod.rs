@@ -1,1 +1,3 @@
-//! YAML text to [`model::Project`]: no I/O but through a file source, no environment but what is passed in.
+//! YAML text to [`model::Project`]. No I/O but through a file source, no environment but what is passed in.
+
+pub mod model;

@@ -1,0 +1,61 @@
+//! The project: everything that a set of Compose files says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use super::{ConfigObject, Extensions, Model, Network, Secret, Service, Volume, record};
+
+record! {
+    /// A loaded project. `services` holds the active ones, in the order of the files.
+    pub struct Project {
+        pub name: String,
+        pub working_dir: PathBuf,
+        pub compose_files: Vec<PathBuf>,
+        /// What interpolation saw: the shell's variables and those of the env files.
+        pub environment: BTreeMap<String, String>,
+        pub profiles: Vec<String>,
+        pub services: IndexMap<String, Service>,
+        /// Services whose profiles are not active.
+        pub disabled_services: IndexMap<String, Service>,
+        pub networks: IndexMap<String, Network>,
+        pub volumes: IndexMap<String, Volume>,
+        pub secrets: IndexMap<String, Secret>,
+        pub configs: IndexMap<String, ConfigObject>,
+        pub models: IndexMap<String, Model>,
+        #[serde(rename = "#extensions")]
+        pub extensions: Extensions,
+        /// Where an attribute stands, by its path: `services.web.ports[0]`.
+        pub places: BTreeMap<String, Place>,
+    }
+}
+
+impl Project {
+    /// The place of `path`, or of the nearest thing around it.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<&Place> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path) {
+                return Some(place);
+            }
+            path = &path[..path.rfind(['.', '['])?];
+        }
+    }
+}
+
+record! {
+    /// A position in a file; lines and columns count from 1.
+    pub struct Place {
+        pub file: PathBuf,
+        pub line: u32,
+        pub column: u32,
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
