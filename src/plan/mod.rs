@@ -1,6 +1,7 @@
 //! Desired and observed state to operations. Pure: what `--dry-run` prints and tests read.
 
 pub mod desired;
+pub mod lower;
 pub mod operation;
 pub mod order;
 pub mod reconcile;

@@ -74,6 +74,7 @@ pub(super) fn record(service: &str) -> ContainerRecord {
         extra_hosts: vec![],
         links: vec![],
         volumes: vec![],
+        binds: vec![],
         files: vec![],
         health: None,
         restart: RestartPolicy::No,

@@ -45,6 +45,9 @@ pub struct ContainerRecord {
     pub links: Vec<Link>,
     /// Volumes in use, for `ps`, `down -v` and the fill at first use.
     pub volumes: Vec<VolumeUse>,
+    /// Files and folders of the host that are mounted; they must exist, or are created, before every start.
+    #[serde(default)]
+    pub binds: Vec<BindSource>,
     /// Secrets and configs that are written at every start.
     pub files: Vec<InjectedFile>,
     pub health: Option<HealthSpec>,
@@ -118,6 +121,14 @@ pub struct VolumeUse {
     pub anonymous: bool,
     /// Do not fill from the image (`volume.nocopy`, and `external` volumes that hold something).
     pub no_copy: bool,
+}
+
+/// The source of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindSource {
+    pub source: PathBuf,
+    /// A folder is created when nothing is there (`create_host_path`); otherwise that is an error.
+    pub create: bool,
 }
 
 /// A file made by us, on a tmpfs of the container's own.

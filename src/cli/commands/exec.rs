@@ -1,0 +1,128 @@
+//! `windlass exec`
+
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::exit::CommandError;
+use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
+use crate::cli::{CommandResult, Context};
+use crate::engine::client::Client;
+use crate::engine::message::{Event, Request};
+use crate::runtime::spec::ExecSpec;
+use crate::supervisor::record::{ContainerRecord, Status};
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Run in the background
+    #[arg(short = 'd', long)]
+    pub detach: bool,
+    /// Set an environment variable, or pass one of the shell's on (can be repeated)
+    #[arg(short = 'e', long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// Number of the replica
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub index: u32,
+    /// Give the process all capabilities
+    #[arg(long)]
+    pub privileged: bool,
+    /// Do not allocate a terminal
+    #[arg(short = 'T', long = "no-tty", visible_alias = "no-TTY")]
+    pub no_tty: bool,
+    /// Run as this user
+    #[arg(short = 'u', long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Working directory in the container
+    #[arg(short = 'w', long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// Keep standard input open; always so
+    #[arg(short = 'i', long, hide = true)]
+    pub interactive: bool,
+    /// Allocate a terminal; always so when there is one
+    #[arg(short = 't', long, hide = true)]
+    pub tty: bool,
+    pub service: String,
+    /// Command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// # Errors
+/// When the service does not run or the command cannot be started.
+pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
+    let project = context.project_paths()?;
+    let record = find(args, context, project.name())?;
+    let tty = !args.no_tty && !args.detach && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let spec = ExecSpec {
+        args: args.command.clone(),
+        env: args
+            .env
+            .iter()
+            .filter_map(|variable| match variable.split_once('=') {
+                Some(_) => Some(variable.clone()),
+                None => context.environment.get(variable).map(|value| format!("{variable}={value}")),
+            })
+            .collect(),
+        cwd: args.workdir.clone(),
+        user: args.user.clone(),
+        tty,
+        privileged: args.privileged,
+    };
+    let request = Request::Exec { container: record.id.clone(), spec: Box::new(spec), detach: args.detach };
+    let mut client = Client::connect(&project)?.ok_or_else(|| not_running(&args.service))?;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let descriptors = if tty { vec![] } else { vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] };
+    client.send(&request, &descriptors)?;
+    let mut raw: Option<RawMode> = None;
+    loop {
+        let (event, mut received) = client.next()?;
+        match event {
+            Event::ExecStarted { .. } if tty => {
+                let Some(master): Option<OwnedFd> = received.pop() else {
+                    return Err(CommandError::new("the supervisor sent no terminal"));
+                };
+                raw = RawMode::enter().ok();
+                let end = relay(&master, client.as_fd(), DETACH_KEYS)?;
+                drop(raw.take());
+                if end == RelayEnd::Detached {
+                    return Ok(0);
+                }
+            }
+            Event::ExecStarted { .. } if args.detach => return Ok(0),
+            Event::Done { exit_code } => {
+                drop(raw);
+                return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
+            }
+            Event::Failed(failure) => return Err(failure.into()),
+            Event::Warning { text } => eprintln!("warning: {text}"),
+            _ => {}
+        }
+    }
+}
+
+/// The wanted replica, or the first; a one-off container only when there is no other.
+fn find(args: &ExecArgs, context: &Context, project: &str) -> Result<ContainerRecord, CommandError> {
+    let containers = crate::engine::inventory::containers(&context.paths.project(project))?;
+    let running = |have: &&crate::plan::ObservedContainer| {
+        have.record.service == args.service && matches!(have.state.status, Status::Running { .. })
+    };
+    containers
+        .iter()
+        .filter(running)
+        .filter(|have| args.index == 0 || have.record.number == args.index)
+        .min_by_key(|have| (have.record.oneoff, have.record.number))
+        .map(|have| have.record.clone())
+        .ok_or_else(|| {
+            if args.index > 0 {
+                return CommandError::new(format!("container {} of service \"{}\" is not running", args.index, args.service));
+            }
+            not_running(&args.service)
+        })
+}
+
+fn not_running(service: &str) -> CommandError {
+    CommandError::new(format!("service \"{service}\" is not running"))
+        .hint(format!("start it with `windlass up -d {service}`; `windlass ps -a` shows what there is"))
+}

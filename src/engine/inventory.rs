@@ -1,0 +1,46 @@
+//! What is on disk of a project, for commands that only read: no supervisor is asked.
+
+use std::io;
+
+use crate::plan::ObservedContainer;
+use crate::state::ProjectPaths;
+use crate::state::record::{self, ReadError};
+use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
+
+/// All containers of a project, by service and number.
+///
+/// A container whose record or state is unreadable is an error that names the file; one that is being created or
+/// removed at this moment is left out.
+///
+/// # Errors
+/// When a record is damaged or cannot be read.
+pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, ReadError> {
+    let folder = paths.containers();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(source) => return Err(ReadError::Io { path: folder, source }),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let container = paths.container(&id);
+        let Some(record) = record::read::<ContainerRecord>(&container.record())? else { continue };
+        let state = record::read::<ContainerState>(&container.state())?.unwrap_or_else(created);
+        found.push(ObservedContainer { record, state });
+    }
+    found.sort_by(|a, b| (&a.record.service, a.record.number).cmp(&(&b.record.service, b.record.number)));
+    Ok(found)
+}
+
+fn created() -> ContainerState {
+    ContainerState {
+        status: Status::Created,
+        endpoints: vec![],
+        ports: vec![],
+        restarts: 0,
+        stopped_by_user: false,
+        oom_killed: false,
+        error: None,
+    }
+}

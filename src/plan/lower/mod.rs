@@ -1,0 +1,393 @@
+//! The file's words to the drivers' terms: a loaded project and its images make the [`Desired`] state.
+//!
+//! The only translator: nothing below knows Compose, nothing above builds a container's specification.
+
+mod health;
+mod labels;
+mod limits;
+mod mounts;
+mod network;
+mod process;
+mod security;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::compose::model::{self, Duration, Project, Service};
+use crate::runtime::spec::{
+    Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Rootfs,
+};
+use crate::supervisor::record::{
+    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, Logging, ProjectRecord,
+    RestartPolicy,
+};
+
+use super::desired::{Desired, DesiredService, SERVICE_PREFIX};
+
+/// A fault that only shows once the file meets its images: where in the file, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `services.web.command`
+    pub path: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// What a service's root file system comes from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ServiceImage {
+    /// As written in the file.
+    pub reference: String,
+    /// Digest of the image's config.
+    pub id: String,
+    /// Layer directories, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Overlays below the root (host root file system): target and lower directories.
+    pub overlays: Vec<(PathBuf, Vec<PathBuf>)>,
+    pub env: Vec<String>,
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
+    pub user: String,
+    pub working_dir: String,
+    /// Paths of VOLUME.
+    pub volumes: Vec<String>,
+    /// `80/tcp`
+    pub exposed: Vec<String>,
+    pub stop_signal: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub shell: Option<Vec<String>>,
+    pub health: Option<ImageHealth>,
+}
+
+/// HEALTHCHECK of an image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageHealth {
+    /// `["NONE"]`, `["CMD", …]`, `["CMD-SHELL", "…"]`
+    pub test: Vec<String>,
+    /// Milliseconds; 0 is "not said".
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    pub start_period_ms: u64,
+    pub start_interval_ms: u64,
+    pub retries: u32,
+}
+
+/// What lowering needs besides the project.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// By service name, for every service that is lowered.
+    pub images: &'a BTreeMap<String, ServiceImage>,
+    /// Folder of the volume store.
+    pub volumes: &'a Path,
+    /// Services to lower, in the order of the file.
+    pub services: &'a [String],
+    /// `--scale`
+    pub scale: &'a BTreeMap<String, u32>,
+    /// The label `com.docker.compose.version`.
+    pub version: &'a str,
+}
+
+/// Makes the desired state of the chosen services.
+///
+/// # Errors
+/// Every fault of every service, together.
+pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut services = Vec::new();
+    for name in inputs.services {
+        let Some(service) = project.services.get(name) else {
+            faults.push(Fault::new(format!("services.{name}"), "no such service"));
+            continue;
+        };
+        match lower_service(project, name, service, inputs) {
+            Ok(lowered) => services.push(lowered),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let used_networks: BTreeSet<&str> = services
+        .iter()
+        .flat_map(|service| service.template.endpoints.iter().map(|endpoint| endpoint.network.as_str()))
+        .collect();
+    let used_volumes: BTreeSet<&str> = services
+        .iter()
+        .flat_map(|service| service.template.volumes.iter().filter(|volume| !volume.anonymous))
+        .map(|volume| volume.volume.as_str())
+        .collect();
+    let all_networks = network::networks(project);
+    let all_volumes = mounts::volumes(project);
+    let networks: Vec<_> =
+        all_networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
+    let volumes: Vec<_> =
+        all_volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
+    Ok(Desired {
+        project: ProjectRecord {
+            name: project.name.clone(),
+            working_dir: project.working_dir.clone(),
+            config_files: project.compose_files.clone(),
+            environment_files: vec![],
+            services: project.services.keys().chain(project.disabled_services.keys()).cloned().collect(),
+            networks: all_networks,
+            volumes: all_volumes,
+        },
+        networks,
+        volumes,
+        services,
+    })
+}
+
+fn lower_service(
+    project: &Project,
+    name: &str,
+    service: &Service,
+    inputs: &Inputs<'_>,
+) -> Result<DesiredService, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let empty = ServiceImage::default();
+    let image = inputs.images.get(name).unwrap_or(&empty);
+    let process = process::lower(name, service, image).map_err(|fault| faults.push(fault)).ok();
+    let health = health::lower(name, service, image).map_err(|fault| faults.push(fault)).ok().flatten();
+    let security = security::lower(name, service, &mut faults);
+    let mounts = mounts::lower(project, name, service, image, inputs.volumes, &mut faults);
+    let endpoints = network::endpoints(project, name, service, &mut faults);
+    let ports = network::ports(name, service, &mut faults);
+    let namespaces = namespaces(name, service, &mut faults);
+    let devices = devices(name, service, &mut faults);
+    let restart = restart(name, service, &mut faults);
+    let depends_on: Vec<Dependency> = service
+        .depends_on
+        .iter()
+        .map(|(service, needed)| Dependency {
+            service: service.clone(),
+            condition: match needed.condition {
+                model::Condition::ServiceStarted => Condition::ServiceStarted,
+                model::Condition::ServiceHealthy => Condition::ServiceHealthy,
+                model::Condition::ServiceCompletedSuccessfully => Condition::ServiceCompletedSuccessfully,
+            },
+            required: needed.required,
+            restart: needed.restart,
+        })
+        .collect();
+    let (config, config_hash) = labels::config(service);
+    let labels = labels::lower(project, name, service, image, &depends_on, &config_hash, inputs.version);
+    let Some(process) = process.filter(|_| faults.is_empty()) else { return Err(faults) };
+    let command = process.args.join(" ");
+    let mut all_mounts: Vec<Mount> = image
+        .overlays
+        .iter()
+        .map(|(target, lower)| Mount {
+            target: target.clone(),
+            // The private directories of an overlay below the root are filled in with the container's id.
+            kind: MountKind::Overlay { lower: lower.clone(), upper: Some(PathBuf::new()), work: Some(PathBuf::new()) },
+        })
+        .collect();
+    all_mounts.extend(mounts.mounts);
+    let spec = ContainerSpec {
+        id: String::new(),
+        hostname: service.hostname.clone().unwrap_or_default(),
+        domainname: service.domainname.clone(),
+        rootfs: Rootfs {
+            lower: image.lower.clone(),
+            upper: PathBuf::new(),
+            work: PathBuf::new(),
+            read_only: service.read_only,
+        },
+        mounts: all_mounts,
+        etc: EtcFiles::default(),
+        namespaces,
+        process,
+        security,
+        devices,
+        device_cgroup_rules: service.device_cgroup_rules.clone(),
+        sysctls: service.sysctls.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        cgroup: Cgroup { path: String::new(), limits: limits::lower(service) },
+        shm_size: service
+            .shm_size
+            .and_then(|size| u64::try_from(size.0).ok())
+            .filter(|&size| size > 0)
+            .unwrap_or(64 << 20),
+        init: service.init.unwrap_or(false),
+    };
+    let replicas = inputs.scale.get(name).copied().unwrap_or_else(|| service.replicas());
+    let template = ContainerRecord {
+        id: String::new(),
+        name: String::new(),
+        project: project.name.clone(),
+        service: name.to_owned(),
+        number: 0,
+        oneoff: false,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        config_hash,
+        image: ImageIdentity { reference: image.reference.clone(), id: image.id.clone() },
+        labels,
+        spec,
+        endpoints,
+        ports,
+        exposed: exposed(service, image),
+        dns: DnsOptions {
+            servers: service.dns.iter().filter_map(|server| server.parse().ok()).collect(),
+            search: service.dns_search.clone(),
+            options: service.dns_opt.clone(),
+        },
+        extra_hosts: service
+            .extra_hosts
+            .iter()
+            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host.clone(), address.clone())))
+            .collect(),
+        links: service
+            .links
+            .iter()
+            .map(|link| {
+                let (service, alias) = link.split_once(':').unwrap_or((link, link));
+                Link { service: service.to_owned(), alias: alias.to_owned() }
+            })
+            .collect(),
+        volumes: mounts.volumes,
+        binds: mounts.binds,
+        files: mounts.files,
+        health,
+        restart,
+        stop_signal: service
+            .stop_signal
+            .clone()
+            .or_else(|| image.stop_signal.clone())
+            .unwrap_or_else(|| "SIGTERM".to_owned()),
+        stop_grace_ms: service.stop_grace_period.map_or(10_000, Duration::as_millis),
+        logging: service.logging.as_ref().map_or_else(
+            || Logging { driver: "json-file".to_owned(), options: BTreeMap::new() },
+            |logging| Logging {
+                driver: logging.driver.clone().unwrap_or_else(|| "json-file".to_owned()),
+                options: logging.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            },
+        ),
+        post_start: service.post_start.iter().map(hook).collect(),
+        pre_stop: service.pre_stop.iter().map(hook).collect(),
+        depends_on,
+        command,
+        config,
+    };
+    Ok(DesiredService { name: name.to_owned(), replicas, container_name: service.container_name.clone(), template })
+}
+
+fn namespaces(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Namespaces {
+    let mut plain = |attribute: &str, value: Option<&String>| -> Namespace {
+        match value.map(String::as_str) {
+            None | Some("" | "private" | "shareable") => Namespace::Private,
+            Some("host") => Namespace::Host,
+            Some(text) if text.starts_with(SERVICE_PREFIX) => Namespace::Container(text.to_owned()),
+            Some(other) => {
+                faults.push(
+                    Fault::new(format!("services.{name}.{attribute}"), format!("`{other}` is not supported"))
+                        .hint("use `host`, `private` or `service:NAME`"),
+                );
+                Namespace::Private
+            }
+        }
+    };
+    let pid = plain("pid", service.pid.as_ref());
+    let ipc = plain("ipc", service.ipc.as_ref());
+    let uts = plain("uts", service.uts.as_ref());
+    let cgroup = plain("cgroup", service.cgroup.as_ref());
+    let network = match service.network_mode.as_deref() {
+        None | Some("" | "none" | "bridge" | "default") => NetworkNamespace::Passed,
+        Some("host") => NetworkNamespace::Host,
+        Some(text) if text.starts_with(SERVICE_PREFIX) => NetworkNamespace::Container(text.to_owned()),
+        Some(other) => {
+            faults.push(
+                Fault::new(format!("services.{name}.network_mode"), format!("`{other}` is not supported"))
+                    .hint("use `host`, `none`, `service:NAME`, or `networks:`"),
+            );
+            NetworkNamespace::Passed
+        }
+    };
+    Namespaces { network, pid, ipc, uts, cgroup }
+}
+
+fn devices(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<Device> {
+    let mut devices = Vec::new();
+    for (index, device) in service.devices.iter().enumerate() {
+        if !device.source.starts_with('/') {
+            faults.push(
+                Fault::new(
+                    format!("services.{name}.devices[{index}]"),
+                    format!("`{}` is not a device of this machine: CDI names are not supported", device.source),
+                )
+                .hint("write the path of a device node, such as /dev/ttyUSB0"),
+            );
+            continue;
+        }
+        devices.push(Device {
+            source: PathBuf::from(&device.source),
+            target: PathBuf::from(device.target.clone().unwrap_or_else(|| device.source.clone())),
+            permissions: device.permissions.clone().unwrap_or_else(|| "rwm".to_owned()),
+        });
+    }
+    devices
+}
+
+/// `deploy.restart_policy` wins over `restart`.
+fn restart(name: &str, service: &Service, faults: &mut Vec<Fault>) -> RestartPolicy {
+    if let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) {
+        let max_retries = policy.max_attempts.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0);
+        return match policy.condition.as_deref() {
+            Some("none") => RestartPolicy::No,
+            Some("on-failure") => RestartPolicy::OnFailure { max_retries },
+            _ => RestartPolicy::Always,
+        };
+    }
+    match service.restart.as_deref() {
+        None | Some("" | "no") => RestartPolicy::No,
+        Some("always") => RestartPolicy::Always,
+        Some("unless-stopped") => RestartPolicy::UnlessStopped,
+        Some(text) => {
+            let (policy, count) = text.split_once(':').unwrap_or((text, ""));
+            let retries = if count.is_empty() { Some(None) } else { count.parse::<u32>().ok().map(Some) };
+            match (policy, retries) {
+                ("on-failure", Some(max_retries)) => {
+                    RestartPolicy::OnFailure { max_retries: max_retries.filter(|&count| count > 0) }
+                }
+                _ => {
+                    faults.push(
+                        Fault::new(format!("services.{name}.restart"), format!("unknown restart policy `{text}`"))
+                            .hint("use no, always, unless-stopped or on-failure[:RETRIES]"),
+                    );
+                    RestartPolicy::No
+                }
+            }
+        }
+    }
+}
+
+/// Ports that are only told, as `80/tcp`: EXPOSE of the image and `expose`.
+fn exposed(service: &Service, image: &ServiceImage) -> Vec<String> {
+    let with_protocol = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+    let all: BTreeSet<String> = image.exposed.iter().chain(&service.expose).map(with_protocol).collect();
+    all.into_iter().collect()
+}
+
+fn hook(hook: &model::Hook) -> Hook {
+    Hook {
+        command: hook.command.clone(),
+        user: hook.user.clone(),
+        privileged: hook.privileged,
+        working_dir: hook.working_dir.clone().map(PathBuf::from),
+        environment: hook
+            .environment
+            .iter()
+            .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")))
+            .collect(),
+    }
+}

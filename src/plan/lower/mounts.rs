@@ -1,0 +1,296 @@
+//! Volumes, binds, tmpfs, secrets and configs.
+
+use std::path::{Path, PathBuf};
+
+use crate::compose::model::{ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType};
+use crate::runtime::spec::{Mount, MountKind, Propagation};
+use crate::supervisor::record::{BindSource, InjectedFile, VolumeUse};
+use crate::volumes::spec::VolumeSpec;
+
+use super::{Fault, ServiceImage};
+
+pub(super) fn volumes(project: &Project) -> Vec<VolumeSpec> {
+    project
+        .volumes
+        .iter()
+        .map(|(key, volume)| VolumeSpec {
+            name: volume.name.clone(),
+            key: key.clone(),
+            driver: volume.driver.clone().unwrap_or_else(|| "local".to_owned()),
+            driver_opts: volume.driver_opts.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            labels: volume.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            external: volume.external,
+        })
+        .collect()
+}
+
+/// What a service mounts.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) volumes: Vec<VolumeUse>,
+    pub(super) files: Vec<InjectedFile>,
+    pub(super) binds: Vec<BindSource>,
+}
+
+pub(super) fn lower(
+    project: &Project,
+    name: &str,
+    service: &Service,
+    image: &ServiceImage,
+    root: &Path,
+    faults: &mut Vec<Fault>,
+) -> Mounts {
+    let mut made = Mounts::default();
+    for (index, mount) in service.volumes.iter().enumerate() {
+        let path = format!("services.{name}.volumes[{index}]");
+        one(project, &path, mount, root, &mut made, faults);
+    }
+    for (index, entry) in service.tmpfs.iter().enumerate() {
+        let path = format!("services.{name}.tmpfs[{index}]");
+        match tmpfs(entry) {
+            Ok(mount) => made.mounts.push(mount),
+            Err(message) => faults.push(Fault::new(path, message).hint("write `/path` or `/path:size=64m,mode=1777`")),
+        }
+    }
+    // VOLUMEs of the image that nothing covers yet become anonymous volumes.
+    for target in &image.volumes {
+        let target = PathBuf::from("/").join(target);
+        if !made.mounts.iter().any(|mount| mount.target == target) {
+            anonymous(target, &mut made);
+        }
+    }
+    for reference in &service.secrets {
+        let target = match &reference.target {
+            Some(target) if target.starts_with('/') => PathBuf::from(target),
+            Some(target) => Path::new("/run/secrets").join(target),
+            None => Path::new("/run/secrets").join(&reference.source),
+        };
+        let Some(secret) = project.secrets.get(&reference.source) else { continue };
+        let path = format!("secrets.{}", reference.source);
+        file(&path, reference, &Origin::from(secret), target, &mut made, faults);
+    }
+    for reference in &service.configs {
+        let target = match &reference.target {
+            Some(target) => Path::new("/").join(target),
+            None => Path::new("/").join(&reference.source),
+        };
+        let Some(config) = project.configs.get(&reference.source) else { continue };
+        let path = format!("configs.{}", reference.source);
+        file(&path, reference, &Origin::from(config), target, &mut made, faults);
+    }
+    // A mount below another mount must come after it.
+    made.mounts.sort_by_key(|mount| mount.target.components().count());
+    made
+}
+
+fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &mut Mounts, faults: &mut Vec<Fault>) {
+    let target = Path::new("/").join(&mount.target);
+    match mount.kind {
+        VolumeMountType::Bind => {
+            let bind = mount.bind.clone().unwrap_or_default();
+            let source = PathBuf::from(mount.source.clone().unwrap_or_default());
+            let recursive = bind.recursive.as_deref() != Some("disabled");
+            made.binds.push(BindSource { source: source.clone(), create: bind.create_host_path.unwrap_or(true) });
+            made.mounts.push(Mount {
+                target,
+                kind: MountKind::Bind {
+                    source,
+                    subpath: None,
+                    read_only: mount.read_only,
+                    recursive,
+                    propagation: propagation(bind.propagation.as_deref()),
+                },
+            });
+        }
+        VolumeMountType::Volume => {
+            let options = mount.volume.clone().unwrap_or_default();
+            let Some(key) = mount.source.as_deref().filter(|key| !key.is_empty()) else {
+                anonymous(target, made);
+                return;
+            };
+            let Some(volume) = project.volumes.get(key) else { return };
+            made.volumes.push(VolumeUse {
+                volume: volume.name.clone(),
+                target: target.clone(),
+                anonymous: false,
+                no_copy: options.nocopy,
+            });
+            made.mounts.push(Mount {
+                target,
+                kind: MountKind::Bind {
+                    source: root.join(&volume.name).join("_data"),
+                    subpath: options.subpath.map(PathBuf::from),
+                    read_only: mount.read_only,
+                    recursive: true,
+                    propagation: Propagation::Rprivate,
+                },
+            });
+        }
+        VolumeMountType::Tmpfs => {
+            let options = mount.tmpfs.clone().unwrap_or_default();
+            made.mounts.push(Mount {
+                target,
+                kind: MountKind::Tmpfs {
+                    size: options.size.and_then(|size| u64::try_from(size.0).ok()).filter(|&size| size > 0),
+                    mode: options.mode,
+                    uid: None,
+                    gid: None,
+                    options: if mount.read_only { vec!["ro".to_owned()] } else { vec![] },
+                },
+            });
+        }
+        other => faults.push(
+            Fault::new(format!("{path}.type"), format!("mounts of type {other:?} are not supported").to_lowercase())
+                .hint("bind, volume and tmpfs are"),
+        ),
+    }
+}
+
+fn anonymous(target: PathBuf, made: &mut Mounts) {
+    made.volumes.push(VolumeUse { volume: String::new(), target: target.clone(), anonymous: true, no_copy: false });
+    made.mounts.push(Mount {
+        target,
+        // The source is filled in with the container's id.
+        kind: MountKind::Bind {
+            source: PathBuf::new(),
+            subpath: None,
+            read_only: false,
+            recursive: true,
+            propagation: Propagation::Rprivate,
+        },
+    });
+}
+
+fn propagation(text: Option<&str>) -> Propagation {
+    match text {
+        Some("private") => Propagation::Private,
+        Some("shared") => Propagation::Shared,
+        Some("rshared") => Propagation::Rshared,
+        Some("slave") => Propagation::Slave,
+        Some("rslave") => Propagation::Rslave,
+        _ => Propagation::Rprivate,
+    }
+}
+
+/// `/path`, `/path:size=64m,mode=1777,noexec`
+fn tmpfs(entry: &str) -> Result<Mount, String> {
+    let (target, rest) = entry.split_once(':').unwrap_or((entry, ""));
+    if !target.starts_with('/') {
+        return Err(format!("`{target}` is not an absolute path"));
+    }
+    let (mut size, mut mode, mut uid, mut gid, mut options) = (None, None, None, None, Vec::new());
+    for option in rest.split(',').filter(|option| !option.is_empty()) {
+        let number = |text: &str, radix: u32| {
+            u32::from_str_radix(text, radix).map_err(|_| format!("`{option}`: `{text}` is not a number"))
+        };
+        match option.split_once('=') {
+            Some(("size", text)) => size = Some(bytes(text).ok_or_else(|| format!("`{option}` is not a size"))?),
+            Some(("mode", text)) => mode = Some(number(text, 8)?),
+            Some(("uid", text)) => uid = Some(number(text, 10)?),
+            Some(("gid", text)) => gid = Some(number(text, 10)?),
+            _ => options.push(option.to_owned()),
+        }
+    }
+    Ok(Mount { target: target.into(), kind: MountKind::Tmpfs { size, mode, uid, gid, options } })
+}
+
+/// `64m`, `1g`, `4096`
+fn bytes(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match lower[digits.len()..].trim_end_matches('b') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        "t" => 1_u64 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A file of the host that nothing is asked of is bound; everything else is written by us, with owner and mode.
+fn file(
+    path: &str,
+    reference: &FileReference,
+    source: &Origin<'_>,
+    target: PathBuf,
+    made: &mut Mounts,
+    faults: &mut Vec<Fault>,
+) {
+    if source.external {
+        faults.push(
+            Fault::new(path, "external secrets and configs need a cluster to come from")
+                .hint("use `file:`, `environment:` or, for configs, `content:`"),
+        );
+        return;
+    }
+    let owned = reference.uid.is_some() || reference.gid.is_some() || reference.mode.is_some();
+    let mut number = |attribute: &str, text: Option<&String>| -> u32 {
+        let Some(text) = text else { return 0 };
+        text.parse().unwrap_or_else(|_| {
+            faults.push(Fault::new(path, format!("{attribute} `{text}` of the reference is not a number")));
+            0
+        })
+    };
+    let (uid, gid) = (number("uid", reference.uid.as_ref()), number("gid", reference.gid.as_ref()));
+    let mode = reference.mode.map_or(0o444, |mode| mode.0);
+    let mut inject = |content: Vec<u8>, from: Option<PathBuf>| {
+        made.files.push(InjectedFile { target: target.clone(), content, source: from, uid, gid, mode });
+    };
+    if let Some(file) = source.file {
+        if owned {
+            inject(Vec::new(), Some(PathBuf::from(file)));
+        } else {
+            made.binds.push(BindSource { source: PathBuf::from(file), create: false });
+            made.mounts.push(Mount {
+                target,
+                kind: MountKind::Bind {
+                    source: PathBuf::from(file),
+                    subpath: None,
+                    read_only: true,
+                    recursive: true,
+                    propagation: Propagation::Rprivate,
+                },
+            });
+        }
+    } else if let Some(content) = source.content {
+        inject(content.as_bytes().to_vec(), None);
+    } else if let Some(variable) = source.environment {
+        faults.push(
+            Fault::new(format!("{path}.environment"), format!("the variable {variable} is not set"))
+                .hint(format!("set {variable} in the shell or in .env")),
+        );
+    }
+}
+
+/// Where the content of a secret or a config comes from.
+struct Origin<'a> {
+    file: Option<&'a String>,
+    environment: Option<&'a String>,
+    content: Option<&'a String>,
+    external: bool,
+}
+
+impl<'a> From<&'a Secret> for Origin<'a> {
+    fn from(secret: &'a Secret) -> Self {
+        Self {
+            file: secret.file.as_ref(),
+            environment: secret.environment.as_ref(),
+            content: secret.content.as_ref(),
+            external: secret.external,
+        }
+    }
+}
+
+impl<'a> From<&'a ConfigObject> for Origin<'a> {
+    fn from(config: &'a ConfigObject) -> Self {
+        Self {
+            file: config.file.as_ref(),
+            environment: config.environment.as_ref(),
+            content: config.content.as_ref(),
+            external: config.external,
+        }
+    }
+}

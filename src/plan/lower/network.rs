@@ -1,0 +1,165 @@
+//! Networks, endpoints and published ports.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::compose::model::{self, NetworkAttachment, Project, Service};
+use crate::network::spec::{EndpointSpec, IpamConfig, NetworkSpec, PortSpec, Protocol};
+
+use super::Fault;
+
+/// `network_mode: bridge` means a network of the engine's own; here each project has its own such network.
+const BRIDGE_MODE: &str = "bridge";
+
+pub(super) fn networks(project: &Project) -> Vec<NetworkSpec> {
+    let mut networks = declared(project);
+    if project.services.values().any(|service| service.network_mode.as_deref() == Some(BRIDGE_MODE)) {
+        networks.push(NetworkSpec {
+            name: bridge_mode_name(project),
+            key: BRIDGE_MODE.to_owned(),
+            driver: "bridge".to_owned(),
+            driver_opts: BTreeMap::new(),
+            internal: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            ipam: vec![],
+            labels: BTreeMap::new(),
+            external: false,
+        });
+    }
+    networks
+}
+
+fn bridge_mode_name(project: &Project) -> String {
+    format!("{}_{BRIDGE_MODE}", project.name)
+}
+
+fn declared(project: &Project) -> Vec<NetworkSpec> {
+    project
+        .networks
+        .iter()
+        .map(|(key, network)| NetworkSpec {
+            name: network.name.clone(),
+            key: key.clone(),
+            driver: network.driver.clone().unwrap_or_else(|| "bridge".to_owned()),
+            driver_opts: network.driver_opts.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            internal: network.internal,
+            enable_ipv4: network.enable_ipv4.unwrap_or(true),
+            enable_ipv6: network.enable_ipv6.unwrap_or(false),
+            ipam: network
+                .ipam
+                .config
+                .iter()
+                .map(|pool| IpamConfig {
+                    subnet: pool.subnet.as_deref().and_then(|text| text.parse().ok()),
+                    ip_range: pool.ip_range.as_deref().and_then(|text| text.parse().ok()),
+                    gateway: pool.gateway.as_deref().and_then(|text| text.parse().ok()),
+                    aux_addresses: pool
+                        .aux_addresses
+                        .iter()
+                        .filter_map(|(name, address)| Some((name.clone(), address.parse().ok()?)))
+                        .collect(),
+                })
+                .collect(),
+            labels: network.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            external: network.external,
+        })
+        .collect()
+}
+
+/// In the order of the interfaces: highest `priority` first, then by name.
+pub(super) fn endpoints(
+    project: &Project,
+    name: &str,
+    service: &Service,
+    faults: &mut Vec<Fault>,
+) -> Vec<EndpointSpec> {
+    let mut used: Vec<_> = service.networks.iter().collect();
+    used.sort_by(|(a, left), (b, right)| {
+        let priority = |config: &Option<NetworkAttachment>| config.as_ref().map_or(0, |config| config.priority);
+        priority(right).cmp(&priority(left)).then_with(|| a.cmp(b))
+    });
+    let mut endpoints = Vec::new();
+    if service.network_mode.as_deref() == Some(BRIDGE_MODE) {
+        return vec![EndpointSpec {
+            network: bridge_mode_name(project),
+            aliases: vec![name.to_owned()],
+            ipv4: None,
+            ipv6: None,
+            link_local: vec![],
+            mac: service.mac_address.clone(),
+            interface: None,
+            gateway_priority: 0,
+            driver_opts: BTreeMap::new(),
+        }];
+    }
+    for (key, config) in used {
+        let Some(network) = project.networks.get(key) else { continue };
+        let config = config.clone().unwrap_or_default();
+        let mut address = |attribute: &str, text: Option<&String>| -> Option<IpAddr> {
+            let text = text?;
+            let parsed = text.parse();
+            if parsed.is_err() {
+                let path = format!("services.{name}.networks.{key}.{attribute}");
+                faults.push(Fault::new(path, format!("`{text}` is not an IP address")));
+            }
+            parsed.ok()
+        };
+        let ipv4 = match address("ipv4_address", config.ipv4_address.as_ref()) {
+            Some(IpAddr::V4(address)) => Some(address),
+            _ => None,
+        };
+        let ipv6 = match address("ipv6_address", config.ipv6_address.as_ref()) {
+            Some(IpAddr::V6(address)) => Some(address),
+            _ => None,
+        };
+        let link_local =
+            config.link_local_ips.iter().filter_map(|text| address("link_local_ips", Some(text))).collect();
+        let mut aliases = vec![name.to_owned()];
+        for alias in &config.aliases {
+            if !aliases.contains(alias) {
+                aliases.push(alias.clone());
+            }
+        }
+        endpoints.push(EndpointSpec {
+            network: network.name.clone(),
+            aliases,
+            ipv4,
+            ipv6,
+            link_local,
+            mac: config.mac_address.clone().or_else(|| service.mac_address.clone().filter(|_| endpoints.is_empty())),
+            interface: config.interface_name.clone(),
+            gateway_priority: config.gw_priority,
+            driver_opts: config.driver_opts.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        });
+    }
+    endpoints
+}
+
+pub(super) fn ports(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<PortSpec> {
+    let mut ports = Vec::new();
+    for (index, port) in service.ports.iter().enumerate() {
+        let path = format!("services.{name}.ports[{index}]");
+        let protocol = match port.protocol {
+            model::Protocol::Tcp => Protocol::Tcp,
+            model::Protocol::Udp => Protocol::Udp,
+            model::Protocol::Sctp => {
+                faults.push(Fault::new(path, "SCTP ports cannot be published").hint("use tcp or udp"));
+                continue;
+            }
+        };
+        let published = port.published.map(|range| (range.first, range.last)).filter(|&(_, last)| last > 0);
+        let host_ip = match port.host_ip.as_deref() {
+            None | Some("") => None,
+            Some(text) => match text.trim_matches(['[', ']']).parse() {
+                Ok(address) => Some(address),
+                Err(_) => {
+                    faults.push(Fault::new(path, format!("`{text}` is not an IP address")));
+                    continue;
+                }
+            },
+        };
+        ports.push(PortSpec { host_ip, published, target: port.target, protocol });
+    }
+    ports
+}
