@@ -1,17 +1,40 @@
 //! Images as lowering needs them.
 
-use crate::image::Image;
-use crate::plan::lower::{ImageHealth, ServiceImage};
+use std::path::Path;
+
+use crate::image::host::{self, HostError};
+use crate::image::{Image, ImageConfig};
+use crate::plan::lower::{ImageHealth, OverlayPart, ServiceImage};
+
+/// The host root file system as an image.
+///
+/// # Errors
+/// When its layer cannot be made.
+pub fn host_image(store: &Path) -> Result<ServiceImage, HostError> {
+    let rootfs = host::prepare(store)?;
+    Ok(ServiceImage {
+        lower: rootfs.lower,
+        overlays: rootfs
+            .overlays
+            .into_iter()
+            .map(|part| OverlayPart { target: part.target, lower: part.lower, upper: part.upper, work: part.work })
+            .collect(),
+        ..from_config("rootfs: host", "", host::config())
+    })
+}
 
 /// What a service gets from its image.
 #[must_use]
 pub fn service_image(reference: &str, image: &Image) -> ServiceImage {
-    let config = image.config.clone();
+    ServiceImage { lower: image.layers.clone(), ..from_config(reference, &image.id.to_string(), image.config.clone()) }
+}
+
+fn from_config(reference: &str, id: &str, config: ImageConfig) -> ServiceImage {
     let milliseconds = |nanoseconds: u64| nanoseconds / 1_000_000;
     ServiceImage {
         reference: reference.to_owned(),
-        id: image.id.to_string(),
-        lower: image.layers.clone(),
+        id: id.to_owned(),
+        lower: vec![],
         overlays: vec![],
         env: config.env,
         entrypoint: config.entrypoint,

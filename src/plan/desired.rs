@@ -69,15 +69,12 @@ impl DesiredService {
         record.spec.etc.hostname = Some(container.etc("hostname"));
         record.spec.etc.resolv_conf = Some(container.etc("resolv.conf"));
         record.spec.cgroup.path = format!("windlass/{}/{id}", paths.id());
-        let overlays = record.spec.mounts.iter_mut().filter_map(|mount| match &mut mount.kind {
-            MountKind::Overlay { upper: Some(upper), work: Some(work), .. } if upper.as_os_str().is_empty() => {
-                Some((upper, work))
+        for mount in &mut record.spec.mounts {
+            if let MountKind::Overlay { upper: Some(upper), work: Some(work), .. } = &mut mount.kind {
+                // Relative in the template; joining leaves an absolute path as it is.
+                *upper = container.data().join(&*upper);
+                *work = container.data().join(&*work);
             }
-            _ => None,
-        });
-        for (index, (upper, work)) in overlays.enumerate() {
-            *upper = container.data().join(format!("overlay{index}/upper"));
-            *work = container.data().join(format!("overlay{index}/work"));
         }
         for namespace in
             [&mut record.spec.namespaces.pid, &mut record.spec.namespaces.ipc, &mut record.spec.namespaces.uts]

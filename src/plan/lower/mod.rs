@@ -53,8 +53,8 @@ pub struct ServiceImage {
     pub id: String,
     /// Layer directories, the topmost first.
     pub lower: Vec<PathBuf>,
-    /// Overlays below the root (host root file system): target and lower directories.
-    pub overlays: Vec<(PathBuf, Vec<PathBuf>)>,
+    /// Overlays below the root (host root file system).
+    pub overlays: Vec<OverlayPart>,
     pub env: Vec<String>,
     pub entrypoint: Option<Vec<String>>,
     pub cmd: Option<Vec<String>>,
@@ -68,6 +68,18 @@ pub struct ServiceImage {
     pub labels: BTreeMap<String, String>,
     pub shell: Option<Vec<String>>,
     pub health: Option<ImageHealth>,
+}
+
+/// A part of the root file system that is an overlay of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayPart {
+    pub target: PathBuf,
+    /// The topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Relative to the container's data folder.
+    pub upper: PathBuf,
+    /// Relative to the container's data folder.
+    pub work: PathBuf,
 }
 
 /// HEALTHCHECK of an image.
@@ -188,10 +200,13 @@ fn lower_service(
     let mut all_mounts: Vec<Mount> = image
         .overlays
         .iter()
-        .map(|(target, lower)| Mount {
-            target: target.clone(),
-            // The private directories of an overlay below the root are filled in with the container's id.
-            kind: MountKind::Overlay { lower: lower.clone(), upper: Some(PathBuf::new()), work: Some(PathBuf::new()) },
+        .map(|part| Mount {
+            target: part.target.clone(),
+            kind: MountKind::Overlay {
+                lower: part.lower.clone(),
+                upper: Some(part.upper.clone()),
+                work: Some(part.work.clone()),
+            },
         })
         .collect();
     all_mounts.extend(mounts.mounts);
