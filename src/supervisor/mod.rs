@@ -1,3 +1,4 @@
 //! Keeps a project alive: containers, health, restarts, logs, names; serves the command line.
 
 pub mod record;
+pub mod rpc;

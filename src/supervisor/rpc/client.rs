@@ -1,0 +1,106 @@
+//! The command's side: blocking.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::frame::{self, FrameError, Incoming, Received};
+use super::{Hello, PROTOCOL};
+use crate::state::ProjectPaths;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No keeper, no supervisor: nothing of the project runs, or it died and has to be brought back.
+    #[error("project {project} has no supervisor")]
+    Absent { project: String },
+    #[error("cannot reach the supervisor of project {project}")]
+    Io { project: String, source: io::Error },
+    #[error("cannot talk to the supervisor of project {project}")]
+    Frame { project: String, source: FrameError },
+    #[error(
+        "the supervisor of project {project} is windlass {theirs} and this is windlass {ours}; \
+         use that version, or bring the project down with it first"
+    )]
+    Version { project: String, ours: String, theirs: String },
+}
+
+/// A connection to the supervisor of a project.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    incoming: Incoming,
+}
+
+impl Client {
+    /// Connects and says hello.
+    ///
+    /// # Errors
+    /// When nobody listens, or somebody who speaks another version.
+    pub fn connect(paths: &ProjectPaths) -> Result<Self, ConnectError> {
+        let project = || paths.name().to_owned();
+        let io = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::Absent { project: project() },
+            _ => ConnectError::Io { project: project(), source },
+        };
+        // Through a descriptor of the folder: the path may be longer than a socket address can hold.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(paths.run(), flags, Mode::empty()).map_err(|errno| io(errno.into()))?;
+        let name = paths.socket().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let stream = UnixStream::connect(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())).map_err(io)?;
+        let mut client = Self { stream, incoming: Incoming::default() };
+        let frame = |source| match source {
+            // It ended between our connecting and its answer.
+            FrameError::Io(_) | FrameError::Cut => ConnectError::Absent { project: project() },
+            source => ConnectError::Frame { project: project(), source },
+        };
+        client.send(&Hello::ours(), &[]).map_err(frame)?;
+        let (hello, _): (Hello, _) =
+            client.recv().map_err(frame)?.ok_or_else(|| ConnectError::Absent { project: project() })?;
+        if hello.protocol != PROTOCOL {
+            return Err(ConnectError::Version {
+                project: project(),
+                ours: Hello::ours().windlass,
+                theirs: hello.windlass,
+            });
+        }
+        Ok(client)
+    }
+
+    /// Sends one message with its descriptors.
+    ///
+    /// # Errors
+    /// When the supervisor has gone.
+    pub fn send<T: Serialize>(&mut self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
+        let bytes = frame::encode(message)?;
+        let mut sent = frame::send(&self.stream, &bytes, fds)?;
+        while sent < bytes.len() {
+            sent += frame::send(&self.stream, &bytes[sent..], &[])?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message; `None` when the supervisor has closed the connection.
+    ///
+    /// # Errors
+    /// When the connection breaks or the message cannot be read.
+    pub fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, FrameError> {
+        loop {
+            match self.incoming.receive(&self.stream)? {
+                None => {}
+                Some(Received::End) => return Ok(None),
+                Some(Received::Frame { body, fds }) => return Ok(Some((serde_json::from_slice(&body)?, fds))),
+            }
+        }
+    }
+
+    /// Whether [`Client::recv`] has something to do is for `poll(2)` on this descriptor.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
