@@ -14,6 +14,7 @@ pub mod manifest;
 mod members;
 pub mod platform;
 pub mod progress;
+pub mod pull;
 pub mod reference;
 pub mod registry;
 pub mod store;
@@ -23,8 +24,10 @@ pub use config::{Healthcheck, ImageConfig};
 pub use digest::Digest;
 pub use error::ImageError;
 pub use platform::Platform;
-pub use progress::{Event, Status};
+pub use progress::{Event, Progress, Status};
+pub use pull::{Need, PullOptions, PullPolicy, ensure, ensure_all, pull};
 pub use reference::Reference;
+pub use registry::{Client, Proxies, RegistryOptions};
 pub use store::{Image, Store, StoreOptions};
 
 #[cfg(test)]

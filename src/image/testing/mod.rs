@@ -1,6 +1,8 @@
 //! Small images for tests: archives, configurations, layouts.
 #![allow(dead_code, reason = "a kit: not every test needs every piece")]
 
+pub mod server;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

@@ -1,0 +1,245 @@
+//! Images from registries.
+
+use std::io::Read;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::digest::Digest;
+use super::error::ImageError;
+use super::import::{Import, Source, Wanted};
+use super::manifest::{ImageManifest, LARGEST_CONFIG, Manifest, choose};
+use super::platform::Platform;
+use super::progress::{Progress, Reporter, Status};
+use super::reference::Reference;
+use super::registry::{Client, Fetched};
+use super::store::{Image, Store};
+use super::unpack::Limits;
+
+/// Docker's `docker pull` and containerd fetch three at a time; unpacking is bound by the processors.
+const FETCH_AT_ONCE: usize = 4;
+const DEEPEST_INDEX: usize = 4;
+
+/// When to ask the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    Always,
+    /// Only when the image is not here.
+    #[default]
+    Missing,
+    Never,
+}
+
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    pub policy: PullPolicy,
+    /// `None`: this machine's.
+    pub platform: Option<Platform>,
+    pub limits: Limits,
+    /// Layers of an image that are fetched and unpacked at the same time.
+    pub parallel: usize,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            policy: PullPolicy::default(),
+            platform: None,
+            limits: Limits::default(),
+            parallel: FETCH_AT_ONCE.max(processors).min(16),
+        }
+    }
+}
+
+/// Gives the image, pulling it when the policy says so.
+///
+/// # Errors
+/// When it is not here and may not or cannot be pulled.
+pub fn ensure(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: Progress<'_>,
+) -> Result<Image, ImageError> {
+    if options.policy != PullPolicy::Always
+        && let Some(image) = store.find(reference)?
+    {
+        match fits(reference, &image, options.platform.as_ref()) {
+            Ok(()) => return Ok(image),
+            Err(error) if options.policy == PullPolicy::Never => return Err(error),
+            Err(_) => {}
+        }
+    }
+    if options.policy == PullPolicy::Never {
+        return Err(ImageError::Never { reference: reference.familiar() });
+    }
+    pull(store, client, reference, options, progress)
+}
+
+/// One image that is wanted.
+#[derive(Debug, Clone)]
+pub struct Need {
+    pub reference: Reference,
+    pub policy: PullPolicy,
+    pub platform: Option<Platform>,
+}
+
+/// Several images at the same time, in the order they were asked for. A failed one does not keep the others.
+pub fn ensure_all(
+    store: &Store,
+    client: &Client,
+    needs: &[Need],
+    options: &PullOptions,
+    at_once: usize,
+    progress: Progress<'_>,
+) -> Vec<Result<Image, ImageError>> {
+    let next = Mutex::new(0..needs.len());
+    let results = Mutex::new(needs.iter().map(|_| None).collect::<Vec<_>>());
+    thread::scope(|scope| {
+        for _ in 0..at_once.clamp(1, needs.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let Some(index) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
+                    let need = &needs[index];
+                    let options =
+                        PullOptions { policy: need.policy, platform: need.platform.clone(), ..options.clone() };
+                    let result = ensure(store, client, &need.reference, &options, progress);
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lost = |reference: &Reference| Err(ImageError::NotFound(reference.familiar()));
+    results.into_iter().zip(needs).map(|(result, need)| result.unwrap_or_else(|| lost(&need.reference))).collect()
+}
+
+/// Asks the registry what the name means now, and brings in what is missing of it.
+///
+/// # Errors
+/// When the registry does not give the image, or the image is damaged or hostile.
+pub fn pull(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: Progress<'_>,
+) -> Result<Image, ImageError> {
+    let label = reference.familiar();
+    let puller = Puller { store, client, reference, options, reporter: Reporter { image: &label, progress } };
+    puller.run().map_err(|source| match source {
+        error @ ImageError::Platform { .. } => error,
+        source => ImageError::Pull { reference: label.clone(), source: Box::new(source) },
+    })
+}
+
+struct Puller<'a> {
+    store: &'a Store,
+    client: &'a Client,
+    reference: &'a Reference,
+    options: &'a PullOptions,
+    reporter: Reporter<'a>,
+}
+
+struct RegistryLayers<'a> {
+    client: &'a Client,
+    reference: &'a Reference,
+    from: &'a Fetched,
+    manifest: &'a ImageManifest,
+}
+
+impl Source for RegistryLayers<'_> {
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+        Ok(Box::new(self.client.blob_reader(self.from, self.reference, &self.manifest.layers[index])?))
+    }
+}
+
+impl Puller<'_> {
+    fn run(&self) -> Result<Image, ImageError> {
+        self.reporter.image(Status::Resolving);
+        let named = self.client.manifest(self.reference)?;
+        let (fetched, manifest) = self.image_manifest(&named)?;
+        let id = manifest.config.digest;
+        let _using = self.store.using()?;
+        let known = self.store.image(&id)?;
+        let before = self.store.find(self.reference)?.map(|image| image.id);
+        if known.is_none() {
+            self.import(&fetched, &manifest)?;
+        }
+        self.store.write_name(self.reference, &id, Some(named.digest))?;
+        let image = self.store.image(&id)?.ok_or_else(|| ImageError::NotFound(self.reference.familiar()))?;
+        fits(self.reference, &image, self.options.platform.as_ref())?;
+        self.reporter.image(Status::Done { changed: before != Some(id) });
+        Ok(image)
+    }
+
+    /// Follows indexes to the variant for the platform.
+    fn image_manifest(&self, named: &Fetched) -> Result<(Fetched, ImageManifest), ImageError> {
+        let platform = self.options.platform.clone().unwrap_or_else(Platform::host);
+        let mut fetched = named.clone();
+        for _ in 0..DEEPEST_INDEX {
+            match Manifest::parse(&fetched.bytes, fetched.media_type.as_deref())? {
+                Manifest::Image(manifest) => return Ok((fetched, manifest)),
+                Manifest::Index(members) => {
+                    fetched = self.client.member(&fetched, self.reference, choose(&members, &platform)?)?;
+                }
+            }
+        }
+        Err(ImageError::NotAnImage("its indexes are nested too deep".into()))
+    }
+
+    fn import(&self, fetched: &Fetched, manifest: &ImageManifest) -> Result<(), ImageError> {
+        if manifest.config.size > LARGEST_CONFIG {
+            return Err(ImageError::NotAnImage(format!("its configuration has {} bytes", manifest.config.size)));
+        }
+        let config = self.client.blob(fetched, self.reference, &manifest.config)?;
+        let found = Digest::of(&config);
+        if found != manifest.config.digest {
+            let what = "the image's configuration".to_owned();
+            return Err(ImageError::Mismatch { what, expected: manifest.config.digest, found });
+        }
+        let layers: Vec<Wanted> = manifest
+            .layers
+            .iter()
+            .map(|layer| Wanted {
+                digest: Some(layer.digest),
+                size: Some(layer.size),
+                media_type: layer.media_type.clone(),
+            })
+            .collect();
+        let bytes = manifest.layers.iter().map(|layer| layer.size).sum();
+        self.reporter.image(Status::Pulling { layers: layers.len(), bytes });
+        let source = RegistryLayers { client: self.client, reference: self.reference, from: fetched, manifest };
+        let session = self.store.session()?;
+        let import = Import {
+            manifest: Some(&fetched.bytes),
+            manifest_type: &manifest.media_type,
+            config: &config,
+            config_type: &manifest.config.media_type,
+            layers,
+            source: &source,
+            limits: self.options.limits,
+            parallel: self.options.parallel,
+            reporter: self.reporter,
+        };
+        import.run(self.store, &session)?;
+        Ok(())
+    }
+}
+
+/// Whether the image is for the platform that was asked for; without one, anything that is here will do.
+fn fits(reference: &Reference, image: &Image, wanted: Option<&Platform>) -> Result<(), ImageError> {
+    match wanted {
+        Some(wanted) if wanted.rank(&image.platform).is_none() => Err(ImageError::Platform {
+            reference: reference.familiar(),
+            found: image.platform.to_string(),
+            wanted: wanted.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
