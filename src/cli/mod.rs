@@ -7,6 +7,7 @@ pub mod context;
 pub mod exit;
 pub mod terminal;
 pub mod trace;
+pub mod ui;
 
 use std::process::ExitCode;
 

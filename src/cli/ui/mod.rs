@@ -1,0 +1,12 @@
+//! What people see: colours, tables, times, ports, log prefixes, progress, errors. Rendering is pure; only
+//! [`progress`] writes by itself.
+
+pub mod error;
+pub mod human;
+pub mod ports;
+pub mod prefix;
+pub mod progress;
+pub mod status;
+pub mod style;
+pub mod table;
+pub mod template;

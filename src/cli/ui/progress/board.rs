@@ -1,0 +1,277 @@
+//! What is known of everything in progress, and how it is laid out in lines.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::block::Line;
+use super::{Event, State};
+use crate::cli::ui::human;
+use crate::cli::ui::style::{Meaning, Palette, ellipsis, printable, width};
+
+/// Things in the order in which they were first heard of.
+#[derive(Debug)]
+pub(super) struct Board {
+    title: String,
+    tasks: IndexMap<String, Task>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Task {
+    parent: Option<String>,
+    pub status: String,
+    pub detail: String,
+    pub state: State,
+    current: u64,
+    total: u64,
+    begin: Duration,
+    /// Since when bytes come, and how many there were then: the rate is measured from there.
+    bytes_begin: Option<(Duration, u64)>,
+    end: Option<Duration>,
+}
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const GAUGE: [&str; 9] = [" ", "⡀", "⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"];
+
+impl Board {
+    pub(super) fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), tasks: IndexMap::new() }
+    }
+
+    /// Takes an event and returns what was known before.
+    pub(super) fn apply(&mut self, event: &Event, now: Duration) -> Option<Task> {
+        let before = self.tasks.get(&event.id).cloned();
+        let begin =
+            before.as_ref().map_or_else(|| now.saturating_sub(event.elapsed.unwrap_or_default()), |task| task.begin);
+        let bytes_begin = before
+            .as_ref()
+            .and_then(|task| task.bytes_begin)
+            .or_else(|| (event.current > 0).then_some((now, event.current)));
+        let end = (event.state != State::Working).then(|| event.elapsed.map_or(now, |elapsed| begin + elapsed));
+        let total = if event.total > 0 { event.total } else { before.as_ref().map_or(0, |task| task.total) };
+        let current = match event.state {
+            State::Done => total.max(event.current),
+            _ => event.current,
+        };
+        let task = Task {
+            parent: event.parent.clone(),
+            status: printable(&event.status),
+            detail: printable(event.detail.as_deref().unwrap_or_default()),
+            state: event.state,
+            current,
+            total,
+            begin,
+            bytes_begin,
+            end,
+        };
+        self.tasks.insert(event.id.clone(), task);
+        before
+    }
+
+    pub(super) fn is_working(&self) -> bool {
+        self.tasks.values().any(|task| task.state == State::Working)
+    }
+
+    fn top(&self) -> impl Iterator<Item = (&String, &Task)> {
+        self.tasks.iter().filter(|(_, task)| task.parent.is_none())
+    }
+
+    /// The block for a terminal of this size; nothing before the first event.
+    pub(super) fn lines(&self, columns: usize, rows: usize, now: Duration, palette: Palette) -> Vec<Line> {
+        let total = self.top().count();
+        if total == 0 {
+            return Vec::new();
+        }
+        let done = self.top().filter(|(_, task)| matches!(task.state, State::Done | State::Warning)).count();
+        let header = format!("[+] {} {done}/{total}", self.title);
+        let mut lines = vec![Canvas::new(columns).put(&header, None, palette).line()];
+        let (shown, folded) = self.choose(rows.saturating_sub(1));
+        let names = shown.iter().map(|(id, _)| width(&printable(id))).max().unwrap_or(0);
+        let statuses = shown.iter().map(|(_, task)| width(&task.status)).max().unwrap_or(0);
+        let layout = Layout::fit(columns, names, statuses);
+        for (id, task) in shown {
+            lines.push(self.line(id, task, columns, &layout, now, palette));
+        }
+        if folded > 0 {
+            let text = format!(" … {folded} more");
+            lines.push(Canvas::new(columns).put(&text, Some(Meaning::Faint), palette).line());
+        }
+        lines
+    }
+
+    /// As many as there are rows for: what is finished without trouble goes first, the oldest of it first.
+    fn choose(&self, rows: usize) -> (Vec<(&String, &Task)>, usize) {
+        let all: Vec<_> = self.top().collect();
+        if all.len() <= rows {
+            return (all, 0);
+        }
+        let keep = rows.saturating_sub(1);
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        let rank = |task: &Task| match task.state {
+            State::Error => 0,
+            State::Working => 1,
+            State::Warning => 2,
+            State::Done => 3,
+        };
+        order.sort_by_key(|&index| (rank(all[index].1), std::cmp::Reverse(all[index].1.end), index));
+        order.truncate(keep);
+        order.sort_unstable();
+        let shown: Vec<_> = order.into_iter().map(|index| all[index]).collect();
+        let folded = all.len() - shown.len();
+        (shown, folded)
+    }
+
+    fn line(&self, id: &str, task: &Task, columns: usize, layout: &Layout, now: Duration, palette: Palette) -> Line {
+        let (symbol, meaning) = match task.state {
+            State::Working => {
+                let index = usize::try_from(now.as_millis() / 80).unwrap_or(0) % SPINNER.len();
+                (SPINNER[index], Meaning::Active)
+            }
+            State::Done => ("✔", Meaning::Good),
+            State::Warning => ("!", Meaning::Warning),
+            State::Error => ("✘", Meaning::Bad),
+        };
+        let time = human::elapsed(task.end.unwrap_or(now).saturating_sub(task.begin));
+        let time_width = if layout.time { width(&time) + 2 } else { 0 };
+        let mut canvas = Canvas::new(columns.saturating_sub(time_width));
+        canvas = canvas.put(" ", None, palette).put(symbol, Some(meaning), palette).put(" ", None, palette);
+        canvas = canvas.put_padded(&ellipsis_middle(&printable(id), layout.name), layout.name, None, palette);
+        canvas = canvas.put(" ", None, palette).put_padded(&task.status, layout.status, Some(meaning), palette);
+        let amount = self.amount(id, task, now);
+        if !amount.is_empty() {
+            canvas = canvas.put(" ", None, palette).put(&amount, None, palette);
+        }
+        if !task.detail.is_empty() {
+            canvas = canvas.put(" ", None, palette).put(&task.detail, Some(Meaning::Faint), palette);
+        }
+        if layout.time {
+            canvas = canvas.fill().grow(time_width).put("  ", None, palette).put(&time, Some(Meaning::Faint), palette);
+        }
+        canvas.line()
+    }
+
+    /// Bytes, rate and a gauge for each part: `[⣿⣷⣀] 12.3MB / 58.1MB 4.2MB/s`.
+    fn amount(&self, id: &str, task: &Task, now: Duration) -> String {
+        let parts: Vec<&Task> = self.tasks.values().filter(|part| part.parent.as_deref() == Some(id)).collect();
+        let own = std::slice::from_ref(&task);
+        let counted = if parts.is_empty() { own } else { parts.as_slice() };
+        let current: u64 = counted.iter().map(|part| part.current).sum();
+        let total: u64 = counted.iter().map(|part| part.total).sum::<u64>().max(task.total);
+        if current == 0 && total == 0 {
+            return String::new();
+        }
+        if task.state != State::Working {
+            return human::size(current.max(total));
+        }
+        let mut text = String::new();
+        if !parts.is_empty() {
+            let gauge = parts.iter().map(|part| GAUGE[part.eighths()]);
+            text = format!("[{}] ", gauge.collect::<String>());
+        }
+        text += &human::size(current);
+        if total > 0 {
+            text += &format!(" / {}", human::size(total));
+        }
+        let start = counted.iter().filter_map(|part| part.bytes_begin).map(|(begin, _)| begin).min();
+        let before: u64 = counted.iter().filter_map(|part| part.bytes_begin).map(|(_, bytes)| bytes).sum();
+        if let Some(start) = start {
+            let millis = u64::try_from(now.saturating_sub(start).as_millis()).unwrap_or(u64::MAX);
+            if millis >= 500 && current < total {
+                text += &format!(" {}/s", human::size(current.saturating_sub(before).saturating_mul(1000) / millis));
+            }
+        }
+        text
+    }
+}
+
+impl Task {
+    fn eighths(&self) -> usize {
+        match (self.state, self.total) {
+            (State::Done, _) => 8,
+            (_, 0) => 0,
+            (_, total) => usize::try_from(self.current.min(total).saturating_mul(8) / total).unwrap_or(0).min(8),
+        }
+    }
+}
+
+/// How many columns each part of a line gets.
+#[derive(Debug, PartialEq, Eq)]
+struct Layout {
+    name: usize,
+    status: usize,
+    time: bool,
+}
+
+impl Layout {
+    fn fit(columns: usize, names: usize, statuses: usize) -> Self {
+        let time = columns >= 30;
+        // Sign and blanks, and the time with the blanks before it.
+        let fixed = 4 + if time { 8 } else { 0 };
+        let room = columns.saturating_sub(fixed);
+        let status = statuses.min(room / 2);
+        let name = names.min(room.saturating_sub(status)).max(room.min(8));
+        Self { name, status, time }
+    }
+}
+
+/// The end of a name tells more than its middle: `Container shop-…-worker-1`.
+fn ellipsis_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let tail_room = columns.saturating_sub(1) / 2;
+    let mut tail = String::new();
+    for character in text.chars().rev() {
+        let longer = format!("{character}{tail}");
+        if width(&longer) > tail_room {
+            break;
+        }
+        tail = longer;
+    }
+    format!("{}{tail}", ellipsis(text, columns - width(&tail)))
+}
+
+/// A line that never gets wider than its room.
+#[derive(Debug)]
+struct Canvas {
+    text: String,
+    used: usize,
+    room: usize,
+}
+
+impl Canvas {
+    fn new(room: usize) -> Self {
+        // A line that ends in the last column makes some terminals wrap.
+        Self { text: String::new(), used: 0, room: room.saturating_sub(1) }
+    }
+
+    fn put(mut self, text: &str, meaning: Option<Meaning>, palette: Palette) -> Self {
+        let fits = ellipsis(text, self.room - self.used);
+        self.used += width(&fits);
+        match meaning {
+            Some(meaning) if !fits.is_empty() => self.text += &palette.paint(meaning, fits),
+            _ => self.text += &fits,
+        }
+        self
+    }
+
+    fn put_padded(self, text: &str, columns: usize, meaning: Option<Meaning>, palette: Palette) -> Self {
+        let padding = columns.saturating_sub(width(text));
+        self.put(text, meaning, palette).put(&" ".repeat(padding), None, palette)
+    }
+
+    fn fill(mut self) -> Self {
+        self.text.extend(std::iter::repeat_n(' ', self.room - self.used));
+        self.used = self.room;
+        self
+    }
+
+    fn grow(mut self, columns: usize) -> Self {
+        self.room += columns;
+        self
+    }
+
+    fn line(self) -> Line {
+        Line { text: self.text, width: self.used }
+    }
+}
