@@ -76,6 +76,8 @@ pub enum LayerError {
     Store(#[source] io::Error),
     #[error("`{link}` is a hard link to `{target}`, which neither it nor a layer below has")]
     MissingTarget { link: String, target: String },
+    #[error("it cannot be completed from the layers below it")]
+    Complete(#[source] io::Error),
     #[error("another layer failed")]
     Cancelled,
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -12,10 +13,10 @@ use super::complete;
 use super::config::ConfigFile;
 use super::digest::Digest;
 use super::error::{ImageError, LayerError};
-use super::layer::{self, Job, Ready};
+use super::layer::{self, Job};
 use super::manifest::{Descriptor, ImageManifest};
 use super::progress::{Reporter, Status};
-use super::store::{ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
+use super::store::{BytePath, ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
 use super::unpack::Limits;
 use super::unpack::compression::Compression;
 use crate::state::record::{self, Durability};
@@ -55,23 +56,18 @@ struct Shared<'a> {
     session: &'a Session,
     import: &'a Import<'a>,
     diff_ids: &'a [Digest],
-    chain_ids: &'a [Digest],
     next: AtomicUsize,
     cancelled: AtomicBool,
     made: Mutex<Vec<Option<Result<Made, ImageError>>>>,
 }
 
-/// A layer that is in the store, or ready to be completed from the layers below it.
+/// A layer that is in the store.
 struct Made {
     digest: Digest,
     media_type: String,
     compressed_size: u64,
-    place: Place,
-}
-
-enum Place {
-    Here(String, LayerRecord),
-    Pending(Box<Ready>),
+    key: String,
+    record: LayerRecord,
 }
 
 impl Import<'_> {
@@ -85,7 +81,7 @@ impl Import<'_> {
         for diff_id in &config.diff_ids {
             chain_ids.push(Digest::chain(chain_ids.last(), diff_id));
         }
-        let made = self.layers(store, session, &config.diff_ids, &chain_ids)?;
+        let made = self.layers(store, session, &config.diff_ids)?;
         let layers = self.settle(store, session, made, &config.diff_ids, &chain_ids)?;
 
         let id = Digest::of(self.config);
@@ -117,19 +113,12 @@ impl Import<'_> {
         Ok(image)
     }
 
-    fn layers(
-        &self,
-        store: &Store,
-        session: &Session,
-        diff_ids: &[Digest],
-        chain_ids: &[Digest],
-    ) -> Result<Vec<Made>, ImageError> {
+    fn layers(&self, store: &Store, session: &Session, diff_ids: &[Digest]) -> Result<Vec<Made>, ImageError> {
         let shared = Shared {
             store,
             session,
             import: self,
             diff_ids,
-            chain_ids,
             next: AtomicUsize::new(0),
             cancelled: AtomicBool::new(false),
             made: Mutex::new(diff_ids.iter().map(|_| None).collect()),
@@ -160,7 +149,7 @@ impl Import<'_> {
         }
     }
 
-    /// Completes, from the bottom up, the layers that depend on those below them, and lists all.
+    /// Lists the layers from the bottom up, completing those that depend on the ones below.
     fn settle(
         &self,
         store: &Store,
@@ -170,26 +159,43 @@ impl Import<'_> {
         chain_ids: &[Digest],
     ) -> Result<Vec<LayerRef>, ImageError> {
         let mut layers: Vec<LayerRef> = Vec::with_capacity(made.len());
-        for (index, made) in made.into_iter().enumerate() {
-            let (key, record) = match made.place {
-                Place::Here(key, record) => (key, record),
-                Place::Pending(ready) => {
-                    let below: Vec<_> =
-                        layers.iter().rev().map(|layer| store.layer_folder(&layer.key).join("fs")).collect();
-                    let in_layer = |error| ImageError::Layer(made.digest.short(), Box::new(error));
-                    let depends = complete::complete(&ready, &below).map_err(in_layer)?;
-                    let chain_id = depends.then(|| chain_ids[index]);
-                    place(store, session, &ready, diff_ids[index], chain_id)?
-                }
-            };
+        // The topmost first, for lookups.
+        let mut below: Vec<PathBuf> = Vec::with_capacity(made.len());
+        for (index, mut made) in made.into_iter().enumerate() {
+            if made.record.opaque {
+                below.clear();
+            }
+            let fs = store.layer_fs(&made.key);
+            let in_layer = |error| ImageError::Layer(made.digest.short(), Box::new(error));
+            if let Some(completion) = complete::compare(&made.record, &fs, &below).map_err(in_layer)? {
+                let chain_id = &chain_ids[index];
+                let _making = store.making(chain_id)?;
+                (made.key, made.record) = match store.layer(&diff_ids[index], Some(chain_id))? {
+                    Some(known) => known,
+                    None => {
+                        let folder = session.path("completed");
+                        let root = folder.join("fs");
+                        fs::create_dir_all(&root).map_err(ImageError::io("create", &root))?;
+                        completion.make(&fs, &root).map_err(|error| in_layer(LayerError::Complete(error)))?;
+                        let record = LayerRecord {
+                            chain_id: Some(*chain_id),
+                            implicit: Vec::new(),
+                            outside_links: Vec::new(),
+                            ..made.record
+                        };
+                        place(store, session, &folder, record)?
+                    }
+                };
+            }
+            below.insert(0, store.layer_fs(&made.key));
             layers.push(LayerRef {
                 diff_id: diff_ids[index],
                 digest: made.digest,
                 media_type: made.media_type,
                 compressed_size: made.compressed_size,
-                size: record.size,
-                key,
-                opaque: record.opaque,
+                size: made.record.size,
+                key: made.key,
+                opaque: made.record.opaque,
             });
         }
         Ok(layers)
@@ -213,11 +219,11 @@ impl Shared<'_> {
 
     fn layer(&self, index: usize) -> Result<Made, ImageError> {
         let wanted = &self.import.layers[index];
-        let (diff_id, chain_id) = (&self.diff_ids[index], &self.chain_ids[index]);
+        let diff_id = &self.diff_ids[index];
         let label = wanted.digest.as_ref().unwrap_or(diff_id).short();
         let report = |status| self.import.reporter.layer(&label, status);
         let here = || -> Result<Option<Made>, ImageError> {
-            let Some((key, record)) = self.store.layer(diff_id, chain_id)? else { return Ok(None) };
+            let Some((key, record)) = self.store.layer(diff_id, None)? else { return Ok(None) };
             report(Status::Exists);
             // An archive that nobody named is that of the image which brought the layer in.
             let known = match wanted.digest {
@@ -228,7 +234,7 @@ impl Shared<'_> {
                 Some(layer) => (layer.digest, layer.media_type, layer.compressed_size),
                 None => (wanted.digest.unwrap_or(*diff_id), wanted.media_type.clone(), wanted.size.unwrap_or(0)),
             };
-            Ok(Some(Made { digest, media_type, compressed_size, place: Place::Here(key, record) }))
+            Ok(Some(Made { digest, media_type, compressed_size, key, record }))
         };
         if let Some(made) = here()? {
             return Ok(made);
@@ -261,24 +267,29 @@ impl Shared<'_> {
             };
             fs::rename(&archive, &place).map_err(ImageError::io("create", &place))?;
         }
-        let ready = Ready { folder, unpacked: done.unpacked };
-        let place = if ready.unpacked.needs_lower() && index > 0 {
-            Place::Pending(Box::new(ready))
-        } else if let Some((link, target)) = ready.unpacked.outside_links.first() {
-            let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-            let error = LayerError::MissingTarget { link: text(link), target: text(target) };
-            return Err(ImageError::Layer(label.clone(), Box::new(error)));
-        } else {
-            let (key, record) = place(self.store, self.session, &ready, *diff_id, None)?;
-            Place::Here(key, record)
+        let record = LayerRecord {
+            diff_id: *diff_id,
+            chain_id: None,
+            size: done.unpacked.size,
+            entries: done.unpacked.entries,
+            opaque: done.unpacked.opaque_root,
+            implicit: done.unpacked.implicit.into_iter().map(BytePath).collect(),
+            outside_links: done
+                .unpacked
+                .outside_links
+                .into_iter()
+                .map(|(link, target)| (BytePath(link), BytePath(target)))
+                .collect(),
+            boot_id: boot_id(),
         };
+        let (key, record) = place(self.store, self.session, &folder, record)?;
         report(Status::Complete);
         let media_type = match (wanted.digest, done.compression) {
             (Some(_), _) | (None, Compression::None) => wanted.media_type.clone(),
             (None, Compression::Gzip) => format!("{}+gzip", wanted.media_type),
             (None, Compression::Zstd) => format!("{}+zstd", wanted.media_type),
         };
-        Ok(Made { digest: done.digest, media_type, compressed_size: done.bytes, place })
+        Ok(Made { digest: done.digest, media_type, compressed_size: done.bytes, key, record })
     }
 }
 
@@ -286,30 +297,12 @@ impl Shared<'_> {
 fn place(
     store: &Store,
     session: &Session,
-    ready: &Ready,
-    diff_id: Digest,
-    chain_id: Option<Digest>,
+    folder: &Path,
+    record: LayerRecord,
 ) -> Result<(String, LayerRecord), ImageError> {
-    let key = Store::layer_key(&chain_id.unwrap_or(diff_id));
-    let _making = match &chain_id {
-        Some(chain_id) => Some(store.making(chain_id)?),
-        None => None,
-    };
-    if chain_id.is_some()
-        && let Some((key, record)) = store.layer(&diff_id, &chain_id.unwrap_or(diff_id))?
-    {
-        return Ok((key, record));
-    }
-    let record = LayerRecord {
-        diff_id,
-        chain_id,
-        size: ready.unpacked.size,
-        entries: ready.unpacked.entries,
-        opaque: ready.unpacked.opaque_root,
-        boot_id: boot_id(),
-    };
-    write_record(&ready.folder.join("layer.json"), &record)?;
-    store.place_layer(session, &ready.folder, &key)?;
+    let key = Store::layer_key(&record.chain_id.unwrap_or(record.diff_id));
+    write_record(&folder.join("layer.json"), &record)?;
+    store.place_layer(session, folder, &key)?;
     Ok((key, record))
 }
 

@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -45,14 +45,6 @@ pub(super) struct Done {
     pub bytes: u64,
     /// How the archive came. An uncompressed one is stored compressed.
     pub compression: Compression,
-    pub unpacked: Unpacked,
-}
-
-/// An unpacked layer that is not in its place yet.
-#[derive(Debug)]
-pub(super) struct Ready {
-    /// Holds `fs`.
-    pub folder: PathBuf,
     pub unpacked: Unpacked,
 }
 

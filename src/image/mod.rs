@@ -19,6 +19,7 @@ pub mod reference;
 pub mod registry;
 pub mod store;
 pub mod unpack;
+pub mod view;
 
 pub use config::{Healthcheck, ImageConfig};
 pub use digest::Digest;

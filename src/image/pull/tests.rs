@@ -54,7 +54,7 @@ fn sample() -> TestImage {
     testing::image(
         &[
             vec![Item::dir("./"), Item::dir("usr/"), Item::file("usr/big", &big)],
-            vec![Item::dir("./"), Item::dir("usr/"), Item::file("usr/small", "small")],
+            vec![Item::dir("usr/"), Item::file("usr/small", "small")],
             vec![Item::file(".wh.usr", "")],
         ],
         Packing::Gzip,
@@ -394,11 +394,8 @@ fn two_images_that_share_layers_fetch_them_once() {
     let first = sample();
     let mut layers = first.layers.clone();
     let second = testing::image_of(
-        &[
-            vec![Item::dir("./"), Item::file("other", "x")],
-            vec![Item::dir("./"), Item::dir("usr/"), Item::file("usr/small", "small")],
-        ]
-        .map(|items| testing::archive(&items)),
+        &[vec![Item::dir("./"), Item::file("other", "x")], vec![Item::dir("usr/"), Item::file("usr/small", "small")]]
+            .map(|items| testing::archive(&items)),
         Packing::Gzip,
         json!({"User": "7"}),
     );

@@ -35,7 +35,7 @@ use super::reference::Reference;
 use crate::state::record::{self, Durability, Record};
 
 pub use records::LayerRef;
-pub(super) use records::{ImageRecord, LayerRecord, NameRecord};
+pub(super) use records::{BytePath, ImageRecord, LayerRecord, NameRecord};
 
 pub(super) use session::{Held, Session};
 
@@ -319,27 +319,23 @@ impl Store {
         self.root.join("layers").join(key)
     }
 
-    fn layer_fs(&self, key: &str) -> PathBuf {
+    pub(super) fn layer_fs(&self, key: &str) -> PathBuf {
         self.layer_folder(key).join("fs")
     }
 
-    /// The unpacked layer, if it is here and complete.
+    /// The unpacked layer with this content, if it is here and whole: as the archive has it, or, with a chain id,
+    /// as completed on top of those layers.
     pub(super) fn layer(
         &self,
         diff_id: &Digest,
-        chain_id: &Digest,
+        chain_id: Option<&Digest>,
     ) -> Result<Option<(String, LayerRecord)>, ImageError> {
-        for id in [diff_id, chain_id] {
-            let key = Self::layer_key(id);
-            let folder = self.layer_folder(&key);
-            let Some(record) = record::read::<LayerRecord>(&folder.join("layer.json"))? else { continue };
-            let fits = record.diff_id == *diff_id && record.chain_id.is_none_or(|chain| chain == *chain_id);
-            let whole = || record.boot_id == boot_id() || folder.join("synced").exists();
-            if fits && whole() {
-                return Ok(Some((key, record)));
-            }
-        }
-        Ok(None)
+        let key = Self::layer_key(chain_id.unwrap_or(diff_id));
+        let folder = self.layer_folder(&key);
+        let Some(record) = record::read::<LayerRecord>(&folder.join("layer.json"))? else { return Ok(None) };
+        let fits = record.diff_id == *diff_id && record.chain_id.as_ref() == chain_id;
+        let whole = || record.boot_id == boot_id() || folder.join("synced").exists();
+        Ok((fits && whole()).then_some((key, record)))
     }
 
     /// How some image describes the archive of a layer, one whose archive was kept if there is any.

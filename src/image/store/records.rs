@@ -77,10 +77,51 @@ pub struct LayerRecord {
     pub entries: u64,
     #[serde(default)]
     pub opaque: bool,
+    /// Folders without an entry in the archive: completed from the layers below.
+    #[serde(default)]
+    pub implicit: Vec<BytePath>,
+    /// Hard links to files that only lower layers can have.
+    #[serde(default)]
+    pub outside_links: Vec<(BytePath, BytePath)>,
     /// The files were not synced when this was written: they count only until the machine restarts.
     pub boot_id: String,
 }
 
 impl Record for LayerRecord {
     const VERSION: u32 = 1;
+}
+
+/// A path as text; bytes that are no UTF-8 are kept as hexadecimal digits after a mark that no path can hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct BytePath(pub Vec<u8>);
+
+const HEX_MARK: &str = "\0";
+
+impl From<String> for BytePath {
+    fn from(text: String) -> Self {
+        Self(match text.strip_prefix(HEX_MARK) {
+            Some(digits) => hex::decode(digits).unwrap_or_default(),
+            None => text.into_bytes(),
+        })
+    }
+}
+
+impl From<BytePath> for String {
+    fn from(path: BytePath) -> Self {
+        String::from_utf8(path.0).unwrap_or_else(|error| format!("{HEX_MARK}{}", hex::encode(error.as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_any_bytes_survive() {
+        for path in [&b"usr/bin"[..], b"", b"\xff/\x80x", "ä/\n".as_bytes()] {
+            let text = serde_json::to_string(&BytePath(path.to_vec())).unwrap();
+            assert_eq!(serde_json::from_str::<BytePath>(&text).unwrap().0, path);
+        }
+    }
 }

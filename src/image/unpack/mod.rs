@@ -2,7 +2,7 @@
 
 pub mod archive;
 pub mod compression;
-mod tree;
+pub(super) mod tree;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -17,7 +17,9 @@ use tree::{Folder, Tree, TreeError, lossy, os};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+/// The same for overlays mounted with `userxattr`.
+pub const OPAQUE_XATTR_USER: &str = "user.overlay.opaque";
 const IMPLICIT_MODE: u32 = 0o755;
 
 /// How much a layer may hold before it is taken for an attack.
@@ -65,14 +67,6 @@ pub struct Unpacked {
     pub outside_links: Vec<(Vec<u8>, Vec<u8>)>,
     /// The root hides everything below.
     pub opaque_root: bool,
-}
-
-impl Unpacked {
-    /// Whether the layers below have a say in what this one looks like.
-    #[must_use]
-    pub fn needs_lower(&self) -> bool {
-        !self.implicit.is_empty() || !self.outside_links.is_empty()
-    }
 }
 
 struct FolderMeta {
