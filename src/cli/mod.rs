@@ -18,6 +18,10 @@ pub use exit::{CommandError, CommandResult};
 
 /// Runs the role that the first argument names: the command line, or one of the two background processes.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|role| role == crate::keeper::ROLE) {
+        return crate::keeper::main(arguments);
+    }
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -2,4 +2,15 @@
 //!
 //! It clones and execs, reaps and records exits, and holds what must not be lost when the supervisor dies.
 
+mod containers;
+mod copy;
+mod link;
+mod main;
+mod pipes;
 pub mod protocol;
+mod serve;
+mod spawn;
+
+pub use containers::start_time;
+pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, boot_id, main};
+pub use spawn::{SpawnError, find, spawn};

@@ -94,12 +94,16 @@ pub enum Event {
         container: ContainerId,
         status: ExitStatus,
         at: Timestamp,
+        /// The kernel killed a process of the container for lack of memory.
+        #[serde(default)]
+        oom_killed: bool,
     },
     ExecExited {
         exec: String,
         status: ExitStatus,
     },
-    /// To a new supervisor: a container that runs. Descriptors as in `Started`.
+    /// To a new supervisor: a container that runs, or whose end nobody was told yet (`Exited` follows then).
+    /// Descriptors as in `Started`.
     Running {
         container: ContainerId,
         pid: i32,
@@ -139,6 +143,8 @@ pub struct ExitRecord {
     pub pid: i32,
     pub status: ExitStatus,
     pub at: Timestamp,
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 impl crate::state::record::Record for ExitRecord {

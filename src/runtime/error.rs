@@ -32,3 +32,14 @@ impl StartError {
         Self { step: step.into(), detail, errno: error.raw_os_error(), exit_code: 125 }
     }
 }
+
+/// Names the step at which a system call failed.
+pub(crate) trait Step<T> {
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, StartError>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, StartError> {
+        self.map_err(|error| StartError::io(step(), &error.into()))
+    }
+}

@@ -1,6 +1,25 @@
 //! One container: [`spec::ContainerSpec`] to a running process to an exit status. Sync code; has never heard of Compose.
 
+mod capability;
+pub mod cgroup;
+mod child;
+mod devices;
 mod error;
+mod exec;
+mod filesystem;
+mod identity;
+mod init;
+mod inroot;
+mod mounts;
+mod process;
+mod protect;
+mod report;
+mod seccomp;
 pub mod spec;
+mod start;
+mod sysctl;
+mod terminal;
+mod tmpfs;
 
 pub use error::StartError;
+pub use start::{Descriptors, Progress, Runtime, Started, Starting};

@@ -140,6 +140,12 @@ impl ProjectPaths {
         self.run.join("keeper.json")
     }
 
+    /// What keeper and supervisor say when they are not asked: warnings, panics.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.run.join("windlass.log")
+    }
+
     /// Working folder, config files, environment file of the last `up`.
     #[must_use]
     pub fn record(&self) -> PathBuf {

@@ -4,6 +4,14 @@
 //! Everything else in `src/` is compiled with `unsafe_code = "deny"`.
 #![allow(unsafe_code, reason = "the one place for system calls that no crate wraps safely")]
 
+pub mod capability;
+pub mod clone;
 pub mod copy;
+pub mod devices_bpf;
+pub mod mount;
 pub mod overlay;
 pub mod packet;
+pub mod pidfd;
+pub mod process;
+pub mod seccomp;
+pub mod spawn;

@@ -1,0 +1,96 @@
+//! The containers that a keeper knows, and the descriptors that it holds for each.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::keeper::pipes::Pipes;
+use crate::keeper::protocol::{Event, ExitRecord};
+use crate::runtime::spec::{ContainerSpec, ExitStatus};
+use crate::state::record::{self, Durability};
+
+#[derive(Debug)]
+pub(super) struct Container {
+    pub spec: Box<ContainerSpec>,
+    pub pid: i32,
+    pub start_time: u64,
+    /// `None` for an adopted container that was gone already.
+    pub pidfd: Option<OwnedFd>,
+    pub streams: Streams,
+    pub exit_record: PathBuf,
+    pub exit: Option<Exit>,
+    /// Not a child of this keeper: its end is seen by the pidfd.
+    pub adopted: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Streams {
+    Pipes(Pipes),
+    Terminal(OwnedFd),
+    /// An adopted container's terminal died with its keeper.
+    None,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exit {
+    pub status: ExitStatus,
+    pub at: Timestamp,
+    pub oom_killed: bool,
+    /// The supervisor has got the message.
+    pub told: bool,
+}
+
+impl Container {
+    /// What goes with `Started` and `Running`.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all: Vec<_> = self.pidfd.iter().map(AsFd::as_fd).collect();
+        match &self.streams {
+            Streams::Pipes(pipes) => {
+                // The message always has three; without stdin's own the write end of something harmless.
+                let stdin = pipes.stdin.as_ref().unwrap_or(&pipes.stdout);
+                all.extend([stdin.as_fd(), pipes.stdout.as_fd(), pipes.stderr.as_fd()]);
+            }
+            Streams::Terminal(master) => all.push(master.as_fd()),
+            Streams::None => {}
+        }
+        all
+    }
+
+    pub(super) fn running(&self) -> Event {
+        Event::Running { container: self.spec.id.clone(), pid: self.pid, start_time: self.start_time }
+    }
+
+    /// Writes the record of the end, which is told only afterwards.
+    pub(super) fn ended(&mut self, status: ExitStatus, oom_killed: bool) {
+        let at = Timestamp::now();
+        self.exit = Some(Exit { status, at, oom_killed, told: false });
+        let exit = ExitRecord { pid: self.pid, status, at, oom_killed };
+        if let Err(error) = record::write(&self.exit_record, &exit, Durability::Process) {
+            tracing::warn!(%error, "an exit record is not written");
+        }
+    }
+
+    pub(super) fn exited(&self) -> Option<Event> {
+        let exit = self.exit?;
+        Some(Event::Exited {
+            container: self.spec.id.clone(),
+            status: exit.status,
+            at: exit.at,
+            oom_killed: exit.oom_killed,
+        })
+    }
+}
+
+/// When a process started, in clock ticks since boot: tells it from a later one with the same number.
+pub fn start_time(pid: i32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in parentheses, may hold anything; what follows its last one does not.
+    let after = text.rsplit_once(')').map_or("", |(_, after)| after);
+    after
+        .split_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}

@@ -1,0 +1,472 @@
+//! The keeper's loop: requests in, processes made and reaped, events out. One thread.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
+
+use crate::keeper::containers::{Container, Streams, start_time};
+use crate::keeper::link::Link;
+use crate::keeper::pipes::Pipes;
+use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::runtime::cgroup::ControlGroup;
+use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
+use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
+use crate::state::record;
+
+/// Why the loop came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The supervisor is lost: its socket is closed.
+    Lost,
+    /// A child that is none of ours to know has ended: the supervisor, perhaps.
+    Child { pid: i32, status: ExitStatus },
+    /// The supervisor's socket answers.
+    Serving,
+    /// The time that was given is over.
+    Timeout,
+}
+
+#[derive(Debug)]
+pub(super) struct Keeper {
+    runtime: Runtime,
+    signals: SignalFd,
+    link: Option<Link>,
+    containers: BTreeMap<ContainerId, Container>,
+    begun: Vec<(Begun, Starting)>,
+    /// Failed starts whose process has not been reaped yet.
+    failing: Vec<(i32, Begun, StartError)>,
+    execs: HashMap<i32, String>,
+    /// Ends of processes that a helper has cloned and not reported yet.
+    unclaimed: HashMap<i32, ExitStatus>,
+    held: BTreeMap<String, Vec<OwnedFd>>,
+    /// Control groups that were still busy.
+    removals: Vec<ControlGroup>,
+    turns: Vec<Turn>,
+    pub(super) shutdown: bool,
+}
+
+#[derive(Debug)]
+enum Begun {
+    Container { seq: u64, spec: Box<ContainerSpec>, streams: Option<Pipes>, exit_record: PathBuf },
+    Exec { seq: u64, exec: String },
+}
+
+impl Begun {
+    fn seq(&self) -> u64 {
+        match self {
+            Self::Container { seq, .. } | Self::Exec { seq, .. } => *seq,
+        }
+    }
+}
+
+const RETRY_REMOVAL: Duration = Duration::from_millis(5);
+
+impl Keeper {
+    pub(super) fn new() -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        Ok(Self {
+            runtime: Runtime::new()?,
+            signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            link: None,
+            containers: BTreeMap::new(),
+            begun: Vec::new(),
+            failing: Vec::new(),
+            execs: HashMap::new(),
+            unclaimed: HashMap::new(),
+            held: BTreeMap::new(),
+            removals: Vec::new(),
+            turns: Vec::new(),
+            shutdown: false,
+        })
+    }
+
+    /// Whether anything would be lost if the keeper ended.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.is_empty() && self.failing.is_empty() && self.containers.values().all(|c| c.exit.is_some())
+    }
+
+    /// Takes up a supervisor and tells it all that is known.
+    pub(super) fn connect(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.link = Some(Link::new(socket)?);
+        let ids: Vec<_> = self.containers.keys().cloned().collect();
+        for id in ids {
+            let Some(container) = self.containers.get(&id) else { continue };
+            if container.exit.is_none_or(|exit| !exit.told) {
+                let event = container.running();
+                send(&mut self.link, &event, &container.descriptors());
+                self.tell_exit(&id);
+            }
+        }
+        for (key, fds) in &self.held {
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            send(&mut self.link, &Event::Held { key: key.clone() }, &fds);
+        }
+        send(&mut self.link, &Event::Ready, &[]);
+        Ok(())
+    }
+
+    /// The supervisor has ended.
+    pub(super) fn disconnect(&mut self) {
+        self.link = None;
+    }
+
+    /// Kills every container and waits for its end.
+    pub(super) fn kill_all(&mut self) -> io::Result<()> {
+        for container in self.containers.values().filter(|c| c.exit.is_none()) {
+            self.runtime.cgroup(&container.spec.cgroup.path).kill()?;
+        }
+        for (_, starting) in &self.begun {
+            let _ = rustix::process::pidfd_send_signal(&starting.pidfd, rustix::process::Signal::KILL);
+        }
+        while !self.is_idle() || !self.removals.is_empty() {
+            self.wait_and_work(Some(RETRY_REMOVAL))?;
+        }
+        Ok(())
+    }
+
+    /// Works until there is something for the caller to decide.
+    pub(super) fn run(&mut self, until: Option<Instant>) -> io::Result<Turn> {
+        loop {
+            if !self.turns.is_empty() {
+                return Ok(self.turns.remove(0));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Turn::Timeout);
+            }
+            self.wait_and_work(left)?;
+        }
+    }
+
+    fn wait_and_work(&mut self, left: Option<Duration>) -> io::Result<()> {
+        let timeout =
+            if self.removals.is_empty() { left } else { Some(left.unwrap_or(RETRY_REMOVAL).min(RETRY_REMOVAL)) };
+        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: i64::from(t.subsec_nanos()) });
+        let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(link) = &self.link {
+            let writable = if link.is_waiting() { PollFlags::OUT } else { PollFlags::empty() };
+            polled.push(PollFd::from_borrowed_fd(link.socket(), PollFlags::IN | writable));
+        }
+        for (_, starting) in &self.begun {
+            polled.push(PollFd::from_borrowed_fd(starting.socket(), PollFlags::IN));
+        }
+        for container in self.containers.values().filter(|c| c.adopted && c.exit.is_none()) {
+            if let Some(pidfd) = &container.pidfd {
+                polled.push(PollFd::new(pidfd, PollFlags::IN));
+            }
+        }
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        drop(polled);
+        // First what has started, then what has ended: a short process does both between two calls.
+        self.advance();
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        self.reap();
+        self.look_at_adopted();
+        self.listen();
+        let busy = std::mem::take(&mut self.removals);
+        self.removals = busy.into_iter().filter(|group| !group.remove().unwrap_or(true)).collect();
+        Ok(())
+    }
+
+    fn listen(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        if link.flush().is_err() {
+            return self.lose();
+        }
+        while let Some(link) = &mut self.link {
+            match link.receive() {
+                None => return,
+                Some(None) => return self.lose(),
+                Some(Some((request, fds))) => self.handle(request, fds),
+            }
+        }
+    }
+
+    fn lose(&mut self) {
+        self.link = None;
+        self.turns.push(Turn::Lost);
+    }
+
+    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) {
+        match request {
+            Request::Start { seq, spec, pipes, exit_record } => {
+                let network = fds.into_iter().next();
+                match self.start(&spec, &pipes, network) {
+                    Ok((starting, streams)) => {
+                        self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
+                    }
+                    Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+                }
+            }
+            Request::Exec { seq, exec, container, spec } => match self.exec(&container, &spec, fds) {
+                Ok(starting) => self.begun.push((Begun::Exec { seq, exec }, starting)),
+                Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+            },
+            Request::Adopt { spec, pid, start_time, pipes, exit_record } => {
+                self.adopt(spec, pid, start_time, &pipes, exit_record, fds.into_iter().next());
+            }
+            Request::CloseStdin { container } => {
+                if let Some(Container { streams: Streams::Pipes(pipes), .. }) = self.containers.get_mut(&container) {
+                    pipes.stdin = None;
+                }
+            }
+            Request::Serving => self.turns.push(Turn::Serving),
+            Request::Forget { container } => {
+                if self.containers.get(&container).is_some_and(|c| c.exit.is_some()) {
+                    self.containers.remove(&container);
+                }
+            }
+            Request::Hold { key } => {
+                self.held.insert(key, fds);
+            }
+            Request::Release { key } => {
+                self.held.remove(&key);
+            }
+            Request::Shutdown => self.shutdown = true,
+        }
+    }
+
+    fn start(
+        &mut self,
+        spec: &ContainerSpec,
+        folder: &std::path::Path,
+        network: Option<OwnedFd>,
+    ) -> Result<(Starting, Option<Pipes>), StartError> {
+        let runs = self.containers.get(&spec.id).is_some_and(|c| c.exit.is_none());
+        let begins = self.begun.iter().map(|(begun, _)| begun).chain(self.failing.iter().map(|(_, begun, _)| begun));
+        let mut begins = begins.filter(|b| matches!(b, Begun::Container { spec: s, .. } if s.id == spec.id));
+        if runs || begins.next().is_some() {
+            return Err(StartError::new("start", "the container runs already"));
+        }
+        let failed = |error: io::Error| StartError::io(format!("make the pipes in {}", folder.display()), &error);
+        let (pipes, files) = if spec.process.tty {
+            (None, None)
+        } else {
+            let pipes = Pipes::open(folder).map_err(failed)?;
+            let files = Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?;
+            (Some(pipes), Some(files))
+        };
+        // Not to be removed any more: it is about to be used again.
+        let group = self.runtime.cgroup(&spec.cgroup.path);
+        self.removals.retain(|known| known.path() != group.path());
+        let containers = &self.containers;
+        let peer = |id: &str| {
+            let container = containers.get(id).filter(|c| c.exit.is_none())?;
+            container.pidfd.as_ref()?.try_clone().ok()
+        };
+        let starting = self.runtime.start(spec, Descriptors { network, files }, peer)?;
+        Ok((starting, pipes))
+    }
+
+    fn exec(&mut self, id: &str, spec: &ExecSpec, fds: Vec<OwnedFd>) -> Result<Starting, StartError> {
+        let container = self.containers.get(id).filter(|c| c.exit.is_none());
+        let not_running = || StartError::new("exec", "the container is not running");
+        let container = container.ok_or_else(not_running)?;
+        let target = container.pidfd.as_ref().ok_or_else(not_running)?;
+        let target = target.try_clone().map_err(|error| StartError::io("exec", &error))?;
+        let files = if spec.tty {
+            None
+        } else {
+            let files = <[OwnedFd; 3]>::try_from(fds);
+            Some(files.map_err(|_| StartError::new("exec", "three streams were to be passed"))?)
+        };
+        self.runtime.exec(&container.spec, spec, target, files)
+    }
+
+    /// Takes what processes in the making have reported.
+    fn advance(&mut self) {
+        for (begun, starting) in std::mem::take(&mut self.begun) {
+            let pid = starting.pid;
+            match starting.advance() {
+                Progress::Pending(starting) => self.begun.push((begun, starting)),
+                Progress::Started(started) => self.started(begun, started),
+                Progress::Failed(error) => match begun {
+                    // The process ends by itself now; the answer waits until nothing of it is left.
+                    Begun::Container { .. } => self.failing.push((pid, begun, error)),
+                    Begun::Exec { seq, .. } => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+                },
+            }
+        }
+        if self.begun.is_empty() {
+            self.unclaimed.clear();
+        }
+    }
+
+    fn started(&mut self, begun: Begun, started: Started) {
+        let Started { pid, pidfd, terminal, warnings } = started;
+        match begun {
+            Begun::Container { seq, spec, streams, exit_record } => {
+                let id = spec.id.clone();
+                let streams = match (streams, terminal) {
+                    (Some(pipes), _) => Streams::Pipes(pipes),
+                    (None, Some(master)) => Streams::Terminal(master),
+                    (None, None) => Streams::None,
+                };
+                let start_time = start_time(pid).unwrap_or(0);
+                let pidfd = Some(pidfd);
+                let container =
+                    Container { spec, pid, start_time, pidfd, streams, exit_record, exit: None, adopted: false };
+                let event = Event::Started { seq, container: id.clone(), pid, start_time, warnings };
+                send(&mut self.link, &event, &container.descriptors());
+                self.containers.insert(id, container);
+            }
+            Begun::Exec { seq, exec } => {
+                let mut fds = vec![pidfd.as_fd()];
+                fds.extend(terminal.iter().map(AsFd::as_fd));
+                send(&mut self.link, &Event::ExecStarted { seq, exec: exec.clone(), pid }, &fds);
+                self.execs.insert(pid, exec);
+            }
+        }
+        if let Some(status) = self.unclaimed.remove(&pid) {
+            self.ended(pid, status);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let status = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => ExitStatus::Code(code),
+                (None, Some(signal)) => ExitStatus::Signal(signal),
+                (None, None) => continue,
+            };
+            // It may have ended before its start was noticed.
+            self.advance();
+            self.ended(pid.as_raw_nonzero().get(), status);
+        }
+    }
+
+    fn ended(&mut self, pid: i32, status: ExitStatus) {
+        if let Some(index) = self.failing.iter().position(|(failing, ..)| *failing == pid) {
+            let (_, begun, error) = self.failing.swap_remove(index);
+            if let Begun::Container { spec, .. } = &begun {
+                self.clean(spec.clone());
+            }
+            return send(&mut self.link, &Event::Failed { seq: begun.seq(), error }, &[]);
+        }
+        if let Some(exec) = self.execs.remove(&pid) {
+            return send(&mut self.link, &Event::ExecExited { exec, status }, &[]);
+        }
+        let running = self.containers.iter().find(|(_, c)| c.pid == pid && c.exit.is_none() && !c.adopted);
+        if let Some(id) = running.map(|(id, _)| id.clone()) {
+            return self.container_ended(&id, status);
+        }
+        if !self.begun.is_empty() {
+            self.unclaimed.insert(pid, status);
+        }
+        self.turns.push(Turn::Child { pid, status });
+    }
+
+    fn container_ended(&mut self, id: &str, status: ExitStatus) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let group = self.runtime.cgroup(&container.spec.cgroup.path);
+        container.ended(status, group.oom_kills() > 0);
+        let spec = container.spec.clone();
+        self.tell_exit(id);
+        self.clean(spec);
+    }
+
+    /// Removes the control group. What still runs in it (a container in a shared pid namespace has such) is killed.
+    fn clean(&mut self, spec: Box<ContainerSpec>) {
+        let group = self.runtime.cgroup(&spec.cgroup.path);
+        if spec.namespaces.pid != Namespace::Private {
+            let _ = group.kill();
+        }
+        if let Ok(false) = group.remove() {
+            self.removals.push(group);
+        }
+    }
+
+    fn tell_exit(&mut self, id: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let (Some(event), Some(link)) = (container.exited(), &mut self.link)
+            && link.send(&event, &[]).is_ok()
+            && let Some(exit) = &mut container.exit
+        {
+            exit.told = true;
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        spec: Box<ContainerSpec>,
+        pid: i32,
+        started: u64,
+        folder: &std::path::Path,
+        exit_record: PathBuf,
+        pidfd: Option<OwnedFd>,
+    ) {
+        let id = spec.id.clone();
+        if self.containers.get(&id).is_some_and(|c| c.exit.is_none()) {
+            return;
+        }
+        let opened = || {
+            let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+            // Read after opening: it is this process whose time is compared.
+            (start_time(pid).ok()? == started).then_some(pidfd)
+        };
+        let pidfd = pidfd.or_else(opened);
+        let gone = pidfd.is_none();
+        let streams = match Pipes::open(folder) {
+            Ok(pipes) if !spec.process.tty => Streams::Pipes(pipes),
+            _ => Streams::None,
+        };
+        let mut container =
+            Container { spec, pid, start_time: started, pidfd, streams, exit_record, exit: None, adopted: true };
+        if gone {
+            let known =
+                record::read::<ExitRecord>(&container.exit_record).ok().flatten().filter(|exit| exit.pid == pid);
+            container.ended(known.map_or(ExitStatus::Unknown, |exit| exit.status), false);
+        }
+        let event = container.running();
+        send(&mut self.link, &event, &container.descriptors());
+        let spec = container.spec.clone();
+        self.containers.insert(id.clone(), container);
+        if gone {
+            self.tell_exit(&id);
+            self.clean(spec);
+        }
+    }
+
+    /// An adopted container's end is seen by its pidfd; its status only where the kernel keeps it there.
+    fn look_at_adopted(&mut self) {
+        let mut ended = Vec::new();
+        for (id, container) in self.containers.iter().filter(|(_, c)| c.adopted && c.exit.is_none()) {
+            let Some(pidfd) = &container.pidfd else { continue };
+            let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+            if matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
+                let status = crate::sys::pidfd::exit_status(pidfd.as_fd());
+                ended.push((id.clone(), status.map_or(ExitStatus::Unknown, decode)));
+            }
+        }
+        for (id, status) in ended {
+            self.container_ended(&id, status);
+        }
+    }
+}
+
+/// A wait status in the words of `wait(2)`.
+fn decode(status: i32) -> ExitStatus {
+    match status & 0x7f {
+        0 => ExitStatus::Code(status >> 8 & 0xff),
+        signal => ExitStatus::Signal(signal),
+    }
+}
+
+/// A send that fails means that the supervisor is gone; that is noticed where its socket is read.
+fn send(link: &mut Option<Link>, event: &Event, fds: &[std::os::fd::BorrowedFd<'_>]) {
+    if let Some(link) = link {
+        let _ = link.send(event, fds);
+    }
+}

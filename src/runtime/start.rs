@@ -1,0 +1,246 @@
+//! Starting a container: what the keeper does, and the handle to what it has begun.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::sched::CloneFlags;
+
+use crate::runtime::StartError;
+use crate::runtime::capability::Capabilities;
+use crate::runtime::cgroup::{ControlGroup, Layout};
+use crate::runtime::child::Plan;
+use crate::runtime::error::Step;
+use crate::runtime::report::Report;
+use crate::runtime::spec::{ContainerSpec, Namespace, NetworkNamespace};
+use crate::runtime::{devices, seccomp, sysctl};
+use crate::sys::clone;
+
+/// What is the same for all containers of a keeper.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(super) layout: Layout,
+    /// What this process may give.
+    pub(super) held: Capabilities,
+    pub(super) filters: seccomp::Cache,
+}
+
+/// Descriptors that a new container gets.
+#[derive(Debug)]
+pub struct Descriptors {
+    /// For [`NetworkNamespace::Passed`].
+    pub network: Option<OwnedFd>,
+    /// stdin, stdout and stderr, none of them below 3; `None` with a terminal.
+    pub files: Option<[OwnedFd; 3]>,
+}
+
+/// A process that is being set up.
+#[derive(Debug)]
+pub struct Starting {
+    /// The process itself, or (`exec`, joined pid namespace) the helper that clones it.
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    socket: OwnedFd,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<String>,
+    ready: bool,
+}
+
+/// A process that runs the container's program.
+#[derive(Debug)]
+pub struct Started {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// The terminal's master.
+    pub terminal: Option<OwnedFd>,
+    /// What was asked for and is not there, in words.
+    pub warnings: Vec<String>,
+}
+
+/// How far a start has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// Call again when [`Starting::socket`] is readable.
+    Pending(Starting),
+    Started(Started),
+    /// The process has ended or is about to.
+    Failed(StartError),
+}
+
+impl Runtime {
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// When `/proc` or this process's capabilities cannot be read.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { layout: Layout::detect()?, held: Capabilities::held()?, filters: seccomp::Cache::default() })
+    }
+
+    /// The control group of a container.
+    #[must_use]
+    pub fn cgroup(&self, path: &str) -> ControlGroup {
+        ControlGroup::new(&self.layout, path)
+    }
+
+    /// Begins to start a container. The calling process must have one thread. `peer` gives the pidfd of a running
+    /// container, for namespaces that are shared.
+    ///
+    /// # Errors
+    /// When the specification cannot be met; nothing is left behind then. After `Ok` the control group exists, and
+    /// the caller removes it when the process has ended.
+    pub fn start(
+        &mut self,
+        spec: &ContainerSpec,
+        descriptors: Descriptors,
+        peer: impl Fn(&str) -> Option<OwnedFd>,
+    ) -> Result<Starting, StartError> {
+        if descriptors.files.is_some() == spec.process.tty {
+            return Err(StartError::new("start", "a container has either a terminal or three streams"));
+        }
+        sysctl::check(spec)?;
+        let capabilities = Capabilities::of_container(&spec.security, self.held)?;
+        let filter = self.filters.filter_of(&spec.security, capabilities)?;
+        let nodes = devices::find(spec)?;
+        let rules = devices::rules(spec, &nodes)?;
+        let joined = Joined::of(spec, descriptors.network, peer)?;
+        let cgroup = self.cgroup(&spec.cgroup.path);
+        let (report, child_report) = Starting::channel()?;
+        let begun = (|| {
+            prepare_folders(spec)?;
+            let warnings = cgroup.create(&spec.cgroup.limits, rules.as_deref())?;
+            let plan = Plan {
+                spec,
+                cgroup: &cgroup,
+                nodes: &nodes,
+                capabilities,
+                filter: filter.as_deref(),
+                join: joined.namespaces,
+                files: descriptors.files,
+                shm: None,
+            };
+            let unified = cgroup.open_unified();
+            let cloned = clone::clone3(joined.new, unified.as_ref().map(AsFd::as_fd), move || plan.run(child_report))
+                .step(|| "clone the container's process")?;
+            Ok((cloned, warnings))
+        })();
+        match begun {
+            Ok((cloned, warnings)) => Ok(Starting::new(cloned, report, warnings)),
+            Err(error) => {
+                let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The private folders of the root file system. The upper one is what `/` looks like.
+fn prepare_folders(spec: &ContainerSpec) -> Result<(), StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    for folder in [&spec.rootfs.upper, &spec.rootfs.work] {
+        if !folder.is_dir() {
+            let step = || format!("make {}", folder.display());
+            std::fs::create_dir_all(folder).step(step)?;
+            // Whatever the umask is.
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).step(step)?;
+        }
+    }
+    Ok(())
+}
+
+struct Joined {
+    namespaces: Vec<(OwnedFd, CloneFlags)>,
+    /// Flags of the namespaces to make.
+    new: u64,
+}
+
+impl Joined {
+    fn of(
+        spec: &ContainerSpec,
+        network: Option<OwnedFd>,
+        peer: impl Fn(&str) -> Option<OwnedFd>,
+    ) -> Result<Self, StartError> {
+        let mut joined = Self { namespaces: Vec::new(), new: clone::NEW_MOUNT };
+        let running = |id: &str| {
+            peer(id).ok_or_else(|| {
+                StartError::new(
+                    "join a namespace",
+                    format!("the container {} does not run", id.get(..12).unwrap_or(id)),
+                )
+            })
+        };
+        match &spec.namespaces.network {
+            NetworkNamespace::Passed => {
+                let network = network.ok_or_else(|| StartError::new("join the network", "no network was passed"))?;
+                joined.namespaces.push((network, CloneFlags::CLONE_NEWNET));
+            }
+            NetworkNamespace::Host => {}
+            NetworkNamespace::Container(id) => joined.namespaces.push((running(id)?, CloneFlags::CLONE_NEWNET)),
+        }
+        let kinds = [
+            (&spec.namespaces.pid, CloneFlags::CLONE_NEWPID, clone::NEW_PID),
+            (&spec.namespaces.ipc, CloneFlags::CLONE_NEWIPC, clone::NEW_IPC),
+            (&spec.namespaces.uts, CloneFlags::CLONE_NEWUTS, clone::NEW_UTS),
+        ];
+        for (namespace, join, new) in kinds {
+            match namespace {
+                Namespace::Private => joined.new |= new,
+                Namespace::Host => {}
+                Namespace::Container(id) => joined.namespaces.push((running(id)?, join)),
+            }
+        }
+        Ok(joined)
+    }
+}
+
+impl Starting {
+    pub(super) fn new(cloned: clone::Cloned, socket: OwnedFd, warnings: Vec<String>) -> Self {
+        Self { pid: cloned.pid, pidfd: cloned.pidfd, socket, terminal: None, warnings, ready: false }
+    }
+
+    /// Readable when there is progress to be made.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what the process has reported.
+    #[must_use]
+    pub fn advance(mut self) -> Progress {
+        loop {
+            match Report::recv(self.socket.as_fd()) {
+                Ok(Some((Report::Warning(warning), _))) => self.warnings.push(warning),
+                Ok(Some((Report::Cloned { pid }, mut fds))) => {
+                    self.pid = pid;
+                    if let Some(pidfd) = fds.pop() {
+                        self.pidfd = pidfd;
+                    }
+                }
+                Ok(Some((Report::Ready, mut fds))) => {
+                    self.terminal = fds.pop();
+                    self.ready = true;
+                }
+                Ok(Some((Report::Failed(error), _))) => return Progress::Failed(error),
+                // The socket was closed by the exec.
+                Ok(None) if self.ready => {
+                    return Progress::Started(Started {
+                        pid: self.pid,
+                        pidfd: self.pidfd,
+                        terminal: self.terminal,
+                        warnings: self.warnings,
+                    });
+                }
+                Ok(None) => {
+                    return Progress::Failed(StartError::new(
+                        "start",
+                        "the process was killed while it was being set up (for lack of memory, perhaps)",
+                    ));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Pending(self),
+                Err(error) => return Progress::Failed(StartError::io("start", &error)),
+            }
+        }
+    }
+}
+
+/// A filter that several containers use.
+pub(super) type Filter = Rc<[crate::sys::seccomp::Instruction]>;

@@ -1,0 +1,43 @@
+//! A pseudo-terminal of the container's own devpts.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{OFlags, fstatfs};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+
+use crate::runtime::StartError;
+use crate::runtime::error::Step;
+use crate::runtime::filesystem::{attach, clone_tree};
+use crate::runtime::inroot;
+
+#[derive(Debug)]
+pub(super) struct Terminal {
+    pub master: OwnedFd,
+    pub peer: OwnedFd,
+}
+
+const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+
+/// Opens a new terminal. The peer comes from the master itself, never by a name that the container could exchange.
+pub(super) fn open(root: BorrowedFd<'_>) -> Result<Terminal, StartError> {
+    let step = || "open a terminal";
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let master = inroot::open_without_links(root, Path::new("dev/pts/ptmx"), flags).step(step)?;
+    if u64::try_from(fstatfs(&master).step(step)?.f_type).unwrap_or(0) != DEVPTS_SUPER_MAGIC {
+        return Err(StartError::new(step(), "the container's /dev/pts is not a devpts"));
+    }
+    unlockpt(&master).step(step)?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let peer = ioctl_tiocgptpeer(&master, flags).step(step)?;
+    Ok(Terminal { master, peer })
+}
+
+/// Makes the terminal the container's `/dev/console`.
+pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: &Terminal) -> Result<(), StartError> {
+    let step = || "mount /dev/console";
+    // A `/dev` of the user's may have none.
+    let Ok(place) = inroot::open_without_links(root, Path::new("dev/console"), OFlags::PATH) else { return Ok(()) };
+    let mount = clone_tree(terminal.peer.as_fd(), Path::new(""), false).step(step)?;
+    attach(&mount, &place).step(step)
+}

@@ -1,0 +1,10 @@
+//! Real containers, started by a real keeper that this test commands as a supervisor would. Needs root.
+
+#![allow(clippy::unwrap_used, missing_debug_implementations, dead_code, reason = "test code")]
+
+mod exec;
+mod filesystem;
+mod limits;
+mod security;
+mod start;
+mod support;
