@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Desired, DownOptions, UpOptions};
 use crate::runtime::spec::ExecSpec;
+use crate::supervisor::record::ProjectRecord;
 
 /// One request a connection.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,13 +20,21 @@ pub enum Request {
         dry_run: bool,
     },
     /// Stop and remove.
-    Down { options: DownOptions, timeout_ms: Option<u64>, dry_run: bool },
+    Down {
+        options: DownOptions,
+        /// What the files say now, when there are files.
+        project: Option<ProjectRecord>,
+        timeout_ms: Option<u64>,
+        dry_run: bool,
+    },
     /// Stop without removing; in reverse order of dependency.
     Stop { services: Vec<String>, timeout_ms: Option<u64>, kill: bool },
     /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
     /// Wait until every container named here runs, or is healthy when it has a health check.
     Wait { containers: Vec<String>, timeout_ms: Option<u64> },
+    /// Tell about every exit of these containers, until all have ended and none will be started again.
+    Follow { containers: Vec<String> },
 }
 
 /// Many events an answer; `Done` or `Failed` is the last.
@@ -48,6 +57,13 @@ pub enum Event {
     /// The process of `exec` runs. Descriptor: the master of its terminal, when it has one.
     ExecStarted {
         pid: i32,
+    },
+    /// A container ended; `final` when nothing will start it again.
+    Exited {
+        container: ContainerRef,
+        exit_code: i32,
+        #[serde(rename = "final")]
+        last: bool,
     },
     /// How long a step took, for `--timings`; microseconds since the request came.
     Timing {
@@ -81,7 +97,7 @@ pub struct Progress {
     pub detail: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectKind {
     Container,

@@ -1,6 +1,9 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
 pub mod executor;
+mod failure;
 pub mod images;
 pub mod inventory;
 pub mod message;
+pub mod report;
+pub mod selection;

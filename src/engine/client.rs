@@ -1,0 +1,111 @@
+//! The command's end of the conversation with a project's supervisor.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::message::{Event, Failure, Request};
+use crate::keeper;
+use crate::state::{Lock, Paths, ProjectPaths};
+use crate::supervisor::rpc::{self, ConnectError, FrameError};
+
+/// Why a conversation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the supervisor of project {project} ended while it was asked")]
+    Ended { project: String },
+    #[error("cannot talk to the supervisor of project {project}")]
+    Frame { project: String, source: FrameError },
+    #[error("cannot lock project {project}")]
+    Lock { project: String, source: std::io::Error },
+    #[error("cannot start the processes that keep project {project} alive")]
+    Start { project: String, source: keeper::SpawnError },
+}
+
+/// A connection that carries one request.
+#[derive(Debug)]
+pub struct Client {
+    inner: rpc::Client,
+    project: String,
+}
+
+impl Client {
+    /// Connects; `None` when nobody keeps the project alive.
+    ///
+    /// # Errors
+    /// When somebody is there but cannot be talked to.
+    pub fn connect(paths: &ProjectPaths) -> Result<Option<Self>, ClientError> {
+        match rpc::Client::connect(paths) {
+            Ok(inner) => Ok(Some(Self { inner, project: paths.name().to_owned() })),
+            Err(ConnectError::Absent { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Connects, and starts keeper and supervisor first when there are none.
+    ///
+    /// # Errors
+    /// When they cannot be started or reached.
+    pub fn connect_or_start(paths: &Paths, project: &ProjectPaths) -> Result<Self, ClientError> {
+        if let Some(client) = Self::connect(project)? {
+            return Ok(client);
+        }
+        let name = || project.name().to_owned();
+        // Two commands at once: one starts them, the other finds them started.
+        let _lock =
+            Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
+        if let Some(client) = Self::connect(project)? {
+            return Ok(client);
+        }
+        keeper::spawn(paths, project).map_err(|source| ClientError::Start { project: name(), source })?;
+        Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })
+    }
+
+    /// # Errors
+    /// When the supervisor has gone.
+    pub fn send(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<(), ClientError> {
+        let project = self.project.clone();
+        self.inner.send(request, descriptors).map_err(|source| ClientError::Frame { project, source })
+    }
+
+    /// Waits for the next event; an end without `Done` or `Failed` is an error.
+    ///
+    /// # Errors
+    /// When the supervisor has gone.
+    pub fn next(&mut self) -> Result<(Event, Vec<OwnedFd>), ClientError> {
+        let project = self.project.clone();
+        match self.inner.recv() {
+            Ok(Some(received)) => Ok(received),
+            Ok(None) => Err(ClientError::Ended { project }),
+            Err(source) => Err(ClientError::Frame { project, source }),
+        }
+    }
+
+    /// Hands every event to `seen` until the last one.
+    ///
+    /// # Errors
+    /// The failure that the supervisor told, or that it has gone.
+    pub fn run(
+        &mut self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+        mut seen: impl FnMut(&Event),
+    ) -> Result<Result<i32, Failure>, ClientError> {
+        self.send(request, descriptors)?;
+        loop {
+            let (event, _) = self.next()?;
+            seen(&event);
+            match event {
+                Event::Done { exit_code } => return Ok(Ok(exit_code)),
+                Event::Failed(failure) => return Ok(Err(failure)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Readable when [`Client::next`] has something.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}

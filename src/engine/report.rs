@@ -1,0 +1,69 @@
+//! Tells a client what happens, in the words of `docker compose`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::message::{Event, ObjectKind, Progress, ProgressState};
+use crate::supervisor::rpc::Connection;
+
+/// The events of one request.
+#[derive(Debug, Clone)]
+pub struct Report {
+    connection: Connection,
+    begin: Instant,
+    /// When each object was first heard of.
+    since: Rc<RefCell<HashMap<(ObjectKind, String), Instant>>>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, begin: Instant::now(), since: Rc::default() }
+    }
+
+    pub fn send(&self, event: &Event) {
+        self.connection.send(event, vec![]);
+    }
+
+    pub fn warning(&self, text: impl Into<String>) {
+        self.send(&Event::Warning { text: text.into() });
+    }
+
+    /// Something begins on an object.
+    pub fn working(&self, kind: ObjectKind, name: &str, status: &str) {
+        self.progress(kind, name, status, ProgressState::Working, None);
+    }
+
+    pub fn done(&self, kind: ObjectKind, name: &str, status: &str) {
+        self.progress(kind, name, status, ProgressState::Done, None);
+    }
+
+    pub fn error(&self, kind: ObjectKind, name: &str, status: &str, detail: &str) {
+        self.progress(kind, name, status, ProgressState::Error, Some(detail.to_owned()));
+    }
+
+    fn progress(&self, kind: ObjectKind, name: &str, status: &str, state: ProgressState, detail: Option<String>) {
+        let elapsed =
+            self.since.borrow_mut().entry((kind, name.to_owned())).or_insert_with(Instant::now).elapsed();
+        self.send(&Event::Progress(Progress {
+            kind,
+            name: name.to_owned(),
+            status: status.to_owned(),
+            state,
+            elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            detail,
+        }));
+    }
+
+    /// Tells how long a step took that began at `start`, for `--timings`.
+    pub fn timing(&self, step: impl Into<String>, start: Instant) {
+        let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.send(&Event::Timing {
+            step: step.into(),
+            start_us: micros(start.saturating_duration_since(self.begin)),
+            took_us: micros(start.elapsed()),
+        });
+    }
+}

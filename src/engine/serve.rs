@@ -1,0 +1,111 @@
+//! Answers the requests of commands, in the supervisor's process.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use tokio::sync::Mutex;
+
+use super::message::{Event, Failure, Request};
+use super::report::Report;
+use crate::supervisor::Project;
+use crate::supervisor::rpc::{Connection, Handler};
+
+/// The use cases over one project.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) project: Project,
+    /// Held by whoever changes the project; the others wait their turn.
+    converging: Rc<Mutex<()>>,
+    /// What the holder is doing, to say for whom one waits.
+    busy: Rc<RefCell<Option<String>>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(project: Project) -> Self {
+        Self { project, converging: Rc::default(), busy: Rc::default() }
+    }
+
+    async fn answer(&self, request: Request, descriptors: Vec<OwnedFd>, connection: &Connection) {
+        let report = Report::new(connection.clone());
+        let result = match request {
+            Request::Up { desired, options, timeout_ms, dry_run } => {
+                self.alone("up", &report, self.up(*desired, options, timeout_ms, dry_run, &report)).await
+            }
+            Request::Down { options, project, timeout_ms, dry_run } => {
+                self.alone("down", &report, self.down(options, project, timeout_ms, dry_run, &report)).await
+            }
+            Request::Stop { services, timeout_ms, kill: true } => {
+                // Killing does not wait for a stop that takes too long.
+                self.stop(&services, timeout_ms, true, &report).await
+            }
+            Request::Stop { services, timeout_ms, kill: false } => {
+                self.alone("stop", &report, self.stop(&services, timeout_ms, false, &report)).await
+            }
+            Request::Exec { container, spec, detach } => {
+                self.exec(&container, *spec, detach, descriptors, connection).await
+            }
+            Request::Wait { containers, timeout_ms } => self.wait(&containers, timeout_ms, &report).await,
+            Request::Follow { containers } => self.follow(&containers, &report).await,
+        };
+        match result {
+            Ok(exit_code) => report.send(&Event::Done { exit_code }),
+            Err(failure) => report.send(&Event::Failed(failure)),
+        }
+    }
+
+    /// One command changes the project at a time; the next waits and says for whom.
+    async fn alone(
+        &self,
+        what: &str,
+        report: &Report,
+        work: impl Future<Output = Result<i32, Failure>>,
+    ) -> Result<i32, Failure> {
+        let _turn = match self.converging.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let other = self.busy.borrow().clone().unwrap_or_else(|| "another command".to_owned());
+                report.warning(format!("waiting for another `windlass {other}` on this project"));
+                self.converging.lock().await
+            }
+        };
+        *self.busy.borrow_mut() = Some(what.to_owned());
+        let result = work.await;
+        *self.busy.borrow_mut() = None;
+        result
+    }
+}
+
+impl Handler for Engine {
+    fn handle(
+        &self,
+        request: serde_json::Value,
+        fds: Vec<OwnedFd>,
+        connection: Connection,
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        let engine = self.clone();
+        Box::pin(async move {
+            match serde_json::from_value::<Request>(request) {
+                Ok(request) => engine.answer(request, fds, &connection).await,
+                Err(error) => connection.send(
+                    &Event::Failed(Failure {
+                        message: "the supervisor does not understand this request".to_owned(),
+                        causes: vec![error.to_string()],
+                        hints: vec!["the project was started by another version of windlass: use that one, or bring the project down with it first".to_owned()],
+                        ..Failure::default()
+                    }),
+                    vec![],
+                ),
+            }
+        })
+    }
+}

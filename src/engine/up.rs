@@ -1,0 +1,291 @@
+//! `up` in the supervisor's process: observe, plan, carry out.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::executor::{Cancelled, execute};
+use super::failure::{condition_failure, start_failure};
+use super::message::{ContainerRef, Event, Failure, ObjectKind};
+use super::report::Report;
+use super::serve::Engine;
+use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
+use crate::supervisor::record::{Condition, Dependency};
+
+impl Engine {
+    pub(super) async fn up(
+        &self,
+        desired: Desired,
+        options: UpOptions,
+        timeout_ms: Option<u64>,
+        dry_run: bool,
+        report: &Report,
+    ) -> Result<i32, Failure> {
+        let begin = Instant::now();
+        let observed = self.observe();
+        let plan = self.plan_up(&desired, &observed, &options);
+        for warning in &plan.warnings {
+            report.warning(warning.clone());
+        }
+        report.timing("observe and plan", begin);
+        if dry_run {
+            describe(&plan, report);
+            return Ok(0);
+        }
+        let result = self.converge(&desired, &plan, timeout_ms, report).await;
+        if result.is_err() {
+            self.project.settle().await;
+        }
+        result?;
+        report.send(&Event::Containers { containers: self.containers_of(&desired) });
+        report.timing("up", begin);
+        Ok(0)
+    }
+
+    fn plan_up(&self, desired: &Desired, observed: &Observed, options: &UpOptions) -> Plan {
+        let volumes = self.project.paths().volumes();
+        let mut names = plan::Names {
+            paths: self.project.project_paths(),
+            volumes: &volumes,
+            new_id: &mut crate::supervisor::new_container_id,
+        };
+        plan::up(desired, observed, options, &mut names)
+    }
+
+    async fn converge(
+        &self,
+        desired: &Desired,
+        plan: &Plan,
+        timeout_ms: Option<u64>,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        self.project.set_record(desired.project.clone()).map_err(|error| Failure::caused("cannot note the project", &error))?;
+        // Everything that can be known to fail is tried before anything is stopped or started.
+        let start = Instant::now();
+        self.reserve(plan)?;
+        report.timing("reserve ports", start);
+        let grace = timeout_ms.map(Duration::from_millis);
+        let cancel = watch::Sender::new(false);
+        execute(plan, &cancel, |operation, cancelled| self.carry_out(desired, operation, grace, cancelled, report)).await
+    }
+
+    /// Binds the ports of all containers that the plan creates or starts.
+    fn reserve(&self, plan: &Plan) -> Result<(), Failure> {
+        let leaving: BTreeSet<&str> = plan
+            .operations
+            .iter()
+            .filter_map(|operation| match &operation.kind {
+                OperationKind::StopContainer { id, .. } => Some(id.as_str()),
+                _ => None,
+            })
+            .collect();
+        for operation in &plan.operations {
+            if let OperationKind::CreateContainer { record, .. } = &operation.kind {
+                self.project
+                    .reserve_ports(record, &leaving)
+                    .map_err(|error| Failure::caused(format!("cannot publish the ports of {}", record.name), &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        &self,
+        desired: &Desired,
+        operation: &Operation,
+        grace: Option<Duration>,
+        cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let result = self.one(desired, operation, grace, cancelled, report).await;
+        report.timing(operation.kind.to_string(), start);
+        result
+    }
+
+    async fn one(
+        &self,
+        desired: &Desired,
+        operation: &Operation,
+        grace: Option<Duration>,
+        cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        use ObjectKind::{Container, Network, Volume};
+        match &operation.kind {
+            OperationKind::CreateNetwork { name } => {
+                let Some(spec) = desired.networks.iter().find(|network| network.name == *name) else { return Ok(()) };
+                report.working(Network, name, "Creating");
+                let result = self.project.ensure_network(spec).await;
+                finish(report, Network, name, "Created", result, "cannot create network")
+            }
+            OperationKind::CreateVolume { name } => {
+                let Some(spec) = desired.volumes.iter().find(|volume| volume.name == *name) else { return Ok(()) };
+                report.working(Volume, name, "Creating");
+                let result = self.project.ensure_volume(spec).await;
+                finish(report, Volume, name, "Created", result, "cannot create volume")
+            }
+            OperationKind::CreateContainer { record, replaces } => {
+                let (doing, done) =
+                    if replaces.is_some() { ("Recreate", "Recreated") } else { ("Creating", "Created") };
+                report.working(Container, &record.name, doing);
+                let result = self.project.create((**record).clone()).await;
+                finish(report, Container, &record.name, done, result, "cannot create container")
+            }
+            OperationKind::StartContainer { id, name, needs, .. } => {
+                self.wait_for_needs(name, needs, cancelled, report).await?;
+                report.working(Container, name, "Starting");
+                match self.project.start(id).await {
+                    Ok(()) => {
+                        report.done(Container, name, "Started");
+                        Ok(())
+                    }
+                    Err(error) => {
+                        report.error(Container, name, "Error", &error.to_string());
+                        Err(start_failure(name, &error))
+                    }
+                }
+            }
+            OperationKind::StopContainer { id, name } => {
+                report.working(Container, name, "Stopping");
+                let result = self.project.stop(id, grace).await;
+                finish(report, Container, name, "Stopped", result, "cannot stop container")
+            }
+            OperationKind::RemoveContainers { containers, anonymous_volumes } => {
+                for (_, name) in containers {
+                    report.working(Container, name, "Removing");
+                }
+                let ids: Vec<String> = containers.iter().map(|(id, _)| id.clone()).collect();
+                let result = self.project.remove(&ids, *anonymous_volumes).await;
+                for (_, name) in containers {
+                    if result.is_ok() {
+                        report.done(Container, name, "Removed");
+                    }
+                }
+                result.map_err(|error| Failure::caused("cannot remove the containers", &error))
+            }
+            OperationKind::RemoveNetwork { name } => {
+                report.working(Network, name, "Removing");
+                let result = self.project.remove_networks(std::slice::from_ref(name)).await;
+                finish(report, Network, name, "Removed", result, "cannot remove network")
+            }
+            OperationKind::RemoveVolume { name } => {
+                report.working(Volume, name, "Removing");
+                let result = self.project.remove_volume(name).await;
+                finish(report, Volume, name, "Removed", result, "cannot remove volume")
+            }
+        }
+    }
+
+    /// Waits until everything that a container depends on is as it asks.
+    async fn wait_for_needs(
+        &self,
+        name: &str,
+        needs: &[(Dependency, Vec<String>)],
+        mut cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let waits = needs
+            .iter()
+            .filter(|(needed, _)| needed.condition != Condition::ServiceStarted)
+            .flat_map(|(needed, containers)| containers.iter().map(move |id| (needed, id)))
+            .map(|(needed, id)| async move {
+                let dependency = self.project.name_of(id);
+                report.working(ObjectKind::Container, &dependency, "Waiting");
+                match self.project.wait(id, needed.condition).await {
+                    Ok(()) => {
+                        let status = match needed.condition {
+                            Condition::ServiceHealthy => "Healthy",
+                            _ => "Exited",
+                        };
+                        report.done(ObjectKind::Container, &dependency, status);
+                        Ok(())
+                    }
+                    Err(error) if !needed.required => {
+                        report.warning(format!("optional dependency {dependency} of {name}: {error}"));
+                        Ok(())
+                    }
+                    Err(error) => {
+                        report.error(ObjectKind::Container, &dependency, "Error", &error.to_string());
+                        Err(condition_failure(name, &dependency, &error))
+                    }
+                }
+            });
+        let all = async {
+            for result in join_all(waits).await {
+                result?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            result = all => result,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Failure::new("given up, because something else failed")),
+        }
+    }
+
+    /// The containers of the desired services, in the order of the file.
+    fn containers_of(&self, desired: &Desired) -> Vec<ContainerRef> {
+        let containers = self.project.containers();
+        let mut found = Vec::new();
+        for service in &desired.services {
+            let mut of_service: Vec<&ObservedContainer> = containers
+                .iter()
+                .filter(|have| have.record.service == service.name && !have.record.oneoff)
+                .collect();
+            of_service.sort_by_key(|have| have.record.number);
+            found.extend(of_service.into_iter().map(|have| reference(have)));
+        }
+        found
+    }
+
+    pub(super) fn observe(&self) -> Observed {
+        let record = self.project.record();
+        Observed {
+            containers: self.project.containers(),
+            networks: self.project.existing_networks(),
+            volumes: self.project.existing_volumes(record.as_ref()),
+            project: record,
+        }
+    }
+}
+
+pub(super) fn reference(have: &ObservedContainer) -> ContainerRef {
+    ContainerRef {
+        id: have.record.id.clone(),
+        name: have.record.name.clone(),
+        service: have.record.service.clone(),
+        number: have.record.number,
+    }
+}
+
+fn finish<E: std::error::Error>(
+    report: &Report,
+    kind: ObjectKind,
+    name: &str,
+    done: &str,
+    result: Result<(), E>,
+    failed: &str,
+) -> Result<(), Failure> {
+    match result {
+        Ok(()) => {
+            report.done(kind, name, done);
+            Ok(())
+        }
+        Err(error) => {
+            report.error(kind, name, "Error", &error.to_string());
+            Err(Failure::caused(format!("{failed} {name}"), &error))
+        }
+    }
+}
+
+/// `--dry-run`: each operation with its reason.
+pub(super) fn describe(plan: &Plan, report: &Report) {
+    if plan.operations.is_empty() {
+        report.send(&Event::Planned { text: "nothing to do".to_owned() });
+    }
+    for operation in &plan.operations {
+        report.send(&Event::Planned { text: format!("{} ({})", operation.kind, operation.cause) });
+    }
+}
