@@ -1,3 +1,135 @@
 //! Bridges, veth pairs, addresses, firewall, published ports and names. Has never heard of Compose.
+//!
+//! Everything here is synchronous and waits for nothing but the kernel's own work (tenths of milliseconds), so that the
+//! supervisor may call it from its event loop; the exceptions are [`Networks::remove`] and [`Networks::remove_all`],
+//! which the kernel lets wait some 20 ms: call those in a thread of their own (`spawn_blocking`).
+//! [`dns::Server`] and [`ports::Proxy`] are tasks of the runtime in which they are started.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # use windlass::network::{self, *};
+//! # use windlass::state::Paths;
+//! # let paths = Paths::from_home(None);
+//! # let (specs, port_specs, endpoints): (Vec<spec::NetworkSpec>, Vec<spec::PortSpec>, Vec<spec::EndpointSpec>) = Default::default();
+//! let networks = Networks::new(&paths, &paths.project("shop"));
+//! // Ports first: a conflict is found before anything exists.
+//! let reserved = ports::reserve(&port_specs)?;
+//! let leases = networks.ensure(&specs)?;
+//! // All containers of this step at once: namespaces, cables, addresses, routes, name server sockets.
+//! let specs = [SandboxSpec { container: "0123abcd", endpoints: &endpoints, resolver: netns::Resolver::Direct }];
+//! for sandbox in networks.attach(&specs)? {
+//!     let sandbox = sandbox?;
+//!     // sandbox.namespace goes to the keeper with the request to start the container; a container with
+//!     // `network_mode: service:x` gets a duplicate of the same descriptor.
+//!     let addresses: Vec<_> = sandbox.endpoints.iter().filter_map(|e| e.ipv4).collect();
+//!     let names = dns::Names::default(); // one for the project
+//!     let view = dns::View::default();
+//!     if let Some(sockets) = &sandbox.resolver {
+//!         let _server = dns::Server::start(sockets, names, view, dns::Upstream::Host(Default::default()))?;
+//!     }
+//!     let (_target, watch) = tokio::sync::watch::channel(addresses.first().copied());
+//!     let _proxies: Vec<_> = reserved.iter().map(|r| ports::Proxy::start(r, watch.clone())).collect();
+//!     let publications: Vec<_> =
+//!         reserved.iter().map(|r| Publication { port: r.port.clone(), addresses: addresses.clone() }).collect();
+//!     // Once after all containers of a step have their addresses.
+//!     networks.update_firewall(&leases, &publications)?;
+//! }
+//! // `down`, after anything:
+//! networks.remove_all()?;
+//! # Ok(()) }
+//! ```
 
+mod bridge;
+pub mod dns;
+mod endpoint;
+mod error;
+mod firewall;
+mod host;
+mod ipam;
+mod lease;
+mod link;
+mod names;
+mod netlink;
+pub mod netns;
+mod options;
+pub mod ports;
+pub mod resolv_conf;
 pub mod spec;
+
+use crate::state::paths::{Paths, ProjectPaths};
+
+pub use endpoint::{Sandbox, SandboxSpec};
+pub use error::{NetworkError, Result};
+pub use firewall::Publication;
+pub use lease::{EndpointLease, NetworkLease, Subnet};
+
+/// The networks of one project.
+#[derive(Debug, Clone)]
+pub struct Networks {
+    paths: Paths,
+    project: ProjectPaths,
+}
+
+impl Networks {
+    #[must_use]
+    pub fn new(paths: &Paths, project: &ProjectPaths) -> Self {
+        Self { paths: paths.clone(), project: project.clone() }
+    }
+
+    /// Makes sure that networks exist, whatever a crash or a reboot has left of them. Returns them in the order of
+    /// `specs`. External ones must exist already.
+    ///
+    /// # Errors
+    /// When a specification cannot be met; what did not exist before does not exist then either.
+    pub fn ensure(&self, specs: &[spec::NetworkSpec]) -> Result<Vec<NetworkLease>> {
+        bridge::ensure(&self.paths, &self.project, specs)
+    }
+
+    /// Makes a network namespace for each container and attaches all its endpoints. A container that has addresses
+    /// already keeps them.
+    ///
+    /// # Errors
+    /// The outer one when nothing was made; each container has its own result otherwise. Nothing is left of one that
+    /// failed.
+    pub fn attach(&self, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Sandbox>>> {
+        endpoint::create(&self.paths, &self.project, specs)
+    }
+
+    /// Gives the addresses of removed containers back. Their links go with their namespaces, when the last process and
+    /// the last descriptor are gone.
+    ///
+    /// # Errors
+    /// When the leases cannot be read or written.
+    pub fn release(&self, containers: &[&str]) -> Result<()> {
+        bridge::release(&self.paths, containers)
+    }
+
+    /// Replaces the project's packet filter rules. `networks` are all that the project uses, external ones too.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the rules are what they were then.
+    pub fn update_firewall(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
+        firewall::update(self.project.id(), networks, ports)
+    }
+
+    /// Removes networks with everything attached to them. Those that containers of other projects use stay, and are
+    /// returned as [`NetworkError::InUse`].
+    ///
+    /// # Errors
+    /// When the kernel refuses or the leases cannot be written.
+    pub fn remove(&self, names: &[&str]) -> Result<Vec<NetworkError>> {
+        bridge::remove(&self.paths, &self.project, Some(names))
+    }
+
+    /// Removes everything of the project: rules, links, leases; whoever made it, whether complete or not.
+    ///
+    /// # Errors
+    /// When the kernel refuses or the leases cannot be written.
+    pub fn remove_all(&self) -> Result<Vec<NetworkError>> {
+        firewall::remove(self.project.id())?;
+        bridge::remove(&self.paths, &self.project, None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

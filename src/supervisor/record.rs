@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::network::spec::EndpointState;
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExitStatus};
 use crate::state::record::Record;
@@ -279,14 +280,4 @@ pub struct ProbeResult {
     pub exit_code: Option<i32>,
     /// At most 4096 bytes.
     pub output: String,
-}
-
-/// An endpoint as it was attached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointState {
-    pub network: String,
-    pub interface: String,
-    pub ipv4: Option<IpAddr>,
-    pub ipv6: Option<IpAddr>,
-    pub mac: String,
 }

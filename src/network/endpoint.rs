@@ -1,0 +1,337 @@
+//! Namespaces of containers and their cables, many at once.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+
+use super::error::{NetworkError, Result};
+use super::lease::{EndpointLease, Leases, NetworkLease};
+use super::link::{Mac, Veth};
+use super::netlink::Netlink;
+use super::netns::{self, Namespace, Resolver, ResolverSockets, Wish};
+use super::spec::{EndpointSpec, EndpointState};
+use super::{bridge, host, link, names};
+use crate::state::paths::{Paths, ProjectPaths};
+
+/// How often a name that is taken is replaced by the next.
+const NAME_ATTEMPTS: usize = 16;
+
+/// The network that a container is to have.
+#[derive(Debug, Clone, Copy)]
+pub struct SandboxSpec<'a> {
+    pub container: &'a str,
+    /// In the order of the interfaces; none for `network_mode: none`.
+    pub endpoints: &'a [EndpointSpec],
+    pub resolver: Resolver,
+}
+
+/// The network that a container has. It lasts as long as somebody holds the descriptor or lives in it.
+#[derive(Debug)]
+pub struct Sandbox {
+    pub namespace: OwnedFd,
+    pub resolver: Option<ResolverSockets>,
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// An endpoint with everything decided.
+struct Plan {
+    network: String,
+    bridge: String,
+    host: String,
+    inside: String,
+    mac: Mac,
+    mtu: u32,
+    isolated: bool,
+    addresses: Vec<(IpAddr, u8)>,
+    gateways: Vec<IpAddr>,
+    lease: EndpointLease,
+}
+
+/// Makes namespaces with all their endpoints attached. The outer error means that none was made; of several
+/// containers each has its own result.
+pub fn create(paths: &Paths, project: &ProjectPaths, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Sandbox>>> {
+    let mut plans = lease_all(paths, project, specs)?;
+    let wishes: Vec<Wish> = specs
+        .iter()
+        .zip(&plans)
+        .map(|(spec, plan)| Wish {
+            resolver: spec.resolver,
+            ipv6: plan.as_ref().is_ok_and(|plan| plan.iter().any(|endpoint| endpoint.lease.ipv6.is_some())),
+        })
+        .collect();
+    let made = netns::create(&wishes)
+        .map_err(NetworkError::kernel("create a network namespace"))
+        .and_then(|namespaces| {
+            Ok((Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?, namespaces))
+        })
+        .and_then(|(mut netlink, namespaces)| {
+            let results = plug_all(&mut netlink, project, &mut plans, &namespaces)?;
+            Ok((namespaces, results))
+        });
+    let (namespaces, results) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            give_back(paths, specs.iter().filter(|spec| !spec.endpoints.is_empty()).map(|spec| spec.container));
+            return Err(error);
+        }
+    };
+    let mut sandboxes = Vec::with_capacity(specs.len());
+    let mut failed = Vec::new();
+    for (((spec, plan), mut namespace), result) in specs.iter().zip(plans).zip(namespaces).zip(results) {
+        let finished = result.and(plan).and_then(|plan| {
+            configure(&mut namespace.netlink, &plan)?;
+            Ok(plan)
+        });
+        sandboxes.push(match finished {
+            Ok(plan) => Ok(Sandbox {
+                namespace: namespace.fd,
+                resolver: namespace.resolver,
+                endpoints: plan.iter().map(state).collect(),
+            }),
+            Err(error) => {
+                failed.push(spec.container);
+                Err(error)
+            }
+        });
+    }
+    give_back(paths, failed.into_iter());
+    Ok(sandboxes)
+}
+
+/// Best effort after a failure; `remove` of the network forgets them in any case.
+fn give_back<'a>(paths: &Paths, containers: impl Iterator<Item = &'a str>) {
+    let containers: Vec<&str> = containers.collect();
+    if !containers.is_empty()
+        && let Err(error) = bridge::release(paths, &containers)
+    {
+        tracing::warn!("cannot give back addresses: {error}");
+    }
+}
+
+/// Takes the addresses of all containers under one lock and writes each lease once.
+fn lease_all(paths: &Paths, project: &ProjectPaths, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Vec<Plan>>>> {
+    if specs.iter().all(|spec| spec.endpoints.is_empty()) {
+        return Ok(specs.iter().map(|_| Ok(Vec::new())).collect());
+    }
+    let mut leases = Leases::open(paths)?;
+    let mut changed = BTreeSet::new();
+    let plans = specs.iter().map(|spec| plan(&mut leases, &mut changed, project, spec)).collect();
+    for lease in leases.networks.iter().filter(|lease| changed.contains(&lease.bridge)) {
+        leases.save(lease)?;
+    }
+    Ok(plans)
+}
+
+fn plan(
+    leases: &mut Leases,
+    changed: &mut BTreeSet<String>,
+    project: &ProjectPaths,
+    spec: &SandboxSpec<'_>,
+) -> Result<Vec<Plan>> {
+    let mut plans: Vec<Plan> = Vec::with_capacity(spec.endpoints.len());
+    let mut number = 0;
+    for endpoint in spec.endpoints {
+        let unknown = || NetworkError::Unknown { network: endpoint.network.clone() };
+        let network = leases.find(project.id(), &endpoint.network)?.ok_or_else(unknown)?;
+        let inside = match &endpoint.interface {
+            Some(name) => {
+                names::check_interface(name)?;
+                name.clone()
+            }
+            None => loop {
+                let name = format!("{}{number}", network.interface_prefix);
+                number += 1;
+                let wanted = |other: &EndpointSpec| other.interface.as_deref() == Some(name.as_str());
+                if !spec.endpoints.iter().any(wanted) && !plans.iter().any(|plan| plan.inside == name) {
+                    break name;
+                }
+            },
+        };
+        if plans.iter().any(|plan| plan.inside == inside) {
+            return Err(NetworkError::Interface { name: inside, reason: "two endpoints ask for it" });
+        }
+        let mac = endpoint.mac.as_deref().map(names::parse_mac).transpose()?;
+        let lease = network.join(project.id(), spec.container, endpoint)?;
+        changed.insert(network.bridge.clone());
+        plans.push(plan_endpoint(network, endpoint, lease, inside, mac));
+    }
+    choose_gateways(leases, project, spec, &mut plans)?;
+    Ok(plans)
+}
+
+fn plan_endpoint(
+    network: &NetworkLease,
+    endpoint: &EndpointSpec,
+    lease: EndpointLease,
+    inside: String,
+    mac: Option<Mac>,
+) -> Plan {
+    let mut addresses = Vec::new();
+    for address in [lease.ipv4.map(IpAddr::V4), lease.ipv6.map(IpAddr::V6)].into_iter().flatten() {
+        if let Some(subnet) = network.subnet(address.is_ipv4()) {
+            addresses.push((address, subnet.subnet.prefix()));
+        }
+    }
+    let derived = addresses.first().map_or([0x02, 0x42, 0, 0, 0, 1], |(address, _)| names::container_mac(*address));
+    addresses.extend(endpoint.link_local.iter().map(|&address| (address, if address.is_ipv4() { 16 } else { 64 })));
+    Plan {
+        network: network.name.clone(),
+        bridge: network.bridge.clone(),
+        host: String::new(),
+        inside,
+        mac: mac.unwrap_or(derived),
+        mtu: network.mtu,
+        isolated: !network.inter_container,
+        addresses,
+        gateways: Vec::new(),
+        lease,
+    }
+}
+
+/// For each IP version the endpoint with the highest priority that leads outside has the default route.
+fn choose_gateways(
+    leases: &mut Leases,
+    project: &ProjectPaths,
+    spec: &SandboxSpec<'_>,
+    plans: &mut [Plan],
+) -> Result<()> {
+    for ipv4 in [true, false] {
+        let mut best: Option<(i64, &str, usize, IpAddr)> = None;
+        for (position, endpoint) in spec.endpoints.iter().enumerate() {
+            let Some(network) = leases.find(project.id(), &endpoint.network)? else { continue };
+            let Some(gateway) = network.gateway(ipv4).filter(|_| !network.internal) else { continue };
+            let priority = endpoint.gateway_priority;
+            let better = best.is_none_or(|(other, name, ..)| {
+                priority > other || (priority == other && endpoint.network.as_str() < name)
+            });
+            if better {
+                best = Some((priority, &endpoint.network, position, gateway));
+            }
+        }
+        if let Some((_, _, position, gateway)) = best {
+            plans[position].gateways.push(gateway);
+        }
+    }
+    Ok(())
+}
+
+fn next_name(project: &ProjectPaths) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut number = NEXT.fetch_add(1, Ordering::Relaxed);
+    if number == 0 {
+        // Names of a process before us may still be in use: start somewhere else.
+        number = std::process::id().wrapping_mul(97) & 0xf_ffff;
+        NEXT.store(number + 1, Ordering::Relaxed);
+    }
+    names::cable(project.id(), number)
+}
+
+/// Creates all cables in one request; names that turn out to be taken are replaced and tried again.
+fn plug_all(
+    netlink: &mut Netlink,
+    project: &ProjectPaths,
+    plans: &mut [Result<Vec<Plan>>],
+    namespaces: &[Namespace],
+) -> Result<Vec<Result<()>>> {
+    let mut results: Vec<Result<()>> = plans.iter().map(|_| Ok(())).collect();
+    let mut bridges: Vec<(String, u32)> = Vec::new();
+    let mut todo: Vec<(usize, usize)> = Vec::new();
+    for (container, plan) in plans.iter_mut().enumerate() {
+        let Ok(plan) = plan else { continue };
+        for (position, endpoint) in plan.iter_mut().enumerate() {
+            endpoint.host = next_name(project);
+            if !bridges.iter().any(|(name, _)| *name == endpoint.bridge) {
+                let index = host::index_of(netlink, &endpoint.bridge)
+                    .map_err(NetworkError::kernel(format!("find the bridge of network {}", endpoint.network)))?
+                    .ok_or_else(|| NetworkError::Unknown { network: endpoint.network.clone() })?;
+                bridges.push((endpoint.bridge.clone(), index));
+            }
+            todo.push((container, position));
+        }
+    }
+    for _ in 0..NAME_ATTEMPTS {
+        if todo.is_empty() {
+            break;
+        }
+        let requests = todo.iter().filter_map(|&(container, position)| {
+            let endpoint = &plans[container].as_ref().ok()?[position];
+            let bridge = bridges.iter().find(|(name, _)| *name == endpoint.bridge)?.1;
+            Some(link::create_veth(&Veth {
+                host: &endpoint.host,
+                host_mac: names::hashed_mac(0x06, &endpoint.host),
+                inside: &endpoint.inside,
+                inside_mac: endpoint.mac,
+                namespace: namespaces[container].fd.as_fd(),
+                bridge: Some(bridge),
+                group: names::group(project.id()),
+                mtu: endpoint.mtu,
+            }))
+        });
+        let failures = netlink.batch(requests).map_err(NetworkError::kernel("create veth pairs"))?;
+        let mut again = Vec::new();
+        for failure in failures {
+            let Some(&(container, position)) = todo.get(failure.index) else { continue };
+            let Ok(plan) = &mut plans[container] else { continue };
+            if failure.errno == Errno::EEXIST as i32 {
+                plan[position].host = next_name(project);
+                again.push((container, position));
+            } else if results[container].is_ok() {
+                let action = format!("attach a container to network {}", plan[position].network);
+                results[container] = Err(NetworkError::kernel(action)(failure.into()));
+            }
+        }
+        todo = again;
+    }
+    for (container, position) in todo {
+        if let Ok(plan) = &plans[container] {
+            let action = format!("find a free name for a cable to network {}", plan[position].network);
+            results[container] = Err(NetworkError::kernel(action)(Errno::EEXIST.into()));
+        }
+    }
+    let isolated: Vec<_> = plans
+        .iter()
+        .flatten()
+        .flatten()
+        .filter(|endpoint| endpoint.isolated)
+        .map(|endpoint| link::isolate_port(&endpoint.host))
+        .collect();
+    if !isolated.is_empty()
+        && let Some(failure) = netlink.batch(isolated).map_err(NetworkError::kernel("isolate containers"))?.pop()
+    {
+        return Err(NetworkError::kernel("isolate containers from each other")(failure.into()));
+    }
+    Ok(results)
+}
+
+/// Addresses, up, routes: one request inside the namespace.
+fn configure(netlink: &mut Netlink, plan: &[Plan]) -> Result<()> {
+    let mut requests = Vec::new();
+    let mut routes = Vec::new();
+    for endpoint in plan {
+        let action = || format!("set up {} of network {}", endpoint.inside, endpoint.network);
+        let index = host::index_of(netlink, &endpoint.inside)
+            .and_then(|index| index.ok_or_else(|| Errno::ENODEV.into()))
+            .map_err(NetworkError::kernel(action()))?;
+        requests.extend(endpoint.addresses.iter().map(|&(address, prefix)| link::add_address(index, address, prefix)));
+        requests.push(link::set_up(index));
+        routes.extend(endpoint.gateways.iter().map(|&gateway| link::default_route(index, gateway)));
+    }
+    requests.append(&mut routes);
+    match netlink.batch(requests).map_err(NetworkError::kernel("set up a container's interfaces"))?.pop() {
+        None => Ok(()),
+        Some(failure) => Err(NetworkError::kernel("set up a container's interfaces")(failure.into())),
+    }
+}
+
+fn state(plan: &Plan) -> EndpointState {
+    EndpointState {
+        network: plan.network.clone(),
+        interface: plan.inside.clone(),
+        ipv4: plan.lease.ipv4.map(IpAddr::V4),
+        ipv6: plan.lease.ipv6.map(IpAddr::V6),
+        mac: names::format_mac(plan.mac),
+    }
+}

@@ -1,0 +1,172 @@
+//! The packet filter: one table of our own a project, replaced as a whole.
+//!
+//! - Outbound traffic gets the host's address (`masquerade`), unless the network is internal.
+//! - Published ports are redirected to the container for clients elsewhere and for the host's own addresses; loopback,
+//!   link-local and version-crossing clients reach the listening sockets of [`ports`](super::ports).
+//! - What is forwarded to a network comes from the same network, answers something, or was redirected; all else is
+//!   dropped. This is the isolation of networks from each other and from the neighbours of the host.
+
+mod encode;
+mod rules;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+
+use super::error::{NetworkError, Result};
+use super::lease::NetworkLease;
+use super::names;
+use super::netlink::Netlink;
+use super::spec::PublishedPort;
+use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
+
+/// A published port and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub port: PublishedPort,
+    /// The container's addresses, at most one of each version.
+    pub addresses: Vec<IpAddr>,
+}
+
+const RAW: i32 = -300;
+const DSTNAT: i32 = -100;
+const FILTER: i32 = 0;
+const SRCNAT: i32 = 100;
+
+fn rule(conditions: Vec<Condition>, action: Action) -> Rule {
+    Rule { conditions, action }
+}
+
+fn base(name: &str, kind: Kind, hook: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
+    Chain { name: name.to_owned(), base: Some(Base { kind, hook, priority }), rules }
+}
+
+/// The whole table for a set of networks and ports.
+fn table(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> Table {
+    let input = |name: &str, is| Condition::Input { name: name.to_owned(), is };
+    let output = |name: &str, is| Condition::Output { name: name.to_owned(), is };
+    let mut drops = Vec::new();
+    let mut forward = Vec::new();
+    let mut postrouting = Vec::new();
+    let mut into = Vec::new();
+    for network in networks {
+        let bridge = network.bridge.as_str();
+        if network.internal {
+            drops.push(rule(vec![input(bridge, true), output(bridge, false)], Action::Drop));
+        }
+        let chain = format!("to-{bridge}");
+        forward.push(rule(vec![output(bridge, true)], Action::Jump(chain.clone())));
+        let mut rules = vec![
+            rule(vec![Condition::EstablishedOrRelated], Action::Accept),
+            rule(vec![input(bridge, true)], Action::Accept),
+        ];
+        if !network.internal {
+            rules.push(rule(vec![Condition::Redirected], Action::Accept));
+        }
+        rules.push(rule(vec![], Action::Drop));
+        into.push(Chain { name: chain, base: None, rules });
+        for subnet in network.subnets.iter().filter(|_| !network.internal) {
+            let source = || Condition::Source { network: subnet.subnet, is: true };
+            if network.masquerade {
+                postrouting.push(rule(vec![source(), output(bridge, false)], Action::Masquerade));
+            }
+            // Through the host and back: the answer must take the same way.
+            postrouting.push(rule(vec![source(), output(bridge, true), Condition::Redirected], Action::Masquerade));
+        }
+    }
+    // No `accept` below may come before these.
+    drops.append(&mut forward);
+    let mut chains = vec![base("forward", Kind::Filter, HookPoint::Forward, FILTER, drops)];
+    chains.extend(into);
+    chains.push(base("postrouting", Kind::Nat, HookPoint::Postrouting, SRCNAT, postrouting));
+    chains.extend(publishing(ports));
+    Table { name: names::table(project_id), chains }
+}
+
+fn loopback(ipv4: bool) -> IpNetwork {
+    let network = if ipv4 {
+        IpNetwork::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8)
+    } else {
+        IpNetwork::new(Ipv6Addr::LOCALHOST.into(), 128)
+    };
+    network.unwrap_or_else(|_| IpAddr::V6(Ipv6Addr::LOCALHOST).into())
+}
+
+fn publishing(ports: &[Publication]) -> Vec<Chain> {
+    let mut guards = Vec::new();
+    let mut redirects = Vec::new();
+    for Publication { port, addresses } in ports {
+        let to_port = || Condition::Port { protocol: port.protocol, port: port.published };
+        if port.host_ip.is_loopback() {
+            // A neighbour may address a packet to 127.0.0.1, and a host may be set to route it.
+            guards.push(rule(
+                vec![
+                    Condition::Input { name: "lo".into(), is: false },
+                    Condition::Destination { network: loopback(port.host_ip.is_ipv4()), is: true },
+                    to_port(),
+                ],
+                Action::Drop,
+            ));
+            continue;
+        }
+        let Some(&target) = addresses.iter().find(|address| address.is_ipv4() == port.host_ip.is_ipv4()) else {
+            continue;
+        };
+        let mut conditions = vec![match port.host_ip {
+            IpAddr::V4(v4) if v4.is_unspecified() => Condition::Ipv4,
+            IpAddr::V6(v6) if v6.is_unspecified() => Condition::Ipv6,
+            address => Condition::Destination { network: address.into(), is: true },
+        }];
+        if port.host_ip.is_ipv6()
+            && let Ok(network) = IpNetwork::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10)
+        {
+            // Nothing can be routed back to a link-local client.
+            conditions.push(Condition::Source { network, is: false });
+        }
+        // The container itself gets there by the listening socket: where bridged packets pass the IP rules too
+        // (br_netfilter), its own ones would have to leave by the bridge port by which they came.
+        conditions.push(Condition::Source { network: target.into(), is: false });
+        conditions.push(to_port());
+        redirects.push(rule(conditions, Action::Redirect(SocketAddr::new(target, port.target))));
+    }
+    let mut chains = Vec::new();
+    if !guards.is_empty() {
+        chains.push(base("raw-prerouting", Kind::Filter, HookPoint::Prerouting, RAW, guards));
+    }
+    if !redirects.is_empty() {
+        let publish = || rule(vec![Condition::ToThisHost], Action::Jump("publish".to_owned()));
+        let local = |ipv4| rule(vec![Condition::Destination { network: loopback(ipv4), is: true }], Action::Accept);
+        chains.push(Chain { name: "publish".to_owned(), base: None, rules: redirects });
+        chains.push(base("prerouting", Kind::Nat, HookPoint::Prerouting, DSTNAT, vec![publish()]));
+        let output = vec![local(true), local(false), publish()];
+        chains.push(base("output", Kind::Nat, HookPoint::Output, DSTNAT, output));
+    }
+    chains
+}
+
+/// Replaces the project's table: one transaction, no packet sees a part of it.
+pub fn update(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
+    let table = table(project_id, networks, ports);
+    commit(encode::replace(&table), "write the packet filter rules", |_| false)
+}
+
+/// Removes the project's table, if there is one.
+pub fn remove(project_id: &str) -> Result<()> {
+    let missing = |errno| errno == Errno::ENOENT as i32;
+    commit(vec![encode::delete_table(&names::table(project_id))], "remove the packet filter rules", missing)
+}
+
+fn commit(requests: Vec<encode::Request>, action: &str, tolerated: impl Fn(i32) -> bool) -> Result<()> {
+    let failed = || NetworkError::kernel(action.to_owned());
+    let mut netlink = Netlink::netfilter().map_err(failed())?;
+    let last = requests.len();
+    let failures = netlink.transaction(encode::transaction(requests), last).map_err(failed())?;
+    match failures.into_iter().find(|failure| !tolerated(failure.errno)) {
+        None => Ok(()),
+        Some(failure) => Err(failed()(failure.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
