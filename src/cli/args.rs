@@ -80,4 +80,10 @@ pub enum Command {
     Up(Box<super::commands::up::UpArgs>),
     /// Stop and remove containers and networks
     Down(super::commands::down::DownArgs),
+    /// List containers
+    Ps(super::commands::ps::PsArgs),
+    /// List projects
+    Ls(super::commands::ls::LsArgs),
+    /// Show the version
+    Version(super::commands::version::VersionArgs),
 }

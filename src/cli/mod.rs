@@ -5,6 +5,7 @@ pub mod args;
 pub mod commands;
 pub mod context;
 pub mod exit;
+mod project;
 pub mod terminal;
 pub mod trace;
 pub mod ui;

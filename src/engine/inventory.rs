@@ -3,9 +3,25 @@
 use std::io;
 
 use crate::plan::ObservedContainer;
-use crate::state::ProjectPaths;
 use crate::state::record::{self, ReadError};
+use crate::state::{Paths, ProjectPaths};
 use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
+
+/// Names of all projects that have something on disk, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn projects(paths: &Paths) -> Result<Vec<String>, ReadError> {
+    let folder = paths.projects();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(source) => return Err(ReadError::Io { path: folder, source }),
+    };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
 
 /// All containers of a project, by service and number.
 ///

@@ -7,3 +7,4 @@ pub mod inventory;
 pub mod message;
 pub mod report;
 pub mod selection;
+pub mod truth;

@@ -45,8 +45,7 @@ impl Report {
     }
 
     fn progress(&self, kind: ObjectKind, name: &str, status: &str, state: ProgressState, detail: Option<String>) {
-        let elapsed =
-            self.since.borrow_mut().entry((kind, name.to_owned())).or_insert_with(Instant::now).elapsed();
+        let elapsed = self.since.borrow_mut().entry((kind, name.to_owned())).or_insert_with(Instant::now).elapsed();
         self.send(&Event::Progress(Progress {
             kind,
             name: name.to_owned(),

@@ -6,7 +6,7 @@ pub mod operation;
 pub mod order;
 pub mod reconcile;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 

@@ -14,7 +14,7 @@ use crate::supervisor::record::{
 use super::desired::{Desired, DesiredService};
 use super::reconcile::ObservedContainer;
 
-pub(super) fn record(service: &str) -> ContainerRecord {
+pub(crate) fn record(service: &str) -> ContainerRecord {
     ContainerRecord {
         id: String::new(),
         name: String::new(),
@@ -89,12 +89,12 @@ pub(super) fn record(service: &str) -> ContainerRecord {
     }
 }
 
-pub(super) fn needs(mut record: ContainerRecord, service: &str, condition: Condition) -> ContainerRecord {
+pub(crate) fn needs(mut record: ContainerRecord, service: &str, condition: Condition) -> ContainerRecord {
     record.depends_on.push(Dependency { service: service.into(), condition, required: true, restart: false });
     record
 }
 
-pub(super) fn desired(templates: Vec<ContainerRecord>) -> Desired {
+pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
     Desired {
         project: ProjectRecord {
             name: "shop".into(),
@@ -120,7 +120,7 @@ pub(super) fn desired(templates: Vec<ContainerRecord>) -> Desired {
 }
 
 /// An existing container of a service.
-pub(super) fn existing(mut record: ContainerRecord, number: u32, status: Status) -> ObservedContainer {
+pub(crate) fn existing(mut record: ContainerRecord, number: u32, status: Status) -> ObservedContainer {
     record.id = format!("{}{number}", record.service);
     record.name = format!("shop-{}-{number}", record.service);
     record.number = number;
@@ -138,7 +138,7 @@ pub(super) fn existing(mut record: ContainerRecord, number: u32, status: Status)
     }
 }
 
-pub(super) fn running() -> Status {
+pub(crate) fn running() -> Status {
     Status::Running {
         pid: 1,
         start_time: 1,
@@ -149,6 +149,6 @@ pub(super) fn running() -> Status {
     }
 }
 
-pub(super) fn exited(code: i32) -> Status {
+pub(crate) fn exited(code: i32) -> Status {
     Status::Exited { exit: ExitStatus::Code(code), started: None, finished: jiff::Timestamp::UNIX_EPOCH }
 }

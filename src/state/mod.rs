@@ -2,6 +2,7 @@
 
 pub mod lock;
 pub mod paths;
+pub mod process;
 pub mod record;
 
 pub use lock::Lock;

@@ -194,6 +194,12 @@ impl ContainerPaths {
         self.data.join("state.json")
     }
 
+    /// How its process ended last, written by the keeper whether or not anybody listens.
+    #[must_use]
+    pub fn exit(&self) -> PathBuf {
+        self.data.join("exit.json")
+    }
+
     /// Docker's `json-file` lines.
     #[must_use]
     pub fn log(&self) -> PathBuf {

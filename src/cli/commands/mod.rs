@@ -1,7 +1,10 @@
 //! One command a file: its arguments, and what it prints.
 
 pub mod down;
+pub mod ls;
+pub mod ps;
 pub mod up;
+pub mod version;
 
 use super::args::Command;
 use super::{CommandResult, Context};
@@ -14,5 +17,8 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
     match command {
         Command::Up(args) => up::run(&args, context),
         Command::Down(args) => down::run(&args, context),
+        Command::Ps(args) => ps::run(&args, context),
+        Command::Ls(args) => ls::run(&args, context),
+        Command::Version(args) => version::run(&args, context),
     }
 }

@@ -1,0 +1,109 @@
+//! The state of a container as it is, not as it was last written: a supervisor or keeper may have died, the machine
+//! may have been started anew.
+
+use crate::keeper::protocol::ExitRecord;
+use crate::plan::ObservedContainer;
+use crate::runtime::spec::ExitStatus;
+use crate::state::record;
+use crate::state::{ContainerPaths, ProjectPaths, process};
+use crate::supervisor::record::Status;
+
+/// [`super::inventory::containers`], each checked against the processes that there are.
+///
+/// # Errors
+/// When a record is damaged or cannot be read.
+pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, record::ReadError> {
+    let mut containers = super::inventory::containers(paths)?;
+    for container in &mut containers {
+        let places = paths.container(&container.record.id);
+        let supervised = || is_supervised(paths);
+        container.state.status = now(&places, container.state.status.clone(), &supervised);
+    }
+    Ok(containers)
+}
+
+/// Corrects what is written: a container that is said to run, but does not, has exited; one that nobody starts again
+/// does not restart.
+fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -> Status {
+    match written {
+        Status::Running { pid, start_time, ref boot_id, started, .. } => {
+            if process::is_alive(pid, start_time, boot_id) {
+                return written;
+            }
+            // The keeper writes the exit down before anybody else hears of it.
+            let seen = record::read::<ExitRecord>(&paths.exit()).ok().flatten();
+            match seen.filter(|exit| exit.pid == pid && exit.at >= started) {
+                Some(exit) => Status::Exited { exit: exit.status, started: Some(started), finished: exit.at },
+                None => Status::Exited {
+                    exit: ExitStatus::Unknown,
+                    started: Some(started),
+                    finished: last_sign(paths, started),
+                },
+            }
+        }
+        Status::Restarting { exit, finished } if !supervised() => {
+            Status::Exited { exit, started: Some(finished), finished }
+        }
+        other => other,
+    }
+}
+
+/// Nobody saw it end: the last line it wrote, or its last change of state, is the last that is known.
+fn last_sign(paths: &ContainerPaths, started: jiff::Timestamp) -> jiff::Timestamp {
+    let changed = |path: std::path::PathBuf| {
+        let modified = std::fs::metadata(path).and_then(|found| found.modified()).ok()?;
+        jiff::Timestamp::try_from(modified).ok()
+    };
+    [changed(paths.log()), changed(paths.state())].into_iter().flatten().max().unwrap_or(started).max(started)
+}
+
+/// Whether somebody listens at the project's socket.
+fn is_supervised(paths: &ProjectPaths) -> bool {
+    use std::os::fd::AsRawFd;
+    let Ok(folder) = std::fs::File::open(paths.run()) else { return false };
+    // The whole path may be longer than a socket's address can be.
+    let name = paths.socket();
+    let name = name.file_name().unwrap_or_default();
+    let short = std::path::Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    std::os::unix::net::UnixStream::connect(short).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::state::Paths;
+    use crate::state::record::Durability;
+
+    fn running(pid: i32, start_time: u64, boot_id: String) -> Status {
+        let started = Timestamp::UNIX_EPOCH;
+        Status::Running { pid, start_time, boot_id, started, health: None, paused: false }
+    }
+
+    #[test]
+    fn what_is_written_yields_to_what_is() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::from_home(Some(home.path())).project("shop").container("abc");
+        let boot = process::boot_id().unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let alive = running(pid, process::start_time(pid).unwrap().unwrap(), boot.clone());
+        assert_eq!(now(&paths, alive.clone(), &|| false), alive);
+        // The same number, but another process; and a process of an earlier boot.
+        for gone in [running(pid, 1, boot.clone()), running(pid, 1, "earlier".into())] {
+            assert!(matches!(now(&paths, gone, &|| true), Status::Exited { exit: ExitStatus::Unknown, .. }));
+        }
+        let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let exit = ExitRecord { pid, status: ExitStatus::Code(3), at, oom_killed: false };
+        record::write(&paths.exit(), &exit, Durability::Process).unwrap();
+        let expected = Status::Exited { exit: ExitStatus::Code(3), started: Some(Timestamp::UNIX_EPOCH), finished: at };
+        assert_eq!(now(&paths, running(pid, 1, boot.clone()), &|| true), expected);
+        assert!(matches!(
+            now(&paths, running(pid + 1, 1, boot), &|| true),
+            Status::Exited { exit: ExitStatus::Unknown, .. }
+        ));
+        let restarting = Status::Restarting { exit: ExitStatus::Code(1), finished: at };
+        assert_eq!(now(&paths, restarting.clone(), &|| true), restarting);
+        assert!(matches!(now(&paths, restarting, &|| false), Status::Exited { exit: ExitStatus::Code(1), .. }));
+    }
+}

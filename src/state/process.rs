@@ -1,0 +1,62 @@
+//! Whether a process that was written down is still the same one: numbers are used again, and a reboot ends them all.
+
+use std::fs;
+use std::io;
+
+/// Different after every boot.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// When the process began, in ticks since the boot; `None` when there is none of that number, or only its zombie.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
+    let text = match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        // ESRCH: it ended between open and read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // The name in parentheses may hold anything, parentheses and blanks too.
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
+    let Some(fields) = fields else { return Ok(None) };
+    let dead = matches!(fields.first(), Some(&("Z" | "X")));
+    Ok(fields.get(19).filter(|_| !dead).and_then(|ticks| ticks.parse().ok()))
+}
+
+/// Whether it still runs. When that cannot be found out it is taken to.
+#[must_use]
+pub fn is_alive(pid: i32, started: u64, boot: &str) -> bool {
+    let same_boot = boot_id().is_ok_and(|now| now == boot);
+    same_boot && start_time(pid).map_or(true, |now| now == Some(started))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_process_of_the_same_boot_is_alive() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let started = start_time(pid).unwrap().unwrap();
+        let boot = boot_id().unwrap();
+        assert!(is_alive(pid, started, &boot));
+        assert!(!is_alive(pid, started + 1, &boot));
+        assert!(!is_alive(pid, started, "another"));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let child_pid = i32::try_from(child.id()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while start_time(child_pid).unwrap().is_some() {
+            assert!(std::time::Instant::now() < deadline, "a zombie counts as alive");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert_eq!(start_time(child_pid).unwrap(), None);
+    }
+}
