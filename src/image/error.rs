@@ -49,6 +49,10 @@ pub enum ImageError {
     Mismatch { what: String, expected: Digest, found: Digest },
     #[error("image {image} is in use by {by}")]
     InUse { image: String, by: String },
+    #[error(
+        "the archive of layer {layer} was not kept, so the image cannot be saved; remove it and pull or load it again"
+    )]
+    NotKept { layer: String },
     #[error("{0}")]
     Refused(String),
 }

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod save;
 pub mod store;
 pub mod unpack;
 pub mod view;
@@ -29,7 +30,7 @@ pub use progress::{Event, Progress, Status};
 pub use pull::{Need, PullOptions, PullPolicy, ensure, ensure_all, pull};
 pub use reference::Reference;
 pub use registry::{Client, Proxies, RegistryOptions};
-pub use store::{Image, Store, StoreOptions};
+pub use store::{Image, Store, StoreOptions, Uses};
 
 #[cfg(test)]
 mod testing;

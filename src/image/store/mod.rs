@@ -36,6 +36,7 @@ use crate::state::record::{self, Durability, Record};
 
 pub use records::LayerRef;
 pub(super) use records::{BytePath, ImageRecord, LayerRecord, NameRecord};
+pub use remove::{Removal, Removed, Uses};
 
 pub(super) use session::{Held, Session};
 

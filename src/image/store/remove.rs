@@ -1,1 +1,346 @@
-//! Removing images, and content that nothing refers to.
+//! Removing names and images, and content that nothing refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Image, NameRecord, Session, Store, name_key, session};
+use crate::image::digest::Digest;
+use crate::image::error::ImageError;
+use crate::image::reference::Reference;
+use crate::state::record;
+
+/// Which containers were made from which image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uses(BTreeMap<Digest, Vec<String>>);
+
+/// One thing that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    Name(Reference),
+    Image(Digest),
+}
+
+/// What a removal did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removal {
+    pub removed: Vec<Removed>,
+    /// Space that came free.
+    pub bytes: u64,
+    /// Images that lost their names but stay, because containers need their files.
+    pub kept: Vec<(Digest, String)>,
+}
+
+#[derive(Deserialize)]
+struct ContainerImage {
+    #[serde(default)]
+    name: String,
+    image: ImageId,
+}
+
+#[derive(Deserialize)]
+struct ImageId {
+    id: String,
+}
+
+impl Uses {
+    /// Reads the records of all containers below the folder of all projects. A record that cannot be read is an error:
+    /// it may be that of a container whose image would be removed.
+    ///
+    /// # Errors
+    /// When a folder or record cannot be read.
+    pub fn read(projects: &Path) -> Result<Self, ImageError> {
+        let mut uses = Self::default();
+        for project in entries(projects)? {
+            for container in entries(&project.join("containers"))? {
+                let path = container.join("record.json");
+                let text = match fs::read(&path) {
+                    Ok(text) => text,
+                    // It is just being made, or just being removed.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(ImageError::io("read", &path)(error)),
+                };
+                let read: ContainerImage =
+                    serde_json::from_slice(&text).map_err(|error| ImageError::io("read", &path)(error.into()))?;
+                // Containers on the host root file system have an identity that is no digest.
+                if let Ok(id) = read.image.id.parse() {
+                    uses.0.entry(id).or_default().push(read.name);
+                }
+            }
+        }
+        Ok(uses)
+    }
+
+    /// The containers made from this image.
+    #[must_use]
+    pub fn of(&self, image: &Digest) -> &[String] {
+        self.0.get(image).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Store {
+    /// Removes a name, and the image when that was its last one; or, by id, the image with all its names.
+    ///
+    /// With `force`, an image that containers use loses its names; its files stay as long as they are used.
+    ///
+    /// # Errors
+    /// When there is no such image, when containers use it, or when an id has several names (without `force`).
+    pub fn remove(&self, text: &str, uses: &Uses, force: bool) -> Result<Removal, ImageError> {
+        let session = self.session()?;
+        let _removing = self.removing()?;
+        let image = self.resolve(text)?.ok_or_else(|| ImageError::NotFound(text.to_owned()))?;
+        let mut removal = Removal::default();
+        let named = text.parse::<Reference>().ok().map(|reference| name_key(&reference));
+        let mut names: Vec<NameRecord> = self.names()?.into_iter().filter(|name| name.image == image.id).collect();
+        names.sort_by(|a, b| a.reference.cmp(&b.reference));
+        // A text that is an id means all names.
+        let by_name = named.filter(|named| self.find(named).is_ok_and(|found| found.is_some()));
+        let doomed: Vec<&NameRecord> = match &by_name {
+            Some(named) => names.iter().filter(|name| means(name, named)).collect(),
+            None => names.iter().collect(),
+        };
+        let tags = |names: &[&NameRecord]| {
+            names
+                .iter()
+                .filter(|name| name.reference.digest().is_none())
+                .map(|name| name.reference.familiar())
+                .collect()
+        };
+        if by_name.is_none() && !force {
+            let tags: Vec<String> = tags(&doomed);
+            if tags.len() > 1 {
+                let names = tags.join(", ");
+                return Err(ImageError::Refused(format!("image {} has several names ({names})", image.id.short())));
+            }
+        }
+        // Names with digests do not keep an image: they are only another way to say the same.
+        let left = names.iter().filter(|name| name.reference.digest().is_none() && !doomed.contains(name)).count();
+        let users = uses.of(&image.id);
+        if left == 0 && !users.is_empty() && !force {
+            return Err(ImageError::InUse { image: text.to_owned(), by: users.join(", ") });
+        }
+        for name in doomed {
+            self.forget(name)?;
+            removal.removed.push(Removed::Name(name.reference.clone()));
+        }
+        if left == 0 {
+            self.drop_image(&image, users, &mut removal)?;
+        }
+        self.collect(&session, &mut removal)?;
+        Ok(removal)
+    }
+
+    /// Removes images without a name, with `all` also those that no container uses, and content without an image.
+    ///
+    /// # Errors
+    /// When something cannot be read or removed.
+    pub fn prune(&self, uses: &Uses, all: bool, wanted: &dyn Fn(&Image) -> bool) -> Result<Removal, ImageError> {
+        let session = self.session()?;
+        let _removing = self.removing()?;
+        let mut removal = Removal::default();
+        for image in self.images()? {
+            let named = !image.references.is_empty();
+            if !uses.of(&image.id).is_empty() || (named && !all) || !wanted(&image) {
+                continue;
+            }
+            for name in self.names()?.into_iter().filter(|name| name.image == image.id) {
+                self.forget(&name)?;
+                removal.removed.push(Removed::Name(name.reference));
+            }
+            self.drop_image(&image, &[], &mut removal)?;
+        }
+        self.collect(&session, &mut removal)?;
+        Ok(removal)
+    }
+
+    fn forget(&self, name: &NameRecord) -> Result<(), ImageError> {
+        let path = self.name_path(&name.reference);
+        fs::remove_file(&path).map_err(ImageError::io("remove", &path))
+    }
+
+    fn drop_image(&self, image: &Image, users: &[String], removal: &mut Removal) -> Result<(), ImageError> {
+        if !users.is_empty() {
+            removal.kept.push((image.id, users.join(", ")));
+            return Ok(());
+        }
+        for name in self.names()?.into_iter().filter(|name| name.image == image.id) {
+            self.forget(&name)?;
+        }
+        let path = self.image_path(&image.id);
+        fs::remove_file(&path).map_err(ImageError::io("remove", &path))?;
+        removal.removed.push(Removed::Image(image.id));
+        Ok(())
+    }
+
+    /// Removes layers and blobs that no image refers to. The caller is the only one who uses the store.
+    fn collect(&self, session: &Session, removal: &mut Removal) -> Result<(), ImageError> {
+        let mut layers = BTreeSet::new();
+        let mut blobs = BTreeSet::new();
+        for id in self.image_ids()? {
+            let Some(image) = self.image_record(&id)? else { continue };
+            blobs.extend([image.id.hex(), image.manifest.hex()]);
+            for layer in image.layers {
+                blobs.insert(layer.digest.hex());
+                // A completed layer shares its files with the plain one, which others may want next.
+                layers.extend([layer.key, Self::layer_key(&layer.diff_id)]);
+            }
+        }
+        for path in entries(&self.root.join("layers"))? {
+            if !layers.contains(&*path.file_name().unwrap_or_default().to_string_lossy()) {
+                let record = record::read::<super::LayerRecord>(&path.join("layer.json"));
+                removal.bytes += record.ok().flatten().map_or(0, |record| record.size);
+                // Out of sight at once; the files go when the session ends.
+                let away = session.path("removed");
+                fs::rename(&path, &away).map_err(ImageError::io("remove", &path))?;
+            }
+        }
+        for path in entries(&self.root.join("blobs"))? {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if !blobs.contains(&stem) {
+                removal.bytes += fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
+                fs::remove_file(&path).map_err(ImageError::io("remove", &path))?;
+            }
+        }
+        for path in entries(&self.root.join("locks"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name != "use" && !layers.contains(&name) {
+                let _ = fs::remove_file(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn removing(&self) -> Result<session::Held, ImageError> {
+        let path = self.root.join("locks/use");
+        session::exclusive(&path).map_err(ImageError::io("lock", &path))
+    }
+}
+
+/// Whether a record is what the person named, or a digest that came with that name.
+fn means(name: &NameRecord, named: &Reference) -> bool {
+    if name.reference == *named {
+        return true;
+    }
+    named.digest().is_some()
+        && named.digest() == name.digest.as_ref()
+        && named.repository() == name.reference.repository()
+}
+
+/// The entries of a folder that may not exist.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let read = match fs::read_dir(folder) {
+        Ok(read) => read,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+        Err(error) => return Err(ImageError::io("read", folder)(error)),
+    };
+    read.map(|entry| Ok(entry.map_err(ImageError::io("read", folder))?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::super::super::load::{Input, LoadOptions, load};
+    use super::super::super::testing::{self, Item, Packing};
+    use super::*;
+
+    struct World {
+        folder: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("images")).unwrap();
+            Self { folder, store }
+        }
+
+        /// Two layers, of which the lower one is the same in all images.
+        fn image(&self, name: &str) -> Digest {
+            let layout = self.folder.path().join(name);
+            let layers = [vec![Item::dir("./"), Item::file("base", "base")], vec![Item::file("name", name)]];
+            let image = testing::image(&layers, Packing::Gzip);
+            image.write_layout(&layout, Some(&format!("{name}:1")));
+            load(&self.store, Input::Path(layout), &LoadOptions::default(), &|_| {}).unwrap();
+            image.config
+        }
+
+        fn container(&self, name: &str, image: &Digest) -> Uses {
+            let projects = self.folder.path().join("projects");
+            let folder = projects.join("p/containers").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            let record = json!({"version": 1, "name": name, "image": {"reference": "x", "id": image}});
+            fs::write(folder.join("record.json"), record.to_string()).unwrap();
+            fs::create_dir_all(projects.join("q/containers/unfinished")).unwrap();
+            Uses::read(&projects).unwrap()
+        }
+
+        fn count(&self, folder: &str) -> usize {
+            fs::read_dir(self.store.root().join(folder)).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn the_last_name_takes_the_image_with_it_but_not_what_others_share() {
+        let world = World::new();
+        let (first, _) = (world.image("first"), world.image("second"));
+        world.store.tag(&first, &"other:2".parse().unwrap()).unwrap();
+        assert_eq!((world.count("layers"), world.count("blobs")), (3, 7));
+        let removal = world.store.remove("first:1", &Uses::default(), false).unwrap();
+        assert_eq!(removal.removed, [Removed::Name("first:1".parse().unwrap())]);
+        assert_eq!(world.count("layers"), 3);
+        let removal = world.store.remove("other:2", &Uses::default(), false).unwrap();
+        assert_eq!(removal.removed, [Removed::Name("other:2".parse().unwrap()), Removed::Image(first)]);
+        assert!(removal.bytes > 0);
+        assert_eq!((world.count("layers"), world.count("blobs"), world.count("images")), (2, 4, 1));
+        assert!(matches!(world.store.remove("other:2", &Uses::default(), false), Err(ImageError::NotFound(_))));
+        world.store.remove("second:1", &Uses::default(), false).unwrap();
+        let left = ["layers", "blobs", "images", "names", "tmp"].map(|folder| world.count(folder));
+        assert_eq!(left, [0; 5]);
+    }
+
+    #[test]
+    fn by_id_all_names_go_when_forced() {
+        let world = World::new();
+        let id = world.image("app");
+        world.store.tag(&id, &"other:2".parse().unwrap()).unwrap();
+        let error = world.store.remove(&id.short(), &Uses::default(), false).unwrap_err();
+        assert!(error.to_string().contains("has several names (app:1, other:2)"), "{error}");
+        world.store.remove(&id.short(), &Uses::default(), true).unwrap();
+        assert_eq!(world.store.images().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_container_uses_stays() {
+        let world = World::new();
+        let id = world.image("app");
+        let uses = world.container("p-web-1", &id);
+        let error = world.store.remove("app:1", &uses, false).unwrap_err();
+        assert_eq!(error.to_string(), "image app:1 is in use by p-web-1");
+        let removal = world.store.remove("app:1", &uses, true).unwrap();
+        assert_eq!(removal.kept, [(id, "p-web-1".to_owned())]);
+        let image = world.store.image(&id).unwrap().unwrap();
+        assert!(image.layers.iter().all(|layer| layer.exists()));
+        assert_eq!(world.store.prune(&uses, true, &|_| true).unwrap().removed, []);
+        assert_eq!(world.store.prune(&Uses::default(), false, &|_| true).unwrap().removed, [Removed::Image(id)]);
+        assert_eq!(world.count("layers"), 0);
+    }
+
+    #[test]
+    fn prune_takes_unnamed_images_and_with_all_unused_ones() {
+        let world = World::new();
+        let (first, second) = (world.image("first"), world.image("second"));
+        world.store.write_name(&"first:1".parse().unwrap(), &second, None).unwrap();
+        let removal = world.store.prune(&Uses::default(), false, &|_| true).unwrap();
+        assert_eq!(removal.removed, [Removed::Image(first)]);
+        let removal = world.store.prune(&Uses::default(), true, &|_| true).unwrap();
+        assert!(removal.removed.contains(&Removed::Image(second)));
+        assert_eq!(world.store.images().unwrap(), []);
+    }
+}
