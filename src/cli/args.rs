@@ -86,4 +86,8 @@ pub enum Command {
     Ls(super::commands::ls::LsArgs),
     /// Show the version
     Version(super::commands::version::VersionArgs),
+    /// Run a command in a running container
+    Exec(super::commands::exec::ExecArgs),
+    /// Pull the services' images
+    Pull(super::commands::pull::PullArgs),
 }

@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+use super::ui::error::{Report, render};
+use super::ui::style::Palette;
+
 /// Everything went well.
 pub const SUCCESS: u8 = 0;
 /// Something failed.
@@ -16,12 +19,16 @@ pub type CommandResult = Result<u8, CommandError>;
 
 /// Why a command failed, in words for a person.
 #[derive(Debug, Default)]
-pub struct CommandError {
-    /// What failed; the causes follow from `source`.
+pub struct CommandError(Box<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
     message: String,
     causes: Vec<String>,
+    /// Title and text: the last output of a probe, the end of a log.
+    details: Vec<(String, String)>,
     hints: Vec<String>,
-    /// Rendered diagnostics that are printed as they are instead of message and causes.
+    /// Rendered diagnostics that are printed as they are, before everything else.
     rendered: Option<String>,
     code: Option<u8>,
 }
@@ -29,68 +36,81 @@ pub struct CommandError {
 impl CommandError {
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), ..Self::default() }
+        Self(Box::new(Parts { message: message.into(), ..Parts::default() }))
     }
 
     /// A message and the error that caused it, with its whole chain.
     #[must_use]
     pub fn caused(message: impl Into<String>, source: &dyn Error) -> Self {
-        let mut error = Self::new(message);
-        error.causes = chain(source);
-        error
+        Self::new(message).causes(chain(source))
     }
 
     /// Text that is complete already, such as the diagnostics of a Compose file.
     #[must_use]
     pub fn rendered(text: impl Into<String>) -> Self {
-        Self { rendered: Some(text.into()), ..Self::default() }
+        Self(Box::new(Parts { rendered: Some(text.into()), ..Parts::default() }))
+    }
+
+    /// No text at all: everything was said already.
+    #[must_use]
+    pub fn silent(code: u8) -> Self {
+        Self(Box::new(Parts { code: Some(code), ..Parts::default() }))
+    }
+
+    /// A further fault of the same kind.
+    #[must_use]
+    pub fn also(mut self, message: &str, source: &dyn Error) -> Self {
+        self.0.causes.push(format!("{message}: {}", chain(source).join(": ")));
+        self
+    }
+
+    #[must_use]
+    pub fn causes(mut self, causes: Vec<String>) -> Self {
+        self.0.causes.extend(causes);
+        self
+    }
+
+    #[must_use]
+    pub fn detail(mut self, title: impl Into<String>, text: impl Into<String>) -> Self {
+        self.0.details.push((title.into(), text.into()));
+        self
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
         self
     }
 
     #[must_use]
     pub fn code(mut self, code: u8) -> Self {
-        self.code = Some(code);
+        self.0.code = Some(code);
         self
     }
 
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        self.code.unwrap_or(FAILURE)
+        self.0.code.unwrap_or(FAILURE)
     }
 
-    /// `error:`, the causes, a blank line, `hint:`; on stderr.
-    pub fn print(&self) {
-        if let Some(text) = &self.rendered {
+    /// `error:`, the causes, the details, a blank line, `hint:`; on stderr.
+    pub fn print(&self, palette: Palette) {
+        if let Some(text) = &self.0.rendered {
             eprint!("{text}");
             if !text.ends_with('\n') {
                 eprintln!();
             }
-        } else if !self.message.is_empty() {
-            eprintln!("error: {}", self.message);
-            for cause in &self.causes {
-                eprintln!("  caused by: {cause}");
-            }
         }
-        for (index, hint) in self.hints.iter().enumerate() {
-            if index == 0 {
-                eprintln!();
-            }
-            eprintln!("hint: {hint}");
-        }
+        let report =
+            Report { message: &self.0.message, causes: &self.0.causes, details: &self.0.details, hints: &self.0.hints };
+        eprint!("{}", render(&report, palette));
     }
 }
 
 impl<E: Error> From<E> for CommandError {
     fn from(error: E) -> Self {
         let mut chain = chain(&error).into_iter();
-        let mut result = Self::new(chain.next().unwrap_or_default());
-        result.causes = chain.collect();
-        result
+        Self::new(chain.next().unwrap_or_default()).causes(chain.collect())
     }
 }
 

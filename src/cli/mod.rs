@@ -2,10 +2,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
 pub mod args;
+pub mod attach;
 pub mod commands;
 pub mod context;
+pub mod conversation;
 pub mod exit;
+pub mod images;
+pub mod load;
 mod project;
+pub mod signals;
 pub mod terminal;
 pub mod trace;
 pub mod ui;
@@ -19,10 +24,6 @@ pub use exit::{CommandError, CommandResult};
 
 /// Runs the role that the first argument names: the command line, or one of the two background processes.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|role| role == crate::keeper::ROLE) {
-        return crate::keeper::main(arguments);
-    }
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -31,11 +32,17 @@ pub fn main() -> ExitCode {
         }
     };
     let trace = trace::Trace::start(cli.global.verbose, cli.global.timings);
-    let result = Context::from_environment(cli.global).and_then(|context| commands::run(cli.command, &context));
-    let code = match result {
+    let context = match Context::from_environment(cli.global) {
+        Ok(context) => context,
+        Err(error) => {
+            error.print(ui::style::Palette::plain());
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    let code = match commands::run(cli.command, &context) {
         Ok(code) => code,
         Err(error) => {
-            error.print();
+            error.print(context.palette());
             error.exit_code()
         }
     };

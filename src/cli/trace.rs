@@ -11,6 +11,16 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// Target of the spans that `--timings` prints: `tracing::info_span!(target: TIMING, "load", what = "compose.yaml")`.
 pub const TIMING: &str = "windlass::timing";
 
+/// Steps that were measured by the supervisor, in microseconds after it was asked.
+static FOREIGN: Mutex<Vec<(String, u64, u64)>> = Mutex::new(Vec::new());
+
+/// Adds a step that was measured elsewhere.
+pub fn foreign(step: &str, start_us: u64, took_us: u64) {
+    if let Ok(mut steps) = FOREIGN.lock() {
+        steps.push((step.to_owned(), start_us, took_us));
+    }
+}
+
 /// The trace of one command.
 #[derive(Debug)]
 pub struct Trace {
@@ -46,7 +56,7 @@ impl Trace {
         Self { steps, begin }
     }
 
-    /// Adds a step that was measured elsewhere (by the supervisor).
+    /// Prints the steps in the order in which they began.
     pub fn finish(self) {
         let Some(steps) = self.steps else { return };
         let total = self.begin.elapsed();
@@ -57,6 +67,15 @@ impl Trace {
             let start = step.start.saturating_duration_since(self.begin).as_secs_f64() * 1e3;
             let took = step.end.saturating_duration_since(step.start).as_secs_f64() * 1e3;
             eprintln!("{start:>10.2}  {took:>10.2}  {} {}", step.name, step.what);
+        }
+        if let Ok(mut foreign) = FOREIGN.lock()
+            && !foreign.is_empty()
+        {
+            foreign.sort_by_key(|step| step.1);
+            eprintln!("{:>10}  {:>10}  in the supervisor, from its being asked", "", "");
+            for (step, start, took) in foreign.iter() {
+                eprintln!("{:>10.2}  {:>10.2}  {step}", *start as f64 / 1e3, *took as f64 / 1e3);
+            }
         }
         eprintln!("{:>10}  {:>10.2}  total", "", total.as_secs_f64() * 1e3);
     }

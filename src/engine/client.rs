@@ -52,12 +52,11 @@ impl Client {
         }
         let name = || project.name().to_owned();
         // Two commands at once: one starts them, the other finds them started.
-        let _lock =
-            Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
+        let _lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
         if let Some(client) = Self::connect(project)? {
             return Ok(client);
         }
-        keeper::spawn(paths, project).map_err(|source| ClientError::Start { project: name(), source })?;
+        keeper::spawn(paths, project.name()).map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })
     }
 
@@ -72,7 +71,7 @@ impl Client {
     ///
     /// # Errors
     /// When the supervisor has gone.
-    pub fn next(&mut self) -> Result<(Event, Vec<OwnedFd>), ClientError> {
+    pub fn receive(&mut self) -> Result<(Event, Vec<OwnedFd>), ClientError> {
         let project = self.project.clone();
         match self.inner.recv() {
             Ok(Some(received)) => Ok(received),
@@ -93,7 +92,7 @@ impl Client {
     ) -> Result<Result<i32, Failure>, ClientError> {
         self.send(request, descriptors)?;
         loop {
-            let (event, _) = self.next()?;
+            let (event, _) = self.receive()?;
             seen(&event);
             match event {
                 Event::Done { exit_code } => return Ok(Ok(exit_code)),
@@ -103,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Readable when [`Client::next`] has something.
+    /// Readable when [`Client::receive`] has something.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()

@@ -1,5 +1,6 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
+pub mod client;
 pub mod executor;
 mod failure;
 pub mod images;

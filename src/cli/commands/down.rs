@@ -2,7 +2,11 @@
 
 use clap::Args;
 
+use crate::cli::conversation::ask;
 use crate::cli::{CommandResult, Context};
+use crate::engine::client::Client;
+use crate::engine::message::Request;
+use crate::plan::DownOptions;
 
 #[derive(Debug, Args)]
 pub struct DownArgs {
@@ -17,14 +21,29 @@ pub struct DownArgs {
     /// Grace period in seconds
     #[arg(short = 't', long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// Remove images too: `all`, or `local` for those without a name of their own
-    #[arg(long, value_name = "KIND", value_parser = ["all", "local"])]
-    pub rmi: Option<String>,
 }
 
 /// # Errors
 /// When something cannot be removed.
-pub fn run(_args: &DownArgs, context: &Context) -> CommandResult {
+pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     context.require_root()?;
+    let paths = context.project_paths()?;
+    let progress = context.progress("down");
+    if !paths.data().exists() && !paths.run().exists() {
+        progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
+        return Ok(0);
+    }
+    let mut client = Client::connect_or_start(&context.paths, &paths)?;
+    let request = Request::Down {
+        options: DownOptions {
+            services: args.services.clone(),
+            volumes: args.volumes,
+            remove_orphans: args.remove_orphans,
+        },
+        project: None,
+        timeout_ms: args.timeout.map(|seconds| seconds * 1000),
+        dry_run: context.global.dry_run,
+    };
+    ask(&mut client, &request, &[], &progress)?;
     Ok(0)
 }

@@ -77,7 +77,7 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
     client.send(&request, &descriptors)?;
     let mut raw: Option<RawMode> = None;
     loop {
-        let (event, mut received) = client.next()?;
+        let (event, mut received) = client.receive()?;
         match event {
             Event::ExecStarted { .. } if tty => {
                 let Some(master): Option<OwnedFd> = received.pop() else {
@@ -116,7 +116,10 @@ fn find(args: &ExecArgs, context: &Context, project: &str) -> Result<ContainerRe
         .map(|have| have.record.clone())
         .ok_or_else(|| {
             if args.index > 0 {
-                return CommandError::new(format!("container {} of service \"{}\" is not running", args.index, args.service));
+                return CommandError::new(format!(
+                    "container {} of service \"{}\" is not running",
+                    args.index, args.service
+                ));
             }
             not_running(&args.service)
         })

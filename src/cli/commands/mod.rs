@@ -1,8 +1,10 @@
 //! One command a file: its arguments, and what it prints.
 
 pub mod down;
+pub mod exec;
 pub mod ls;
 pub mod ps;
+pub mod pull;
 pub mod up;
 pub mod version;
 
@@ -20,5 +22,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Ps(args) => ps::run(&args, context),
         Command::Ls(args) => ls::run(&args, context),
         Command::Version(args) => version::run(&args, context),
+        Command::Exec(args) => exec::run(&args, context),
+        Command::Pull(args) => pull::run(&args, context),
     }
 }

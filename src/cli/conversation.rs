@@ -1,0 +1,103 @@
+//! Asks a project's supervisor for something and shows what it says.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::exit::CommandError;
+use super::ui::progress::{self, Progress, State};
+use crate::engine::client::{Client, ClientError};
+use crate::engine::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
+
+/// What is left when a request is answered.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub exit_code: i32,
+    /// The containers that the request was about.
+    pub containers: Vec<ContainerRef>,
+}
+
+/// Sends a request and shows its events until the last.
+///
+/// # Errors
+/// The failure that the supervisor told, or that it cannot be talked to.
+pub fn ask(
+    client: &mut Client,
+    request: &Request,
+    descriptors: &[BorrowedFd<'_>],
+    progress: &Progress,
+) -> Result<Answer, CommandError> {
+    let mut answer = Answer::default();
+    client.send(request, descriptors)?;
+    loop {
+        let (event, _) = client.receive()?;
+        if show(&event, progress, &mut answer)? {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Shows one event; true when it was the last.
+///
+/// # Errors
+/// The failure that it tells.
+pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<bool, CommandError> {
+    match event {
+        Event::Progress(step) => progress.event(shown(step)),
+        Event::Warning { text } => progress.note(&format!("warning: {text}")),
+        Event::Planned { text } => progress.note(text),
+        Event::Containers { containers } => answer.containers.clone_from(containers),
+        Event::Timing { step, start_us, took_us } => super::trace::foreign(step, *start_us, *took_us),
+        Event::Done { exit_code } => {
+            answer.exit_code = *exit_code;
+            return Ok(true);
+        }
+        Event::Failed(failure) => return Err(failure.clone().into()),
+        Event::ExecStarted { .. } | Event::Exited { .. } => {}
+    }
+    Ok(false)
+}
+
+fn shown(step: &crate::engine::message::Progress) -> progress::Event {
+    let kind = match step.kind {
+        ObjectKind::Container => "Container",
+        ObjectKind::Network => "Network",
+        ObjectKind::Volume => "Volume",
+        ObjectKind::Image => "Image",
+    };
+    let state = match step.state {
+        ProgressState::Working => State::Working,
+        ProgressState::Done => State::Done,
+        ProgressState::Warning => State::Warning,
+        ProgressState::Error => State::Error,
+    };
+    let mut event = progress::Event::new(format!("{kind} {}", step.name), step.status.clone(), state);
+    event.detail.clone_from(&step.detail);
+    if state != State::Working {
+        event.elapsed = Some(Duration::from_micros(step.elapsed_us));
+    }
+    event
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        let mut error = Self::new(failure.message).causes(failure.causes);
+        for detail in failure.details {
+            error = error.detail(detail.title, detail.text);
+        }
+        for hint in failure.hints {
+            error = error.hint(hint);
+        }
+        match u8::try_from(failure.exit_code) {
+            Ok(code) if code > 0 => error.code(code),
+            _ => error,
+        }
+    }
+}
+
+/// A client to a supervisor that must be there.
+///
+/// # Errors
+/// When it is not.
+pub fn require(client: Result<Option<Client>, ClientError>, message: &str) -> Result<Client, CommandError> {
+    client?.ok_or_else(|| CommandError::new(message))
+}

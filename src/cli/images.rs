@@ -1,0 +1,183 @@
+//! Images of a project's services: found, or pulled with progress.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Context;
+use super::exit::CommandError;
+use super::ui::progress::{self, Progress, State};
+use crate::compose::model::{HostRootfs, Project};
+use crate::engine::images::{host_image, service_image};
+use crate::image::pull::{Need, PullOptions, PullPolicy, ensure_all};
+use crate::image::registry::{Client, Proxies, RegistryOptions};
+use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store};
+use crate::plan::lower::ServiceImage;
+
+/// A registry client set up from the environment: Docker's credentials, mirrors, proxies.
+#[must_use]
+pub fn registry(context: &Context) -> Client {
+    let variable = |name: &str| context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let list = |name: &str| -> Vec<String> {
+        variable(name)
+            .map(|value| value.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+            .unwrap_or_default()
+    };
+    let docker = variable("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| context.home.as_ref().map(|home| home.join(".docker")))
+        .map(|folder| folder.join("config.json"));
+    Client::new(RegistryOptions {
+        docker_config: docker.filter(|file| file.exists()),
+        mirrors: list("WINDLASS_REGISTRY_MIRROR"),
+        insecure: list("WINDLASS_INSECURE_REGISTRIES"),
+        proxies: Proxies::from_variables(|name| variable(name)),
+        ..RegistryOptions::default()
+    })
+}
+
+/// When images are pulled, as flags say it; `None` leaves it to each service's `pull_policy`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PullFlags {
+    pub policy: Option<PullPolicy>,
+    pub quiet: bool,
+    /// Go on with the other images when one fails; report them at the end.
+    pub ignore_failures: bool,
+}
+
+/// What the named services run on: an image each, or the host root file system.
+///
+/// # Errors
+/// Every image that is neither here nor can be pulled.
+pub fn ensure(
+    context: &Context,
+    project: &Project,
+    services: &[String],
+    flags: PullFlags,
+    progress: &Progress,
+) -> Result<BTreeMap<String, ServiceImage>, CommandError> {
+    let _span = tracing::info_span!(target: super::trace::TIMING, "images").entered();
+    let store = Store::open(&context.paths.images())?;
+    let mut result = BTreeMap::new();
+    let mut wanted: Vec<(String, Need)> = Vec::new();
+    for name in services {
+        let Some(service) = project.services.get(name) else { continue };
+        if service.windlass.rootfs == Some(HostRootfs::Host) {
+            result.insert(name.clone(), host_image(&context.paths.images())?);
+            continue;
+        }
+        let text = match &service.image {
+            Some(image) => image.clone(),
+            None if service.build.is_some() => format!("{}-{name}", project.name),
+            None => {
+                return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build")));
+            }
+        };
+        let reference: Reference = text.parse().map_err(|error| {
+            CommandError::caused(format!("services.{name}.image: `{text}` is no image name"), &error)
+        })?;
+        let platform = match &service.platform {
+            Some(text) => Some(text.parse::<Platform>().map_err(|error| {
+                CommandError::caused(format!("services.{name}.platform: `{text}` is no platform"), &error)
+            })?),
+            None => None,
+        };
+        let policy = match (flags.policy, service.build.is_some() && service.image.is_none()) {
+            (_, true) => PullPolicy::Never,
+            (Some(policy), false) => policy,
+            (None, false) => match service.pull_policy.as_deref() {
+                Some("always" | "refresh") => PullPolicy::Always,
+                Some("never" | "build") => PullPolicy::Never,
+                _ => PullPolicy::Missing,
+            },
+        };
+        wanted.push((name.clone(), Need { reference, policy, platform }));
+    }
+    let mut needs: Vec<Need> = Vec::new();
+    for (_, need) in &wanted {
+        let same = |have: &&mut Need| have.reference == need.reference && have.platform == need.platform;
+        match needs.iter_mut().find(same) {
+            Some(have) if need.policy == PullPolicy::Always => have.policy = PullPolicy::Always,
+            Some(_) => {}
+            None => needs.push(need.clone()),
+        }
+    }
+    let show = |event: Event| {
+        if !flags.quiet {
+            progress.event(shown(&event));
+        }
+    };
+    let at_once = match context.global.parallel {
+        Some(limit) if limit > 0 => usize::try_from(limit).unwrap_or(4),
+        _ => 4,
+    };
+    let client = registry(context);
+    let images = ensure_all(&store, &client, &needs, &PullOptions::default(), at_once, &show);
+    let mut found: Vec<(&Need, Image)> = Vec::new();
+    let mut failures: Vec<(&Need, ImageError)> = Vec::new();
+    for (need, image) in needs.iter().zip(images) {
+        match image {
+            Ok(image) => found.push((need, image)),
+            Err(error) => failures.push((need, error)),
+        }
+    }
+    if !failures.is_empty() && !flags.ignore_failures {
+        return Err(failed(project, &wanted, &failures));
+    }
+    for (name, need) in &wanted {
+        let same = |have: &&(&Need, Image)| have.0.reference == need.reference && have.0.platform == need.platform;
+        if let Some((_, image)) = found.iter().find(same) {
+            result.insert(name.clone(), service_image(&need.reference.familiar(), image));
+        }
+    }
+    Ok(result)
+}
+
+fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, ImageError)]) -> CommandError {
+    let (need, error) = &failures[0];
+    let users: Vec<&str> = wanted
+        .iter()
+        .filter(|(_, other)| other.reference == need.reference)
+        .map(|(service, _)| service.as_str())
+        .collect();
+    let place = users
+        .first()
+        .and_then(|service| project.place(&format!("services.{service}.image")))
+        .map_or_else(String::new, |place| format!(" ({place})"));
+    let message =
+        format!("the image {} of service {} is not available{place}", need.reference.familiar(), users.join(", "));
+    let mut result = CommandError::caused(message, error);
+    for (other, error) in &failures[1..] {
+        result = result.also(&format!("the image {} is not available either", other.reference.familiar()), error);
+    }
+    let built =
+        users.iter().any(|service| project.services.get(*service).is_some_and(|service| service.build.is_some()));
+    if built {
+        result = result.hint(
+            "windlass does not build images yet: build it elsewhere and bring it here with `windlass image load`",
+        );
+    }
+    result
+}
+
+/// A pull's event in the words of `docker compose`.
+fn shown(event: &Event) -> progress::Event {
+    let id = event.layer.clone().unwrap_or_else(|| format!("Image {}", event.image));
+    let (status, state) = match event.status {
+        Status::Resolving | Status::Pulling { .. } => ("Pulling", State::Working),
+        Status::Waiting => ("Waiting", State::Working),
+        Status::Downloading { .. } => ("Downloading", State::Working),
+        Status::Extracting => ("Extracting", State::Working),
+        Status::Exists => ("Already exists", State::Done),
+        Status::Complete => ("Pull complete", State::Done),
+        Status::Done { changed: true } => ("Pulled", State::Done),
+        Status::Done { changed: false } => ("Exists", State::Done),
+    };
+    let mut shown = progress::Event::new(id, status, state);
+    if event.layer.is_some() {
+        shown = shown.of(format!("Image {}", event.image));
+    }
+    if let Status::Downloading { current, total } = event.status {
+        shown = shown.bytes(current, total);
+    }
+    shown
+}

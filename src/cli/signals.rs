@@ -1,0 +1,66 @@
+//! Ctrl-C and its kin as something to wait for.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Takes SIGINT, SIGTERM and SIGHUP away from their defaults for as long as the process lives.
+#[derive(Debug)]
+pub struct Interrupts {
+    fd: SignalFd,
+}
+
+/// What happened first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    Interrupted,
+    /// One of the descriptors has something to read.
+    Ready,
+}
+
+impl Interrupts {
+    /// Must be called before other threads begin: they inherit the mask.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn catch() -> io::Result<Self> {
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            signals.add(signal);
+        }
+        signals.thread_block()?;
+        let fd = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { fd })
+    }
+
+    /// Waits for a signal or for one of the descriptors.
+    ///
+    /// # Errors
+    /// When polling fails.
+    pub fn wait(&self, others: &[BorrowedFd<'_>]) -> io::Result<Wake> {
+        loop {
+            let mut fds = vec![PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+            fds.extend(others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            if self.pending() {
+                return Ok(Wake::Interrupted);
+            }
+            if fds[1..].iter().any(|fd| fd.revents().is_some_and(|events| !events.is_empty())) {
+                return Ok(Wake::Ready);
+            }
+        }
+    }
+
+    /// Takes a signal that has come already.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        matches!(self.fd.read_signal(), Ok(Some(_)))
+    }
+}
