@@ -50,62 +50,39 @@ struct Plan {
     lease: EndpointLease,
 }
 
-/// Makes namespaces with all their endpoints attached. The outer error means that none was made; of several
-/// containers each has its own result.
-pub fn create(paths: &Paths, project: &ProjectPaths, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Sandbox>>> {
-    let mut plans = lease_all(paths, project, specs)?;
-    let wishes: Vec<Wish> = specs
-        .iter()
-        .zip(&plans)
-        .map(|(spec, plan)| Wish {
-            resolver: spec.resolver,
-            ipv6: plan.as_ref().is_ok_and(|plan| plan.iter().any(|endpoint| endpoint.lease.ipv6.is_some())),
-        })
-        .collect();
-    let made = netns::create(&wishes)
-        .map_err(NetworkError::kernel("create a network namespace"))
-        .and_then(|namespaces| {
-            Ok((Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?, namespaces))
-        })
-        .and_then(|(mut netlink, namespaces)| {
-            let results = plug_all(&mut netlink, project, &mut plans, &namespaces)?;
-            Ok((namespaces, results))
-        });
-    let (namespaces, results) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            give_back(paths, specs.iter().filter(|spec| !spec.endpoints.is_empty()).map(|spec| spec.container));
-            return Err(error);
-        }
-    };
-    let mut sandboxes = Vec::with_capacity(specs.len());
+/// Makes namespaces with all their endpoints attached, one after the other, and hands each over as soon as it is ready.
+/// `each` runs in another thread. The outer error means that none was made.
+pub fn create(
+    paths: &Paths,
+    project: &ProjectPaths,
+    specs: &[SandboxSpec<'_>],
+    mut each: impl FnMut(usize, Result<Sandbox>) + Send,
+) -> Result<()> {
+    let plans = lease_all(paths, project, specs)?;
     let mut failed = Vec::new();
-    for (((spec, plan), mut namespace), result) in specs.iter().zip(plans).zip(namespaces).zip(results) {
-        let finished = result.and(plan).and_then(|plan| {
-            configure(&mut namespace.netlink, &plan)?;
-            Ok(plan)
-        });
-        sandboxes.push(match finished {
-            Ok(plan) => Ok(Sandbox {
-                namespace: namespace.fd,
-                resolver: namespace.resolver,
-                endpoints: plan.iter().map(state).collect(),
-            }),
-            Err(error) => {
+    let made = netns::elsewhere(|| {
+        // Opened here, before the thread leaves: it stays in the host's namespace.
+        let mut maker = Maker { netlink: Netlink::route()?, bridges: Vec::new(), project };
+        for (index, (spec, plan)) in specs.iter().zip(plans).enumerate() {
+            let result = plan.and_then(|plan| maker.make(spec, plan));
+            if result.is_err() {
                 failed.push(spec.container);
-                Err(error)
             }
-        });
+            each(index, result);
+        }
+        Ok(())
+    });
+    if made.is_err() {
+        failed = specs.iter().map(|spec| spec.container).collect();
     }
-    give_back(paths, failed.into_iter());
-    Ok(sandboxes)
+    give_back(paths, &failed);
+    made.map_err(NetworkError::kernel("create network namespaces"))
 }
 
 /// Best effort after a failure; `remove` of the network forgets them in any case.
-fn give_back<'a>(paths: &Paths, containers: impl Iterator<Item = &'a str>) {
-    let containers: Vec<&str> = containers.collect();
+fn give_back(paths: &Paths, containers: &[&str]) {
     if !containers.is_empty()
-        && let Err(error) = bridge::release(paths, &containers)
+        && let Err(error) = bridge::release(paths, containers)
     {
         tracing::warn!("cannot give back addresses: {error}");
     }
@@ -229,81 +206,91 @@ fn next_name(project: &ProjectPaths) -> String {
     names::cable(project.id(), number)
 }
 
-/// Creates all cables in one request; names that turn out to be taken are replaced and tried again.
-fn plug_all(
-    netlink: &mut Netlink,
-    project: &ProjectPaths,
-    plans: &mut [Result<Vec<Plan>>],
-    namespaces: &[Namespace],
-) -> Result<Vec<Result<()>>> {
-    let mut results: Vec<Result<()>> = plans.iter().map(|_| Ok(())).collect();
-    let mut bridges: Vec<(String, u32)> = Vec::new();
-    let mut todo: Vec<(usize, usize)> = Vec::new();
-    for (container, plan) in plans.iter_mut().enumerate() {
-        let Ok(plan) = plan else { continue };
-        for (position, endpoint) in plan.iter_mut().enumerate() {
-            endpoint.host = next_name(project);
-            if !bridges.iter().any(|(name, _)| *name == endpoint.bridge) {
-                let index = host::index_of(netlink, &endpoint.bridge)
-                    .map_err(NetworkError::kernel(format!("find the bridge of network {}", endpoint.network)))?
-                    .ok_or_else(|| NetworkError::Unknown { network: endpoint.network.clone() })?;
-                bridges.push((endpoint.bridge.clone(), index));
-            }
-            todo.push((container, position));
-        }
+/// What one thread needs to make one sandbox after the other.
+struct Maker<'a> {
+    netlink: Netlink,
+    /// Bridges by name, once looked up.
+    bridges: Vec<(String, u32)>,
+    project: &'a ProjectPaths,
+}
+
+impl Maker<'_> {
+    fn make(&mut self, spec: &SandboxSpec<'_>, mut plan: Vec<Plan>) -> Result<Sandbox> {
+        let ipv6 = plan.iter().any(|endpoint| endpoint.lease.ipv6.is_some());
+        let mut namespace = netns::create_here(&Wish { resolver: spec.resolver, ipv6 })
+            .map_err(NetworkError::kernel("create a network namespace"))?;
+        self.plug(&mut plan, &namespace)?;
+        configure(&mut namespace.netlink, &plan)?;
+        Ok(Sandbox {
+            namespace: namespace.fd,
+            resolver: namespace.resolver,
+            endpoints: plan.iter().map(state).collect(),
+        })
     }
-    for _ in 0..NAME_ATTEMPTS {
-        if todo.is_empty() {
-            break;
+
+    /// Creates all cables in one request; names that turn out to be taken are replaced and tried again.
+    fn plug(&mut self, plan: &mut [Plan], namespace: &Namespace) -> Result<()> {
+        let mut todo: Vec<usize> = (0..plan.len()).collect();
+        for endpoint in plan.iter_mut() {
+            endpoint.host = next_name(self.project);
         }
-        let requests = todo.iter().filter_map(|&(container, position)| {
-            let endpoint = &plans[container].as_ref().ok()?[position];
-            let bridge = bridges.iter().find(|(name, _)| *name == endpoint.bridge)?.1;
-            Some(link::create_veth(&Veth {
-                host: &endpoint.host,
-                host_mac: names::hashed_mac(0x06, &endpoint.host),
-                inside: &endpoint.inside,
-                inside_mac: endpoint.mac,
-                namespace: namespaces[container].fd.as_fd(),
-                bridge: Some(bridge),
-                group: names::group(project.id()),
-                mtu: endpoint.mtu,
-            }))
-        });
-        let failures = netlink.batch(requests).map_err(NetworkError::kernel("create veth pairs"))?;
-        let mut again = Vec::new();
-        for failure in failures {
-            let Some(&(container, position)) = todo.get(failure.index) else { continue };
-            let Ok(plan) = &mut plans[container] else { continue };
-            if failure.errno == Errno::EEXIST as i32 {
-                plan[position].host = next_name(project);
-                again.push((container, position));
-            } else if results[container].is_ok() {
-                let action = format!("attach a container to network {}", plan[position].network);
-                results[container] = Err(NetworkError::kernel(action)(failure.into()));
+        for _ in 0..NAME_ATTEMPTS {
+            let mut requests = Vec::with_capacity(todo.len());
+            for &position in &todo {
+                let bridge = self.bridge(&plan[position])?;
+                requests.push(cable(&plan[position], bridge, names::group(self.project.id()), namespace));
+            }
+            let failures = self.netlink.batch(requests).map_err(NetworkError::kernel("create veth pairs"))?;
+            let mut again = Vec::new();
+            for failure in failures {
+                let position = todo[failure.index];
+                if failure.errno != Errno::EEXIST as i32 {
+                    let action = format!("attach a container to network {}", plan[position].network);
+                    return Err(NetworkError::kernel(action)(failure.into()));
+                }
+                plan[position].host = next_name(self.project);
+                again.push(position);
+            }
+            todo = again;
+            if todo.is_empty() {
+                break;
             }
         }
-        todo = again;
-    }
-    for (container, position) in todo {
-        if let Ok(plan) = &plans[container] {
+        if let Some(&position) = todo.first() {
             let action = format!("find a free name for a cable to network {}", plan[position].network);
-            results[container] = Err(NetworkError::kernel(action)(Errno::EEXIST.into()));
+            return Err(NetworkError::kernel(action)(Errno::EEXIST.into()));
+        }
+        let isolated: Vec<_> =
+            plan.iter().filter(|endpoint| endpoint.isolated).map(|e| link::isolate_port(&e.host)).collect();
+        match self.netlink.batch(isolated).map_err(NetworkError::kernel("isolate containers"))?.pop() {
+            None => Ok(()),
+            Some(failure) => Err(NetworkError::kernel("isolate containers from each other")(failure.into())),
         }
     }
-    let isolated: Vec<_> = plans
-        .iter()
-        .flatten()
-        .flatten()
-        .filter(|endpoint| endpoint.isolated)
-        .map(|endpoint| link::isolate_port(&endpoint.host))
-        .collect();
-    if !isolated.is_empty()
-        && let Some(failure) = netlink.batch(isolated).map_err(NetworkError::kernel("isolate containers"))?.pop()
-    {
-        return Err(NetworkError::kernel("isolate containers from each other")(failure.into()));
+
+    fn bridge(&mut self, endpoint: &Plan) -> Result<u32> {
+        if let Some((_, index)) = self.bridges.iter().find(|(name, _)| *name == endpoint.bridge) {
+            return Ok(*index);
+        }
+        let index = host::index_of(&mut self.netlink, &endpoint.bridge)
+            .map_err(NetworkError::kernel(format!("find the bridge of network {}", endpoint.network)))?
+            .ok_or_else(|| NetworkError::Unknown { network: endpoint.network.clone() })?;
+        self.bridges.push((endpoint.bridge.clone(), index));
+        Ok(index)
     }
-    Ok(results)
+}
+
+fn cable(endpoint: &Plan, bridge: u32, group: u32, namespace: &Namespace) -> link::Request {
+    link::create_veth(&Veth {
+        host: &endpoint.host,
+        host_mac: names::hashed_mac(0x06, &endpoint.host),
+        inside: &endpoint.inside,
+        inside_mac: endpoint.mac,
+        namespace: namespace.fd.as_fd(),
+        bridge: Some(bridge),
+        group,
+        mtu: endpoint.mtu,
+    })
 }
 
 /// Addresses, up, routes: one request inside the namespace.

@@ -50,6 +50,8 @@ pub struct Veth<'a> {
 }
 
 pub fn create_veth(veth: &Veth<'_>) -> Request {
+    // One queue a direction is what a cable uses anyway; asking for it spares making and removing one for each processor.
+    let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
         LinkAttribute::IfName(veth.inside.to_owned()),
@@ -57,6 +59,7 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
         LinkAttribute::Mtu(veth.mtu),
         LinkAttribute::NetNsFd(veth.namespace.as_raw_fd()),
     ];
+    peer.attributes.extend(queues.clone());
     let mut link = LinkMessage::default();
     link.header.flags = LinkFlags::Up;
     link.header.change_mask = LinkFlags::Up;
@@ -70,6 +73,7 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]),
     ];
+    link.attributes.extend(queues);
     if let Some(bridge) = veth.bridge {
         link.attributes.push(LinkAttribute::Controller(bridge));
     }

@@ -85,14 +85,28 @@ impl Networks {
         bridge::ensure(&self.paths, &self.project, specs)
     }
 
-    /// Makes a network namespace for each container and attaches all its endpoints. A container that has addresses
-    /// already keeps them.
+    /// Makes a network namespace for each container, attaches all its endpoints, and hands it to `each` (with the
+    /// position in `specs`) as soon as it is ready, so that the first container can start while the next is made.
+    /// `each` runs in another thread; this returns when all are done. A container that has addresses already keeps them.
     ///
     /// # Errors
-    /// The outer one when nothing was made; each container has its own result otherwise. Nothing is left of one that
-    /// failed.
+    /// When nothing was made and `each` was never called. Nothing is left of a container that failed.
+    pub fn attach_each(
+        &self,
+        specs: &[SandboxSpec<'_>],
+        each: impl FnMut(usize, Result<Sandbox>) + Send,
+    ) -> Result<()> {
+        endpoint::create(&self.paths, &self.project, specs, each)
+    }
+
+    /// The same, all at once.
+    ///
+    /// # Errors
+    /// When nothing was made; each container has its own result otherwise.
     pub fn attach(&self, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Sandbox>>> {
-        endpoint::create(&self.paths, &self.project, specs)
+        let mut sandboxes = Vec::with_capacity(specs.len());
+        self.attach_each(specs, |_, sandbox| sandboxes.push(sandbox))?;
+        Ok(sandboxes)
     }
 
     /// Gives the addresses of removed containers back. Their links go with their namespaces, when the last process and

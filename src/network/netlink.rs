@@ -16,6 +16,12 @@ use nix::sys::socket::{setsockopt, sockopt};
 /// Requests of one system call; larger batches are split (nftables batches never are: they must be atomic).
 const CHUNK: usize = 64 * 1024;
 
+/// Room for acknowledgements and single objects.
+const ANSWERS: usize = 8 * 1024;
+
+/// The kernel fills what it is given when it lists things, up to this.
+const DUMP: usize = 32 * 1024;
+
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -151,7 +157,7 @@ impl Netlink {
         self.socket.send(bytes, 0)?;
         bytes.clear();
         let mut answered = false;
-        self.drain(|kind, sequence, flags, body| {
+        self.drain(ANSWERS, |kind, sequence, flags, body| {
             if kind != NLMSG_ERROR || body.len() < 4 {
                 return false;
             }
@@ -190,7 +196,7 @@ impl Netlink {
         self.socket.send(&bytes, 0)?;
         let mut found = Vec::new();
         let mut failure = None;
-        self.drain(|kind, sequence, _, body| {
+        self.drain(if flags & NLM_F_DUMP == 0 { ANSWERS } else { DUMP }, |kind, sequence, _, body| {
             if sequence != expected {
                 return false;
             }
@@ -218,10 +224,10 @@ impl Netlink {
     }
 
     /// Hands every message that waits to `each` (type, sequence, flags, body) until it returns true.
-    fn drain(&mut self, mut each: impl FnMut(u16, u32, u16, &[u8]) -> bool) -> io::Result<()> {
+    fn drain(&mut self, room: usize, mut each: impl FnMut(u16, u32, u16, &[u8]) -> bool) -> io::Result<()> {
         const DONT_WAIT: i32 = nix::sys::socket::MsgFlags::MSG_DONTWAIT.bits();
         self.buffer.clear();
-        self.buffer.reserve(64 * 1024);
+        self.buffer.reserve(room);
         loop {
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer, DONT_WAIT) {

@@ -52,13 +52,13 @@ pub struct ResolverSockets {
     pub tcp: TcpListener,
 }
 
-/// Makes namespaces one after the other in one thread of its own.
-pub fn create(wishes: &[Wish]) -> io::Result<Vec<Namespace>> {
-    elsewhere(|| wishes.iter().map(create_here).collect())
+/// Makes a namespace.
+pub fn create(wish: &Wish) -> io::Result<Namespace> {
+    elsewhere(|| create_here(wish))
 }
 
-/// Moves the calling thread into a new namespace.
-fn create_here(wish: &Wish) -> io::Result<Namespace> {
+/// Moves the calling thread into a new namespace. Only for threads of [`elsewhere`].
+pub(super) fn create_here(wish: &Wish) -> io::Result<Namespace> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let fd = File::open("/proc/thread-self/ns/net")?.into();
     let mut netlink = Netlink::route()?;
@@ -118,7 +118,8 @@ pub fn bind_resolver(namespace: &impl AsFd) -> io::Result<ResolverSockets> {
     })
 }
 
-fn elsewhere<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+/// Runs something in a thread that ends with it, so that it may leave the namespace of everybody else.
+pub(super) fn elsewhere<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread =
             std::thread::Builder::new().name("netns".into()).stack_size(256 * 1024).spawn_scoped(scope, work)?;
