@@ -58,8 +58,12 @@ impl Source {
         self.path.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned()
     }
 
+    /// Tests, and what only tests use.
     fn is_test(&self) -> bool {
-        self.path.iter().any(|part| ["tests", "tests.rs", "testing.rs", "sample.rs"].iter().any(|name| part == *name))
+        self.path.iter().any(|part| {
+            let name = part.to_string_lossy();
+            name.starts_with("test") || name == "sample.rs"
+        })
     }
 
     /// Numbered lines of code: no comments, and nothing of a test module.
