@@ -82,6 +82,8 @@ pub enum Command {
     Down(super::commands::down::DownArgs),
     /// List containers
     Ps(super::commands::ps::PsArgs),
+    /// Show what the containers wrote
+    Logs(super::commands::logs::LogsArgs),
     /// List projects
     Ls(super::commands::ls::LsArgs),
     /// Show the version

@@ -9,6 +9,7 @@ pub mod conversation;
 pub mod exit;
 pub mod images;
 pub mod load;
+pub mod logs;
 mod project;
 pub mod signals;
 pub mod terminal;

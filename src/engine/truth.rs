@@ -16,10 +16,15 @@ pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, record
     let mut containers = super::inventory::containers(paths)?;
     for container in &mut containers {
         let places = paths.container(&container.record.id);
-        let supervised = || is_supervised(paths);
-        container.state.status = now(&places, container.state.status.clone(), &supervised);
+        container.state.status = now(&places, container.state.status.clone(), &|| is_supervised(paths));
     }
     Ok(containers)
+}
+
+/// The same for one container, whose restarts are believed.
+#[must_use]
+pub fn status(paths: &ContainerPaths, written: Status) -> Status {
+    now(paths, written, &|| true)
 }
 
 /// Corrects what is written: a container that is said to run, but does not, has exited; one that nobody starts again

@@ -2,6 +2,7 @@
 
 pub mod down;
 pub mod exec;
+pub mod logs;
 pub mod ls;
 pub mod ps;
 pub mod pull;
@@ -20,6 +21,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Up(args) => up::run(&args, context),
         Command::Down(args) => down::run(&args, context),
         Command::Ps(args) => ps::run(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
         Command::Ls(args) => ls::run(&args, context),
         Command::Version(args) => version::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
