@@ -59,6 +59,10 @@ pub enum Request {
     Release {
         key: String,
     },
+    /// Answered by `CaughtUp` once everything before it is done.
+    CatchUp {
+        seq: u64,
+    },
     /// No container is left: the keeper ends after the supervisor does.
     Shutdown,
 }
@@ -89,6 +93,9 @@ pub enum Event {
     Failed {
         seq: u64,
         error: StartError,
+    },
+    CaughtUp {
+        seq: u64,
     },
     Exited {
         container: ContainerId,

@@ -234,6 +234,7 @@ impl Keeper {
             Request::Release { key } => {
                 self.held.remove(&key);
             }
+            Request::CatchUp { seq } => send(&mut self.link, &Event::CaughtUp { seq }, &[]),
             Request::Shutdown => self.shutdown = true,
         }
     }

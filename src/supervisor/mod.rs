@@ -1,6 +1,33 @@
 //! Keeps a project alive: containers, health, restarts, logs, names; serves the command line.
+//!
+//! [`main`] is the process, [`Project`] the handle on what it keeps, [`rpc`] how commands talk to it. Everything runs
+//! on one thread; what may block runs in short-lived ones beside it.
 
+mod adopt;
+mod container;
+mod error;
+mod etc;
+mod event;
+mod exec;
 pub mod life;
+mod link;
 pub mod logs;
+mod main;
+mod network;
+mod output;
+mod probe;
+mod project;
 pub mod record;
+mod remove;
 pub mod rpc;
+pub mod signal;
+mod start;
+mod stop;
+mod wait;
+
+pub use container::View;
+pub use error::{ConditionFailure, Reason, SupervisorError};
+pub use event::{Event, What};
+pub use link::Exec;
+pub use main::main;
+pub use project::{Project, new_container_id};

@@ -13,5 +13,6 @@ pub mod overlay;
 pub mod packet;
 pub mod pidfd;
 pub mod process;
+pub mod readiness;
 pub mod seccomp;
 pub mod spawn;

@@ -24,3 +24,14 @@ pub fn exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), request, &raw mut info) };
     (result == 0 && info.mask & EXIT != 0).then_some(info.exit_code)
 }
+
+/// Sends a signal by number, real-time signals included.
+///
+/// # Errors
+/// `ESRCH` when the process is gone; otherwise as `pidfd_send_signal(2)`.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> std::io::Result<()> {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: plain integers, and a null pointer that the call allows.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

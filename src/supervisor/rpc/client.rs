@@ -98,6 +98,24 @@ impl Client {
         }
     }
 
+    /// After the last message: waits until supervisor and keeper have ended, when they do (nothing is left of the
+    /// project), or the connection is closed. `false` when neither came in time.
+    ///
+    /// # Errors
+    /// When the connection cannot be waited for.
+    pub fn wait_for_end(&mut self, limit: std::time::Duration) -> io::Result<bool> {
+        self.stream.set_read_timeout(Some(limit.max(std::time::Duration::from_millis(1))))?;
+        let ended = loop {
+            match self.incoming.receive(&self.stream) {
+                Ok(Some(Received::End)) | Err(FrameError::Cut) => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+        self.stream.set_read_timeout(None)?;
+        Ok(ended)
+    }
+
     /// Whether [`Client::recv`] has something to do is for `poll(2)` on this descriptor.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {

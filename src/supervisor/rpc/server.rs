@@ -39,6 +39,14 @@ pub struct Server {
     listener: UnixListener,
     /// Connections that are open.
     open: watch::Sender<usize>,
+    /// Those of clients that are told by its closing that all has ended.
+    parting: Rc<Parting>,
+}
+
+#[derive(Debug, Default)]
+struct Parting {
+    keep: Cell<bool>,
+    kept: RefCell<Vec<Rc<UnixStream>>>,
 }
 
 impl Server {
@@ -59,7 +67,7 @@ impl Server {
         let listener = UnixListener::bind(format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd()))?;
         rustix::fs::chmodat(&folder, &temporary, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
         rustix::fs::renameat(&folder, &temporary, &folder, &name)?;
-        Ok(Self { listener, open: watch::Sender::new(0) })
+        Ok(Self { listener, open: watch::Sender::new(0), parting: Rc::default() })
     }
 
     /// How many clients are connected, and when that changes.
@@ -79,9 +87,10 @@ impl Server {
                     }
                     let handler = Rc::clone(&handler);
                     self.open.send_modify(|count| *count += 1);
-                    let open = self.open.clone();
+                    let (open, parting) = (self.open.clone(), Rc::clone(&self.parting));
                     tokio::task::spawn_local(async move {
-                        if let Err(error) = converse(stream, handler).await {
+                        let stream = Rc::new(stream);
+                        if let Err(error) = converse(&stream, handler, &parting).await {
                             tracing::debug!("a client's connection ended: {error}");
                         }
                         open.send_modify(|count| *count -= 1);
@@ -94,6 +103,20 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// From now on connections whose request is answered stay open, for [`Server::parting`].
+    pub fn keep_parting(&self, keep: bool) {
+        self.parting.keep.set(keep);
+        if !keep {
+            self.parting.kept.borrow_mut().clear();
+        }
+    }
+
+    /// The connections that were kept open. Their clients see the end when the last copy is closed.
+    #[must_use]
+    pub fn parting(&self) -> Vec<OwnedFd> {
+        self.parting.kept.borrow().iter().filter_map(|stream| stream.as_fd().try_clone_to_owned().ok()).collect()
     }
 
     /// Whether somebody connected who is not served yet.
@@ -112,23 +135,22 @@ fn check_peer(stream: &UnixStream) -> Result<(), String> {
     if peer.uid() == own || peer.uid() == 0 { Ok(()) } else { Err(format!("it came from user {}", peer.uid())) }
 }
 
-async fn converse(stream: UnixStream, handler: Rc<dyn Handler>) -> Result<(), FrameError> {
-    let stream = Rc::new(stream);
+async fn converse(stream: &Rc<UnixStream>, handler: Rc<dyn Handler>, parting: &Parting) -> Result<(), FrameError> {
     let connection = Connection { shared: Rc::new(Shared::default()) };
-    let writer = tokio::task::spawn_local(write_all(Rc::clone(&stream), connection.clone()));
+    let writer = tokio::task::spawn_local(write_all(Rc::clone(stream), connection.clone()));
     let mut incoming = Incoming::default();
     let result = async {
-        let Some((hello, _)) = read(&stream, &mut incoming).await? else { return Ok(()) };
+        let Some((hello, _)) = read(stream, &mut incoming).await? else { return Ok(()) };
         let hello: Hello = serde_json::from_slice(&hello)?;
         connection.send(&Hello::ours(), Vec::new());
         if hello.protocol != PROTOCOL {
             return Ok(());
         }
-        let Some((body, fds)) = read(&stream, &mut incoming).await? else { return Ok(()) };
+        let Some((body, fds)) = read(stream, &mut incoming).await? else { return Ok(()) };
         let request = serde_json::from_slice(&body)?;
         // The client's further messages, and its end, are seen while the request is answered.
         let reader = {
-            let (stream, connection) = (Rc::clone(&stream), connection.clone());
+            let (stream, connection) = (Rc::clone(stream), connection.clone());
             tokio::task::spawn_local(async move {
                 while let Ok(Some((body, fds))) = read(&stream, &mut incoming).await {
                     connection.shared.received.borrow_mut().push_back((body, fds));
@@ -146,6 +168,9 @@ async fn converse(stream: UnixStream, handler: Rc<dyn Handler>) -> Result<(), Fr
     connection.shared.outgoing_changed.notify_one();
     let _ = writer.await;
     connection.shared.close();
+    if parting.keep.get() {
+        parting.kept.borrow_mut().push(Rc::clone(stream));
+    }
     result
 }
 

@@ -1,0 +1,227 @@
+//! Taking over: containers of an earlier supervisor, of an earlier keeper, of an earlier life of the machine.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::container::{Container, Exit};
+use super::error::SupervisorError;
+use super::link::Started;
+use super::project::{Project, remove_tree};
+use super::record::{ContainerRecord, ContainerState, Status};
+use super::signal;
+use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::runtime::spec::{ContainerId, ExitStatus, NetworkNamespace};
+use crate::state::record;
+
+/// What the keeper hands to a new supervisor.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    running: BTreeMap<ContainerId, Runs>,
+    exits: Vec<(ContainerId, Exit)>,
+    held: BTreeMap<String, Vec<OwnedFd>>,
+}
+
+#[derive(Debug)]
+struct Runs {
+    pid: i32,
+    start_time: u64,
+    fds: Vec<OwnedFd>,
+}
+
+impl Handover {
+    /// Takes in one message; `true` when that was all.
+    pub(super) fn take(&mut self, event: Event, fds: Vec<OwnedFd>) -> bool {
+        match event {
+            Event::Running { container, pid, start_time } => {
+                self.running.insert(container, Runs { pid, start_time, fds });
+            }
+            Event::Exited { container, status, at, oom_killed } => {
+                self.exits.push((container, Exit { status, at, oom_killed }));
+            }
+            Event::Held { key } => {
+                self.held.insert(key, fds);
+            }
+            Event::Ready => return true,
+            _ => {}
+        }
+        false
+    }
+}
+
+impl Project {
+    /// Loads what is on disk and takes over what runs.
+    ///
+    /// # Errors
+    /// When the containers' folder cannot be read.
+    pub(super) async fn take_over(&self, mut handover: Handover) -> Result<(), SupervisorError> {
+        self.load()?;
+        let running: Vec<Rc<Container>> = self.all().into_iter().filter(|container| container.is_running()).collect();
+        if !running.is_empty() || !handover.running.is_empty() {
+            self.find_networks().await;
+        }
+        for container in self.all() {
+            let found = handover.running.remove(container.id());
+            match (container.state().status, found) {
+                (_, Some(runs)) => self.adopt(&container, runs, &mut handover.held),
+                (Status::Running { pid, start_time, boot_id, started, .. }, None) => {
+                    self.seek(&container, pid, start_time, &boot_id, started).await;
+                }
+                (Status::Restarting { .. }, None) => {
+                    self.restart_after(&container, Duration::from_millis(100));
+                }
+                _ => {}
+            }
+        }
+        for (id, exit) in handover.exits {
+            if let Ok(container) = self.find(&id) {
+                self.exited(&container, exit);
+            }
+        }
+        // Of containers that nobody knows any more.
+        for (id, runs) in handover.running {
+            tracing::warn!("container {id} has no record; it is ended");
+            if let Some(pidfd) = runs.fds.first() {
+                let _ = signal::send(pidfd, nix::libc::SIGKILL);
+            }
+            self.inner.link.tell(Request::Forget { container: id }, Vec::new());
+        }
+        for key in handover.held.into_keys() {
+            self.inner.link.tell(Request::Release { key }, Vec::new());
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<(), SupervisorError> {
+        let folder = self.inner.project.containers();
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(SupervisorError::io("read", folder)(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(SupervisorError::io("read", &folder))?;
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            let paths = self.inner.project.container(&id);
+            match record::read::<ContainerRecord>(&paths.record()) {
+                Ok(Some(found)) => {
+                    let state = record::read::<ContainerState>(&paths.state()).unwrap_or_else(|error| {
+                        tracing::error!("{error}; the container is taken for one that was never started");
+                        None
+                    });
+                    let state = state.unwrap_or(ContainerState {
+                        status: Status::Created,
+                        endpoints: Vec::new(),
+                        ports: Vec::new(),
+                        restarts: 0,
+                        stopped_by_user: false,
+                        oom_killed: false,
+                        error: None,
+                    });
+                    self.inner.containers.borrow_mut().insert(id, Container::new(found, state, paths));
+                }
+                // A creation or a removal that was interrupted.
+                Ok(None) => {
+                    if let Err(error) = remove_tree(paths.data()) {
+                        tracing::warn!("cannot remove {}: {error}", paths.data().display());
+                    }
+                    if let Err(error) = self.inner.network.release(&[&id]) {
+                        tracing::warn!("{error}");
+                    }
+                }
+                // Somebody may repair it, or have a newer version: nothing is touched.
+                Err(error) => tracing::error!("{error}; the container is left alone"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The networks of containers that run exist; their leases and rules are brought to mind.
+    async fn find_networks(&self) {
+        let Some(project) = self.record() else { return };
+        if let Err(error) = self.inner.network.ensure(&project.networks).await {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// A container that the keeper has.
+    fn adopt(&self, container: &Rc<Container>, runs: Runs, held: &mut BTreeMap<String, Vec<OwnedFd>>) {
+        let Runs { pid, start_time, fds } = runs;
+        let state = container.state();
+        let (at, earlier) = match state.status {
+            Status::Running { pid: known, started, health, .. } if known == pid => (started, health),
+            // It was started, and the supervisor died before it could write that down.
+            _ => (Timestamp::now(), None),
+        };
+        let ago = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
+        let since = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
+        if container.record.spec.namespaces.network == NetworkNamespace::Passed {
+            match self.inner.network.adopt(&container.record, pid, state.endpoints, &state.ports, held) {
+                Ok(attached) => container.live.borrow_mut().network = Some(attached),
+                Err(error) => tracing::error!(container = %container.record.name, "its network is lost: {error}"),
+            }
+        }
+        let started = Started { pid, start_time, warnings: Vec::new(), fds };
+        if let Err(error) = self.started(container, started, at, since, earlier) {
+            tracing::error!(container = %container.record.name, "it cannot be taken over: {error}");
+        }
+    }
+
+    /// A container of which the keeper knows nothing: it has ended, or its keeper died.
+    async fn seek(&self, container: &Rc<Container>, pid: i32, start_time: u64, boot_id: &str, started: Timestamp) {
+        let known = record::read::<ExitRecord>(&container.paths.exit()).ok().flatten().filter(|exit| exit.pid == pid);
+        let exit = match known {
+            Some(exit) => Exit { status: exit.status, at: exit.at, oom_killed: exit.oom_killed },
+            None if boot_id == self.inner.boot_id
+                && crate::keeper::start_time(pid).is_ok_and(|found| found == start_time) =>
+            {
+                // The answer is `Running`, and `Exited` when it has ended meanwhile.
+                self.inner.link.tell(
+                    Request::Adopt {
+                        spec: Box::new(container.record.spec.clone()),
+                        pid,
+                        start_time,
+                        pipes: container.paths.run().to_owned(),
+                        exit_record: container.paths.exit(),
+                    },
+                    Vec::new(),
+                );
+                return;
+            }
+            None => Exit { status: ExitStatus::Unknown, at: Timestamp::now(), oom_killed: false },
+        };
+        let ran = Duration::try_from(exit.at.duration_since(started)).unwrap_or_default();
+        if boot_id == self.inner.boot_id {
+            container.update_in_memory(|state| state.oom_killed = exit.oom_killed);
+            self.decide_restart(container, exit.status, exit.at, ran, Some(started)).await;
+        } else {
+            // The machine was started anew: what runs then is for a person to say.
+            container.update(|state| {
+                state.status = Status::Exited { exit: exit.status, started: Some(started), finished: exit.at };
+                state.endpoints.clear();
+                state.ports.clear();
+            });
+        }
+    }
+
+    /// What the keeper says after the hand-over.
+    pub(super) fn told(&self, event: Event, fds: Vec<OwnedFd>) {
+        match event {
+            Event::Exited { container, status, at, oom_killed } => {
+                if let Ok(container) = self.find(&container) {
+                    self.exited(&container, Exit { status, at, oom_killed });
+                }
+            }
+            Event::Running { container, pid, start_time } => {
+                if let Ok(container) = self.find(&container) {
+                    self.adopt(&container, Runs { pid, start_time, fds }, &mut BTreeMap::new());
+                }
+            }
+            other => tracing::warn!(?other, "the keeper said something unexpected"),
+        }
+    }
+}

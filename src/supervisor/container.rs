@@ -1,0 +1,202 @@
+//! One container as the supervisor knows it: its record, its state, and what exists of it at the moment.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::life::restart::Restarts;
+use super::network::Attached;
+use super::output::Output;
+use super::record::{ContainerRecord, ContainerState, Status};
+use crate::runtime::spec::ExitStatus;
+use crate::state::ContainerPaths;
+use crate::state::record::{self, Durability};
+
+/// A container with the state in which it was when it was looked at.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub record: Rc<ContainerRecord>,
+    pub state: ContainerState,
+}
+
+#[derive(Debug)]
+pub(super) struct Container {
+    pub record: Rc<ContainerRecord>,
+    pub paths: ContainerPaths,
+    /// What is on disk, for whoever waits for a change.
+    state: watch::Sender<ContainerState>,
+    /// Held by whoever starts, stops or removes it.
+    pub turn: tokio::sync::Mutex<()>,
+    pub live: RefCell<Live>,
+    pub removed: Cell<bool>,
+    failing: Cell<bool>,
+}
+
+/// What exists at the moment.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub restarts: Restarts,
+    pub network: Option<Attached>,
+    pub process: Option<Process>,
+    /// Between the request to the keeper and its answer; an exit that is told meanwhile waits.
+    pub starting: bool,
+    pub early_exit: Option<Exit>,
+    pub stopping: Option<Rc<Stopping>>,
+    pub restart_timer: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+pub(super) struct Process {
+    pub pidfd: Rc<OwnedFd>,
+    pub since: Instant,
+    pub started: Timestamp,
+    /// `None` while the exit is being worked on.
+    pub output: Option<Output>,
+    pub health: Option<AbortHandle>,
+    /// The write end of stdin, or the terminal's master.
+    pub input: Option<OwnedFd>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exit {
+    pub status: ExitStatus,
+    pub at: Timestamp,
+    pub oom_killed: bool,
+}
+
+/// A stop under way; whoever asks again can only make it shorter.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    timeout: Cell<Duration>,
+    changed: tokio::sync::Notify,
+}
+
+impl Stopping {
+    pub(super) fn new(timeout: Duration) -> Rc<Self> {
+        Rc::new(Self { timeout: Cell::new(timeout), changed: tokio::sync::Notify::new() })
+    }
+
+    pub(super) fn shorten(&self, timeout: Duration) {
+        self.timeout.set(self.timeout.get().min(timeout));
+        self.changed.notify_waiters();
+    }
+
+    /// Returns when there is no time left at all.
+    pub(super) async fn hurried(&self) {
+        self.over(Instant::now() + Duration::from_secs(365 * 24 * 3600)).await;
+    }
+
+    /// Returns when the grace period that began at `since` is over.
+    pub(super) async fn over(&self, since: Instant) {
+        loop {
+            let changed = self.changed.notified();
+            if self.timeout.get().is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(since + self.timeout.get()) => return,
+                () = changed => {}
+            }
+        }
+    }
+}
+
+impl Container {
+    pub(super) fn new(record: ContainerRecord, state: ContainerState, paths: ContainerPaths) -> Rc<Self> {
+        let restarts = Restarts::new(record.restart.clone(), state.restarts);
+        Rc::new(Self {
+            record: Rc::new(record),
+            paths,
+            state: watch::Sender::new(state),
+            turn: tokio::sync::Mutex::new(()),
+            live: RefCell::new(Live {
+                restarts,
+                network: None,
+                process: None,
+                starting: false,
+                early_exit: None,
+                stopping: None,
+                restart_timer: None,
+            }),
+            removed: Cell::new(false),
+            failing: Cell::new(false),
+        })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.record.name.clone()
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { record: Rc::clone(&self.record), state: self.state() }
+    }
+
+    pub(super) fn state(&self) -> ContainerState {
+        self.state.borrow().clone()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<ContainerState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state.borrow().status, Status::Running { .. })
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self.state.borrow().status, Status::Running { paused: true, .. })
+    }
+
+    pub(super) fn pidfd(&self) -> Option<Rc<OwnedFd>> {
+        self.live.borrow().process.as_ref().map(|process| Rc::clone(&process.pidfd))
+    }
+
+    /// Changes the state: on disk first, then for those who wait.
+    pub(super) fn update(&self, change: impl FnOnce(&mut ContainerState)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.save(&state);
+        self.state.send_replace(state);
+    }
+
+    /// Changes what nobody needs after a crash.
+    pub(super) fn update_in_memory(&self, change: impl FnOnce(&mut ContainerState)) {
+        self.state.send_modify(change);
+    }
+
+    fn save(&self, state: &ContainerState) {
+        if self.removed.get() {
+            return;
+        }
+        match record::write(&self.paths.state(), state, Durability::Process) {
+            Ok(()) => self.failing.set(false),
+            // The container runs on; what is not on disk is known here.
+            Err(error) if !self.failing.replace(true) => {
+                tracing::error!(container = %self.record.name, "{error}: {}", error.source);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Wakes all who wait, for the last time.
+    pub(super) fn mark_removed(&self) {
+        self.removed.set(true);
+        self.state.send_modify(|_| {});
+    }
+
+    pub(super) fn cancel_restart(&self) {
+        if let Some(timer) = self.live.borrow_mut().restart_timer.take() {
+            timer.abort();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What can go wrong with containers, in words for people.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::keeper::protocol::StartError;
+use crate::network::NetworkError;
+use crate::network::ports::PortConflict;
+use crate::runtime::spec::ExitStatus;
+use crate::state::record::{ReadError, WriteError};
+use crate::supervisor::record::ProbeResult;
+use crate::volumes::VolumeError;
+use crate::volumes::bind::BindError;
+use crate::volumes::files::FileError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    #[error("there is no container {id}")]
+    Unknown { id: String },
+    #[error("container {name} is not running")]
+    NotRunning { name: String },
+    #[error("container {name} is running; stop it first")]
+    Running { name: String },
+    #[error("container {name} is paused; unpause it first")]
+    Paused { name: String },
+    #[error("the {namespace} of container {target} cannot be shared, because it is not running")]
+    Shared { namespace: &'static str, target: String },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Port(#[from] PortConflict),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {action}")]
+    System { action: String, source: io::Error },
+    #[error("{hook} hook `{command}` {}{}", how_it_ended(*exit), said(output))]
+    Hook { hook: &'static str, command: String, exit: ExitStatus, output: String },
+    #[error("`{text}` is not a signal")]
+    Signal { text: String },
+    #[error("{reason}")]
+    Option { reason: String },
+    #[error("extra host `{host}`: {reason}")]
+    ExtraHost { host: String, reason: String },
+    #[error("container {name} does not end, not even when killed; its processes hang in the kernel")]
+    Immortal { name: String },
+    #[error("the keeper of the project has died; its containers are taken over by a new one, try again")]
+    KeeperLost,
+}
+
+fn how_it_ended(exit: ExitStatus) -> String {
+    match exit {
+        ExitStatus::Code(code) => format!("ended with {code}"),
+        ExitStatus::Signal(signal) => format!("was killed by signal {signal}"),
+        ExitStatus::Unknown => "ended, nobody knows how".to_owned(),
+    }
+}
+
+fn said(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(": {}", output.trim_end()) }
+}
+
+impl SupervisorError {
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(super) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::System { action, source }
+    }
+
+    /// The code that Docker would exit with for a failed start.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Start(error) => error.exit_code,
+            _ => 125,
+        }
+    }
+}
+
+/// Why a container will not be as somebody waits for it to be.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("container {container} {reason}")]
+pub struct ConditionFailure {
+    pub container: String,
+    pub reason: Reason,
+    /// The last probe, when health is what was waited for.
+    pub probe: Option<ProbeResult>,
+    /// The last lines of the container's log.
+    pub log_tail: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("is unhealthy")]
+    Unhealthy,
+    #[error("exited ({0})")]
+    Exited(i32),
+    #[error("has no healthcheck configured")]
+    NoHealthCheck,
+    #[error("could not be started: {0}")]
+    NotStarted(String),
+    #[error("was removed")]
+    Removed,
+}

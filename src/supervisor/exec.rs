@@ -1,0 +1,215 @@
+//! Further processes in a container: for people, for health checks, for hooks.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::Interest;
+
+use super::container::Container;
+use super::error::SupervisorError;
+use super::link::Exec;
+use super::project::Project;
+use super::record::Hook;
+use super::signal;
+use crate::runtime::spec::{ExecSpec, ExitStatus};
+use crate::sys::readiness;
+
+/// What a process wrote and how it ended.
+#[derive(Debug)]
+pub(super) struct Captured {
+    /// `None`: it was killed at its time limit.
+    pub exit: Option<ExitStatus>,
+    pub output: Vec<u8>,
+}
+
+/// Which part of a long output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    First(usize),
+    Last(usize),
+}
+
+/// How long the end of a process that was killed is waited for.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+
+impl Project {
+    /// Starts a further process in a running container. `fds` are its stdin, stdout and stderr, unless it has a
+    /// terminal, whose master then comes back.
+    ///
+    /// # Errors
+    /// When the container does not run, or the program cannot be executed in it.
+    pub async fn exec(&self, id: &str, spec: ExecSpec, fds: Vec<OwnedFd>) -> Result<Exec, SupervisorError> {
+        let container = self.find(id)?;
+        if !container.is_running() {
+            return Err(SupervisorError::NotRunning { name: container.name() });
+        }
+        if container.is_paused() {
+            return Err(SupervisorError::Paused { name: container.name() });
+        }
+        Ok(self.inner.link.exec(container.record.id.clone(), spec, fds).await?)
+    }
+
+    /// A copy of the write end of a container's stdin, or of its terminal's master.
+    ///
+    /// # Errors
+    /// When the container does not run.
+    pub fn input(&self, id: &str) -> Result<Option<OwnedFd>, SupervisorError> {
+        let container = self.find(id)?;
+        let live = container.live.borrow();
+        let Some(process) = &live.process else { return Err(SupervisorError::NotRunning { name: container.name() }) };
+        process.input.as_ref().map(OwnedFd::try_clone).transpose().map_err(SupervisorError::system("copy a descriptor"))
+    }
+
+    /// Runs a process to its end, or to its time limit.
+    pub(super) async fn capture(
+        &self,
+        container: &Container,
+        spec: ExecSpec,
+        limit: Option<Duration>,
+        keep: Keep,
+    ) -> Result<Captured, SupervisorError> {
+        let plumbing = || -> io::Result<(OwnedFd, Vec<OwnedFd>)> {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&reader, true)?;
+            let null = File::open("/dev/null")?.into();
+            let second = writer.try_clone()?;
+            Ok((reader, vec![null, writer, second]))
+        };
+        let (reader, fds) = plumbing().map_err(SupervisorError::system("make a pipe"))?;
+        let mut exec = self.exec(container.id(), spec, fds).await?;
+        let reader =
+            readiness::register(reader, Interest::READABLE).map_err(SupervisorError::system("read from a pipe"))?;
+        let mut output = Tail::new(keep);
+        let reading = async {
+            loop {
+                match reader.readable().await {
+                    Ok(mut ready) => match ready.try_io(|reader| output.read(reader.get_ref())) {
+                        Ok(Ok(true)) | Err(_) => {}
+                        // All who could write have gone, or it is broken: only the end is left to wait for.
+                        Ok(Ok(false) | Err(_)) => std::future::pending::<()>().await,
+                    },
+                    Err(_) => std::future::pending::<()>().await,
+                }
+            }
+        };
+        let limited = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let exit = tokio::select! {
+            status = exec.wait() => Some(status),
+            () = reading => None,
+            () = limited => None,
+        };
+        if exit.is_none() {
+            // It leads a session of its own: what it started goes with it, as far as it stayed in its group.
+            kill_group(exec.pid);
+            let _ = signal::send(&exec.pidfd, nix::libc::SIGKILL);
+            let _ = tokio::time::timeout(AFTER_KILL, exec.wait()).await;
+        }
+        // A process that it left behind may hold the pipe open: what is in it now is all.
+        while matches!(output.read(reader.get_ref()), Ok(true)) {}
+        Ok(Captured { exit, output: output.finish() })
+    }
+
+    /// Runs the hooks one after the other; the first that fails ends it.
+    pub(super) async fn run_hooks(
+        &self,
+        container: &Container,
+        which: &'static str,
+        hooks: &[Hook],
+        limit: Option<Duration>,
+    ) -> Result<(), SupervisorError> {
+        for hook in hooks {
+            let spec = ExecSpec {
+                args: hook.command.clone(),
+                env: hook.environment.clone(),
+                cwd: hook.working_dir.clone(),
+                user: hook.user.clone(),
+                tty: false,
+                privileged: hook.privileged,
+            };
+            let captured = self.capture(container, spec, limit, Keep::Last(2048)).await?;
+            let exit = captured.exit.unwrap_or(ExitStatus::Signal(nix::libc::SIGKILL));
+            if exit.code() != 0 {
+                let text = String::from_utf8_lossy(&captured.output);
+                let lines: Vec<&str> = text.lines().collect();
+                return Err(SupervisorError::Hook {
+                    hook: which,
+                    command: hook.command.join(" "),
+                    exit,
+                    output: lines[lines.len().saturating_sub(10)..].join("\n"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kill_group(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[derive(Debug)]
+struct Tail {
+    keep: Keep,
+    kept: VecDeque<u8>,
+}
+
+impl Tail {
+    fn new(keep: Keep) -> Self {
+        Self { keep, kept: VecDeque::new() }
+    }
+
+    /// One read; `false` at the end.
+    fn read(&mut self, reader: &OwnedFd) -> io::Result<bool> {
+        let mut buffer = [0; 8192];
+        let count = rustix::io::read(reader, &mut buffer)?;
+        let bytes = &buffer[..count];
+        match self.keep {
+            Keep::First(most) => {
+                let room = most.saturating_sub(self.kept.len());
+                self.kept.extend(&bytes[..count.min(room)]);
+            }
+            Keep::Last(most) => {
+                self.kept.extend(bytes);
+                let excess = self.kept.len().saturating_sub(most);
+                self.kept.drain(..excess);
+            }
+        }
+        Ok(count > 0)
+    }
+
+    fn finish(self) -> Vec<u8> {
+        self.kept.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(keep: Keep, text: &str) -> String {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        rustix::io::write(&writer, text.as_bytes()).unwrap();
+        drop(writer);
+        let mut tail = Tail::new(keep);
+        while tail.read(&reader).unwrap() {}
+        String::from_utf8(tail.finish()).unwrap()
+    }
+
+    #[test]
+    fn the_beginning_or_the_end_is_kept() {
+        assert_eq!(keep(Keep::First(3), "abcdef"), "abc");
+        assert_eq!(keep(Keep::Last(3), "abcdef"), "def");
+        assert_eq!(keep(Keep::First(9), "abc"), "abc");
+    }
+}

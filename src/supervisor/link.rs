@@ -1,0 +1,215 @@
+//! The supervisor's end of the line to its keeper.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::keeper::protocol::{self, Event, Request, StartError};
+use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
+use crate::sys::readiness;
+
+/// A container whose program has been executed.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub pid: i32,
+    pub start_time: u64,
+    pub warnings: Vec<String>,
+    /// As in [`Event::Started`].
+    pub fds: Vec<OwnedFd>,
+}
+
+/// A further process in a container.
+#[derive(Debug)]
+pub struct Exec {
+    pub pid: i32,
+    /// Names the process even when its number is used again.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, when it has one.
+    pub terminal: Option<OwnedFd>,
+    exit: oneshot::Receiver<ExitStatus>,
+}
+
+impl Exec {
+    /// Waits for its end.
+    pub async fn wait(&mut self) -> ExitStatus {
+        (&mut self.exit).await.unwrap_or(ExitStatus::Unknown)
+    }
+}
+
+enum Answer {
+    Started(Started),
+    Exec(i32, Vec<OwnedFd>),
+    CaughtUp,
+}
+
+type Answered = oneshot::Sender<Result<Answer, StartError>>;
+
+pub(super) struct Link {
+    socket: AsyncFd<OwnedFd>,
+    next: Cell<u64>,
+    asked: RefCell<HashMap<u64, Answered>>,
+    execs: RefCell<HashMap<String, oneshot::Sender<ExitStatus>>>,
+    outbox: RefCell<VecDeque<(Request, Vec<OwnedFd>)>>,
+    flushing: Cell<bool>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Rc<Self>> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Rc::new(Self {
+            socket: readiness::register(socket, Interest::READABLE | Interest::WRITABLE)?,
+            next: Cell::new(1),
+            asked: RefCell::default(),
+            execs: RefCell::default(),
+            outbox: RefCell::default(),
+            flushing: Cell::new(false),
+        }))
+    }
+
+    /// The next thing that the keeper says of its own accord; answers go to whoever asked. `None`: it has died.
+    pub(super) async fn next(&self) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
+        loop {
+            let received =
+                self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<Event>(socket.as_fd())).await?;
+            let Some((event, fds)) = received else {
+                // Whoever waits for an answer must not wait for ever.
+                self.asked.borrow_mut().clear();
+                self.execs.borrow_mut().clear();
+                return Ok(None);
+            };
+            match event {
+                Event::Started { seq, pid, start_time, warnings, .. } => {
+                    self.answer(seq, Ok(Answer::Started(Started { pid, start_time, warnings, fds })));
+                }
+                Event::ExecStarted { seq, pid, .. } => self.answer(seq, Ok(Answer::Exec(pid, fds))),
+                Event::Failed { seq, error } => self.answer(seq, Err(error)),
+                Event::CaughtUp { seq } => self.answer(seq, Ok(Answer::CaughtUp)),
+                Event::ExecExited { exec, status } => {
+                    if let Some(waiting) = self.execs.borrow_mut().remove(&exec) {
+                        let _ = waiting.send(status);
+                    }
+                }
+                other => return Ok(Some((other, fds))),
+            }
+        }
+    }
+
+    fn answer(&self, seq: u64, answer: Result<Answer, StartError>) {
+        if let Some(asked) = self.asked.borrow_mut().remove(&seq) {
+            let _ = asked.send(answer);
+        }
+    }
+
+    fn ask(&self) -> (u64, oneshot::Receiver<Result<Answer, StartError>>) {
+        let seq = self.next.get();
+        self.next.set(seq + 1);
+        let (sender, receiver) = oneshot::channel();
+        self.asked.borrow_mut().insert(seq, sender);
+        (seq, receiver)
+    }
+
+    /// Starts a container.
+    pub(super) async fn start(
+        self: &Rc<Self>,
+        spec: ContainerSpec,
+        pipes: PathBuf,
+        exit_record: PathBuf,
+        network: Option<OwnedFd>,
+    ) -> Result<Started, StartError> {
+        let (seq, answer) = self.ask();
+        let request = Request::Start { seq, spec: Box::new(spec), pipes, exit_record };
+        self.tell(request, network.into_iter().collect());
+        match answer.await.map_err(|_| lost())?? {
+            Answer::Started(started) => Ok(started),
+            _ => Err(lost()),
+        }
+    }
+
+    /// Starts a further process in a container. `fds` are its stdin, stdout and stderr, unless it has a terminal.
+    pub(super) async fn exec(
+        self: &Rc<Self>,
+        container: ContainerId,
+        spec: ExecSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Exec, StartError> {
+        let (seq, answer) = self.ask();
+        let exec = format!("{container}-{seq}");
+        let (ended, exit) = oneshot::channel();
+        self.execs.borrow_mut().insert(exec.clone(), ended);
+        self.tell(Request::Exec { seq, exec: exec.clone(), container, spec: Box::new(spec) }, fds);
+        let answer = answer.await.map_err(|_| lost()).and_then(|answer| answer);
+        match answer {
+            Ok(Answer::Exec(pid, fds)) => {
+                let mut fds = fds.into_iter();
+                let pidfd = fds.next().ok_or_else(lost)?;
+                Ok(Exec { pid, pidfd, terminal: fds.next(), exit })
+            }
+            Ok(_) => Err(lost()),
+            Err(error) => {
+                self.execs.borrow_mut().remove(&exec);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the keeper has done all that it was told until now.
+    pub(super) async fn caught_up(self: &Rc<Self>) {
+        let (seq, answer) = self.ask();
+        self.tell(Request::CatchUp { seq }, Vec::new());
+        let _ = answer.await;
+    }
+
+    /// Says something that has no answer. Never waits; the order is kept.
+    pub(super) fn tell(self: &Rc<Self>, request: Request, fds: Vec<OwnedFd>) {
+        if !self.flushing.get() {
+            match self.try_send(&request, &fds) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // That it has died is noticed where it is listened to.
+                _ => return,
+            }
+        }
+        self.outbox.borrow_mut().push_back((request, fds));
+        if !self.flushing.replace(true) {
+            let link = Rc::clone(self);
+            tokio::task::spawn_local(async move { link.flush().await });
+        }
+    }
+
+    fn try_send(&self, request: &Request, fds: &[OwnedFd]) -> io::Result<()> {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        protocol::send(self.socket.get_ref(), request, &fds)
+    }
+
+    async fn flush(&self) {
+        loop {
+            let Some((request, fds)) = self.outbox.borrow_mut().pop_front() else { break };
+            let sent = self.socket.async_io(Interest::WRITABLE, |_| self.try_send(&request, &fds)).await;
+            if sent.is_err() {
+                self.outbox.borrow_mut().clear();
+            }
+        }
+        self.flushing.set(false);
+    }
+}
+
+fn lost() -> StartError {
+    StartError {
+        step: "start".to_owned(),
+        detail: "the keeper of the project has died".to_owned(),
+        errno: None,
+        exit_code: 125,
+    }
+}

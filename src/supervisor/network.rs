@@ -1,0 +1,503 @@
+//! The project's networks, ports and names, in the order and grouping in which the kernel is quick.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, oneshot, watch};
+
+use super::error::SupervisorError;
+use super::link::Link;
+use super::record::{ContainerRecord, EndpointState};
+use crate::keeper::protocol::Request;
+use crate::network::dns::{HostServers, NameEntry, Names, Server, Upstream, View};
+use crate::network::netns::{self, Resolver, ResolverSockets};
+use crate::network::ports::{self, Proxy, Reservation};
+use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
+use crate::network::{NetworkError, NetworkLease, Networks, Publication, Sandbox, SandboxSpec};
+use crate::runtime::spec::ContainerId;
+use crate::state::{Paths, ProjectPaths};
+
+/// Namespaces that are made in one go: enough to share the lock and the requests, few enough that the first container
+/// does not wait for the last one's network.
+const BATCH: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Network {
+    networks: Networks,
+    names: Names,
+    host: HostServers,
+    link: Rc<Link>,
+    leases: RefCell<BTreeMap<String, NetworkLease>>,
+    keys: RefCell<BTreeMap<String, String>>,
+    publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
+    /// Bound before anything is started.
+    reserved: RefCell<BTreeMap<ContainerId, Vec<Reservation>>>,
+    queue: RefCell<VecDeque<Wish>>,
+    attaching: Mutex<()>,
+    wanted: Cell<u64>,
+    applied: Cell<u64>,
+    applying: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Wish {
+    container: ContainerId,
+    endpoints: Vec<EndpointSpec>,
+    resolver: Resolver,
+    answer: oneshot::Sender<Result<Sandbox, NetworkError>>,
+}
+
+/// The network of a container, from its start until it has ended for good.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub namespace: Arc<OwnedFd>,
+    pub endpoints: Vec<EndpointState>,
+    resolver: Option<ResolverSockets>,
+    _server: Option<Server>,
+    /// Where the proxies of its ports lead.
+    target: watch::Sender<Option<IpAddr>>,
+    reservations: Vec<Reservation>,
+    proxies: Vec<Proxy>,
+}
+
+impl Attached {
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let all = |pick: fn(&EndpointState) -> Option<IpAddr>| self.endpoints.iter().filter_map(pick);
+        all(|endpoint| endpoint.ipv4).chain(all(|endpoint| endpoint.ipv6)).collect()
+    }
+
+    pub(super) fn ports(&self) -> Vec<PublishedPort> {
+        self.reservations.iter().map(|reservation| reservation.port.clone()).collect()
+    }
+}
+
+impl Network {
+    pub(super) fn new(paths: &Paths, project: &ProjectPaths, link: Rc<Link>) -> Self {
+        Self {
+            networks: Networks::new(paths, project),
+            names: Names::default(),
+            host: HostServers::default(),
+            link,
+            leases: RefCell::default(),
+            keys: RefCell::default(),
+            publications: RefCell::default(),
+            reserved: RefCell::default(),
+            queue: RefCell::default(),
+            attaching: Mutex::new(()),
+            wanted: Cell::new(0),
+            applied: Cell::new(0),
+            applying: Mutex::new(()),
+        }
+    }
+
+    /// Makes sure that networks exist, with their rules.
+    pub(super) async fn ensure(&self, specs: &[NetworkSpec]) -> Result<(), NetworkError> {
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let (networks, wanted) = (self.networks.clone(), specs.to_vec());
+        let leases = blocking(move || networks.ensure(&wanted)).await?;
+        for (spec, lease) in specs.iter().zip(leases) {
+            self.keys.borrow_mut().insert(spec.name.clone(), spec.key.clone());
+            self.leases.borrow_mut().insert(spec.name.clone(), lease);
+        }
+        self.update_rules().await
+    }
+
+    /// Names of the networks that are known to exist.
+    pub(super) fn existing(&self) -> BTreeSet<String> {
+        self.leases.borrow().keys().cloned().collect()
+    }
+
+    pub(super) async fn remove(&self, names: &[String]) -> Result<(), NetworkError> {
+        for name in names {
+            self.leases.borrow_mut().remove(name);
+        }
+        self.update_rules().await?;
+        let (networks, names) = (self.networks.clone(), names.to_vec());
+        let kept = blocking(move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            networks.remove(&names)
+        })
+        .await?;
+        kept.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything of the project, known or not.
+    pub(super) async fn remove_all(&self) -> Result<(), NetworkError> {
+        self.leases.borrow_mut().clear();
+        self.publications.borrow_mut().clear();
+        let networks = self.networks.clone();
+        blocking(move || networks.remove_all()).await.map(drop)
+    }
+
+    /// The packet filter follows networks and ports; those who ask at the same time share one change.
+    async fn update_rules(&self) -> Result<(), NetworkError> {
+        let mine = self.wanted.get() + 1;
+        self.wanted.set(mine);
+        let _turn = self.applying.lock().await;
+        if self.applied.get() >= mine {
+            return Ok(());
+        }
+        let now = self.wanted.get();
+        let leases: Vec<NetworkLease> = self.leases.borrow().values().cloned().collect();
+        let ports: Vec<Publication> = self.publications.borrow().values().flatten().cloned().collect();
+        let networks = self.networks.clone();
+        blocking(move || networks.update_firewall(&leases, &ports)).await?;
+        self.applied.set(now);
+        Ok(())
+    }
+
+    /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are bound
+    /// when it has gone.
+    pub(super) fn reserve(
+        &self,
+        record: &ContainerRecord,
+        leaving: &[Vec<PublishedPort>],
+    ) -> Result<(), SupervisorError> {
+        if record.ports.is_empty() || self.reserved.borrow().contains_key(&record.id) {
+            return Ok(());
+        }
+        let free: Vec<PortSpec> = record
+            .ports
+            .iter()
+            .filter(|port| !leaving.iter().flatten().any(|held| collides(port, held)))
+            .cloned()
+            .collect();
+        let reservations = ports::reserve(&free)?;
+        self.reserved.borrow_mut().insert(record.id.clone(), reservations);
+        Ok(())
+    }
+
+    /// Gives back what was reserved and not used.
+    pub(super) fn release_reserved(&self, container: &str) {
+        self.reserved.borrow_mut().remove(container);
+    }
+
+    pub(super) fn reserved_for(&self) -> Vec<ContainerId> {
+        self.reserved.borrow().keys().cloned().collect()
+    }
+
+    /// Makes a container's network.
+    pub(super) async fn attach(&self, record: &ContainerRecord) -> Result<Attached, SupervisorError> {
+        let sandbox = self.sandbox(record).await?;
+        let attached = self.serve(record, Arc::new(sandbox.namespace), sandbox.endpoints, sandbox.resolver)?;
+        // For the next supervisor.
+        self.hold(&format!("net/{}", record.id), &[attached.namespace.as_fd()])?;
+        if let Some(sockets) = &attached.resolver {
+            self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+        }
+        Ok(attached)
+    }
+
+    async fn sandbox(&self, record: &ContainerRecord) -> Result<Sandbox, SupervisorError> {
+        let (answer, mut answered) = oneshot::channel();
+        let resolver = if record.endpoints.is_empty() { Resolver::Absent } else { Resolver::Direct };
+        self.queue.borrow_mut().push_back(Wish {
+            container: record.id.clone(),
+            endpoints: record.endpoints.clone(),
+            resolver,
+            answer,
+        });
+        // Those that start at the same time are in the queue then.
+        tokio::task::yield_now().await;
+        let _turn = self.attaching.lock().await;
+        loop {
+            match answered.try_recv() {
+                Ok(result) => return Ok(result?),
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(NetworkError::Kernel {
+                        action: "create a network namespace".to_owned(),
+                        source: io::ErrorKind::Other.into(),
+                    }
+                    .into());
+                }
+                Err(oneshot::error::TryRecvError::Empty) => self.attach_some().await,
+            }
+        }
+    }
+
+    async fn attach_some(&self) {
+        let wishes: Vec<Wish> = {
+            let mut queue = self.queue.borrow_mut();
+            let count = queue.len().min(BATCH);
+            queue.drain(..count).collect()
+        };
+        let networks = self.networks.clone();
+        let inputs: Vec<_> =
+            wishes.iter().map(|wish| (wish.container.clone(), wish.endpoints.clone(), wish.resolver)).collect();
+        let made = blocking(move || {
+            let specs: Vec<SandboxSpec<'_>> = inputs
+                .iter()
+                .map(|(container, endpoints, resolver)| SandboxSpec { container, endpoints, resolver: *resolver })
+                .collect();
+            networks.attach(&specs)
+        })
+        .await;
+        match made {
+            Ok(sandboxes) => {
+                for (wish, sandbox) in wishes.into_iter().zip(sandboxes) {
+                    let _ = wish.answer.send(sandbox);
+                }
+            }
+            Err(error) => {
+                // None was made. The first hears why; the others try again, each with a reason of its own.
+                let mut wishes = wishes.into_iter();
+                if let Some(wish) = wishes.next() {
+                    let _ = wish.answer.send(Err(error));
+                }
+                for wish in wishes.rev() {
+                    self.queue.borrow_mut().push_front(wish);
+                }
+            }
+        }
+    }
+
+    /// Starts the name server of a namespace and makes the container known.
+    fn serve(
+        &self,
+        record: &ContainerRecord,
+        namespace: Arc<OwnedFd>,
+        endpoints: Vec<EndpointState>,
+        resolver: Option<ResolverSockets>,
+    ) -> Result<Attached, SupervisorError> {
+        let server = match &resolver {
+            Some(sockets) => {
+                let upstream = self.upstream(record, &namespace);
+                let server = Server::start(sockets, self.names.clone(), self.view(record), upstream);
+                Some(server.map_err(SupervisorError::system("serve names"))?)
+            }
+            None => None,
+        };
+        self.names.set(&record.id, name_entries(record, &endpoints));
+        let mut attached = Attached {
+            namespace,
+            endpoints,
+            resolver,
+            _server: server,
+            target: watch::Sender::new(None),
+            reservations: Vec::new(),
+            proxies: Vec::new(),
+        };
+        attached.target.send_replace(attached.addresses().first().copied());
+        attached.proxies.clear();
+        Ok(attached)
+    }
+
+    fn upstream(&self, record: &ContainerRecord, namespace: &Arc<OwnedFd>) -> Upstream {
+        let leases = self.leases.borrow();
+        let inside = |endpoint: &EndpointSpec| leases.get(&endpoint.network).is_some_and(|lease| lease.internal);
+        if !record.dns.servers.is_empty() {
+            Upstream::Container { namespace: Arc::clone(namespace), servers: record.dns.servers.clone() }
+        } else if record.endpoints.iter().all(inside) {
+            Upstream::Nobody
+        } else {
+            Upstream::Host(self.host.clone())
+        }
+    }
+
+    fn view(&self, record: &ContainerRecord) -> View {
+        let keys = self.keys.borrow();
+        let network = |endpoint: &EndpointSpec| {
+            let key = keys.get(&endpoint.network).cloned().unwrap_or_else(|| endpoint.network.clone());
+            (endpoint.network.clone(), key)
+        };
+        View {
+            networks: record.endpoints.iter().map(network).collect(),
+            links: record.links.iter().map(|link| (link.alias.clone(), link.service.clone())).collect(),
+        }
+    }
+
+    /// Opens the container's published ports.
+    pub(super) async fn publish(
+        &self,
+        record: &ContainerRecord,
+        attached: &mut Attached,
+    ) -> Result<(), SupervisorError> {
+        if record.ports.is_empty() || !attached.reservations.is_empty() {
+            return Ok(());
+        }
+        let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
+        let missing: Vec<PortSpec> = record
+            .ports
+            .iter()
+            .filter(|port| !reservations.iter().any(|reservation| meets(port, &reservation.port)))
+            .cloned()
+            .collect();
+        reservations.extend(ports::reserve(&missing)?);
+        for reservation in &reservations {
+            self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
+        }
+        attached.reservations = reservations;
+        self.open_ports(record, attached)?;
+        self.update_rules().await?;
+        Ok(())
+    }
+
+    fn open_ports(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
+        let proxies: io::Result<Vec<Proxy>> = attached
+            .reservations
+            .iter()
+            .map(|reservation| Proxy::start(reservation, attached.target.subscribe()))
+            .collect();
+        attached.proxies = proxies.map_err(SupervisorError::system("serve published ports"))?;
+        let addresses = attached.addresses();
+        let publications = attached
+            .reservations
+            .iter()
+            .map(|reservation| Publication { port: reservation.port.clone(), addresses: addresses.clone() })
+            .collect();
+        self.publications.borrow_mut().insert(record.id.clone(), publications);
+        Ok(())
+    }
+
+    /// The container has ended for good: its names and ports are gone, its links follow with the namespace. Whether
+    /// it had ports; they are free after [`Network::freed`].
+    pub(super) fn detach(&self, record: &ContainerRecord, attached: Attached) -> bool {
+        self.names.remove(&record.id);
+        self.link.tell(Request::Release { key: format!("net/{}", record.id) }, Vec::new());
+        if attached.resolver.is_some() {
+            self.link.tell(Request::Release { key: format!("dns/{}", record.id) }, Vec::new());
+        }
+        for reservation in &attached.reservations {
+            self.link.tell(Request::Release { key: format!("port/{}/{}", record.id, reservation.key()) }, Vec::new());
+        }
+        self.publications.borrow_mut().remove(&record.id).is_some()
+    }
+
+    /// After ports were given up: returns when the keeper has closed them too and the rules do without them.
+    pub(super) async fn freed(&self) {
+        let (rules, ()) = tokio::join!(self.update_rules(), self.link.caught_up());
+        if let Err(error) = rules {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Takes up the network of a container that an earlier supervisor attached. `held` are the descriptors that the
+    /// keeper had in keeping; what it lost is made again.
+    pub(super) fn adopt(
+        &self,
+        record: &ContainerRecord,
+        pid: i32,
+        endpoints: Vec<EndpointState>,
+        published: &[PublishedPort],
+        held: &mut BTreeMap<String, Vec<OwnedFd>>,
+    ) -> Result<Attached, SupervisorError> {
+        let namespace = match held.remove(&format!("net/{}", record.id)).and_then(|mut fds| fds.pop()) {
+            Some(namespace) => namespace,
+            None => {
+                let path = format!("/proc/{pid}/ns/net");
+                let namespace =
+                    std::fs::File::open(&path).map(OwnedFd::from).map_err(SupervisorError::io("open", path))?;
+                self.hold(&format!("net/{}", record.id), &[namespace.as_fd()])?;
+                namespace
+            }
+        };
+        let resolver = match held.remove(&format!("dns/{}", record.id)) {
+            Some(fds) => match <[OwnedFd; 2]>::try_from(fds) {
+                Ok([udp, tcp]) => Some(ResolverSockets { udp: udp.into(), tcp: tcp.into() }),
+                Err(_) => None,
+            },
+            None if record.endpoints.is_empty() => None,
+            None => {
+                let sockets = netns::bind_resolver(&namespace).map_err(SupervisorError::system("serve names again"))?;
+                self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+                Some(sockets)
+            }
+        };
+        let mut attached = self.serve(record, Arc::new(namespace), endpoints, resolver)?;
+        let prefix = format!("port/{}/", record.id);
+        let keys: Vec<String> = held.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+        for key in keys {
+            let socket = held.remove(&key).and_then(|mut fds| fds.pop());
+            let reservation = socket.and_then(|socket| Reservation::from_key(&key[prefix.len()..], socket));
+            attached.reservations.extend(reservation);
+        }
+        for port in published {
+            if attached.reservations.iter().any(|reservation| reservation.port == *port) {
+                continue;
+            }
+            let spec = PortSpec {
+                host_ip: Some(port.host_ip),
+                published: Some((port.published, port.published)),
+                target: port.target,
+                protocol: port.protocol,
+            };
+            for reservation in ports::reserve(&[spec])? {
+                self.hold(&format!("{prefix}{}", reservation.key()), &[reservation.socket.as_fd()])?;
+                attached.reservations.push(reservation);
+            }
+        }
+        if !attached.reservations.is_empty() {
+            self.open_ports(record, &mut attached)?;
+        }
+        Ok(attached)
+    }
+
+    /// Gives back the addresses of removed containers.
+    pub(super) fn release(&self, containers: &[&str]) -> Result<(), NetworkError> {
+        self.networks.release(containers)
+    }
+
+    /// The address at which a container reaches this machine (`host-gateway`).
+    pub(super) fn gateway(&self, record: &ContainerRecord) -> Option<IpAddr> {
+        let leases = self.leases.borrow();
+        let gateway = |ipv4| {
+            record.endpoints.iter().find_map(|endpoint| leases.get(&endpoint.network).and_then(|l| l.gateway(ipv4)))
+        };
+        gateway(true).or_else(|| gateway(false))
+    }
+
+    fn hold(&self, key: &str, fds: &[BorrowedFd<'_>]) -> Result<(), SupervisorError> {
+        let fds: io::Result<Vec<OwnedFd>> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
+        let fds = fds.map_err(SupervisorError::system("duplicate a descriptor"))?;
+        self.link.tell(Request::Hold { key: key.to_owned() }, fds);
+        Ok(())
+    }
+}
+
+fn name_entries(record: &ContainerRecord, endpoints: &[EndpointState]) -> Vec<NameEntry> {
+    let v4 = |address: Option<IpAddr>| address.and_then(|a| if let IpAddr::V4(a) = a { Some(a) } else { None });
+    let v6 = |address: Option<IpAddr>| address.and_then(|a| if let IpAddr::V6(a) = a { Some(a) } else { None });
+    endpoints
+        .iter()
+        .map(|state| {
+            let mut names = vec![record.name.clone()];
+            let aliases = record.endpoints.iter().filter(|spec| spec.network == state.network);
+            for alias in aliases.flat_map(|spec| &spec.aliases) {
+                if !names.contains(alias) {
+                    names.push(alias.clone());
+                }
+            }
+            NameEntry { network: state.network.clone(), names, ipv4: v4(state.ipv4), ipv6: v6(state.ipv6) }
+        })
+        .collect()
+}
+
+/// Whether a port that is bound is one that is wanted.
+fn meets(wanted: &PortSpec, bound: &PublishedPort) -> bool {
+    collides(wanted, bound) && wanted.target == bound.target && wanted.host_ip.is_none_or(|ip| ip == bound.host_ip)
+}
+
+/// Whether a port that is bound is in the way of one that is wanted.
+fn collides(wanted: &PortSpec, bound: &PublishedPort) -> bool {
+    wanted.protocol == bound.protocol
+        && wanted.published.is_none_or(|(first, last)| (first..=last).contains(&bound.published))
+}
+
+/// The kernel may take its time: the event loop goes on meanwhile.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(NetworkError::Kernel {
+            action: "finish a change of the network".to_owned(),
+            source: io::Error::other(error),
+        })
+    })
+}

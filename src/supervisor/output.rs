@@ -1,0 +1,149 @@
+//! Carries what a container writes into its log.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::supervisor::logs::{LogFile, Splitter, Stream};
+use crate::sys::readiness;
+
+/// As much as a pipe holds.
+const CHUNK: usize = 64 * 1024;
+/// Others get their turn after so many chunks.
+const TURN: usize = 8;
+/// The beginning of a line waits so long for its end; then it is written as it is, so that a dead supervisor costs
+/// nothing and a prompt is seen.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+thread_local! {
+    /// One for all containers: a task that reads does not wait.
+    static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; CHUNK], Vec::new()));
+}
+
+/// The task of one run of a container.
+#[derive(Debug)]
+pub(super) struct Output {
+    finish: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Source {
+    /// `None` once nothing can come any more.
+    pipe: Option<AsyncFd<OwnedFd>>,
+    splitter: Splitter,
+}
+
+impl Output {
+    /// `log` is `None` when nothing is to be kept: the pipes must be emptied all the same.
+    pub(super) fn start(pipes: Vec<(Stream, OwnedFd)>, log: Option<LogFile>) -> io::Result<Self> {
+        let mut sources = Vec::with_capacity(2);
+        for (stream, pipe) in pipes {
+            rustix::io::ioctl_fionbio(&pipe, true)?;
+            let pipe = readiness::register(pipe, Interest::READABLE)?;
+            sources.push(Source { pipe: Some(pipe), splitter: Splitter::new(stream) });
+        }
+        let (finish, finished) = oneshot::channel();
+        let task = tokio::task::spawn_local(carry(sources, log, finished));
+        Ok(Self { finish, task })
+    }
+
+    /// The container has ended: takes what is left in its pipes and returns when it is in the log.
+    pub(super) async fn finish(self) {
+        let _ = self.finish.send(());
+        let _ = self.task.await;
+    }
+}
+
+async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished: oneshot::Receiver<()>) {
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        let wake = flush_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let which = tokio::select! {
+            () = readable(sources.first()) => 0,
+            () = readable(sources.get(1)) => 1,
+            () = tokio::time::sleep_until(wake), if flush_at.is_some() => {
+                flush(&mut sources, log.as_mut());
+                flush_at = None;
+                continue;
+            }
+            _ = &mut finished => break,
+        };
+        if let Some(source) = sources.get_mut(which) {
+            read(source, log.as_mut(), TURN);
+            let pending = sources.iter().any(|source| source.splitter.has_pending());
+            flush_at = pending.then(|| flush_at.unwrap_or_else(|| Instant::now() + PATIENCE));
+            tokio::task::yield_now().await;
+        }
+    }
+    for source in &mut sources {
+        read(source, log.as_mut(), usize::MAX);
+    }
+    flush(&mut sources, log.as_mut());
+}
+
+async fn readable(source: Option<&Source>) {
+    match source.and_then(|source| source.pipe.as_ref()) {
+        Some(pipe) => {
+            // Readiness is cleared where the read says that there is nothing.
+            let _ = pipe.readable().await.map(|mut guard| guard.retain_ready());
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads until there is nothing more for now, or the turn is over.
+fn read(source: &mut Source, mut log: Option<&mut LogFile>, turns: usize) {
+    let Some(pipe) = &source.pipe else { return };
+    let mut ended = false;
+    SCRATCH.with_borrow_mut(|(input, output)| {
+        for _ in 0..turns {
+            let result = if turns == usize::MAX {
+                // At the end the pipe itself is asked, not what the event loop has heard of it so far.
+                rustix::io::read(pipe.get_ref(), &mut input[..]).map_err(io::Error::from)
+            } else {
+                pipe.try_io(Interest::READABLE, |pipe| Ok(rustix::io::read(pipe, &mut input[..])?))
+            };
+            let count = match result {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A terminal whose last process is gone.
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            };
+            if let Some(log) = &mut log {
+                source.splitter.push(&input[..count], Timestamp::now(), output);
+                log.append(output);
+                output.clear();
+            }
+        }
+        output.shrink_to(CHUNK);
+    });
+    if ended {
+        source.pipe = None;
+    }
+}
+
+fn flush(sources: &mut [Source], log: Option<&mut LogFile>) {
+    let Some(log) = log else { return };
+    let mut output = Vec::new();
+    for source in sources {
+        source.splitter.flush(Timestamp::now(), &mut output);
+    }
+    log.append(&output);
+}

@@ -1,0 +1,421 @@
+//! The project's machinery as a handle for the use cases above.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, broadcast};
+
+use super::container::{Container, View};
+use super::error::SupervisorError;
+use super::event::{Event, What};
+use super::link::Link;
+use super::logs::Rotation;
+use super::network::Network;
+use super::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+use super::signal;
+use crate::network::spec::NetworkSpec;
+use crate::runtime::cgroup::{ControlGroup, Layout};
+use crate::runtime::spec::{ContainerId, MountKind};
+use crate::state::record::{self, Durability};
+use crate::state::{Paths, ProjectPaths};
+use crate::volumes::{Store, VolumeSpec};
+
+/// Events that a slow listener may be behind before it misses some.
+const EVENTS: usize = 1024;
+
+/// A project: its containers, networks and volumes. Copies are the same project.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub(super) inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub paths: Paths,
+    pub project: ProjectPaths,
+    pub link: Rc<Link>,
+    pub network: Network,
+    pub volumes: Store,
+    pub boot_id: String,
+    pub cgroups: Layout,
+    pub containers: RefCell<BTreeMap<ContainerId, Rc<Container>>>,
+    pub record: RefCell<Option<ProjectRecord>>,
+    events: broadcast::Sender<Event>,
+    /// Nothing is left and nothing is to come: the supervisor may end.
+    ending: Cell<bool>,
+    ending_changed: Notify,
+    keeper_lost: Cell<bool>,
+    keeper_changed: Notify,
+}
+
+/// 64 random hexadecimal digits, as Docker's.
+#[must_use]
+pub fn new_container_id() -> ContainerId {
+    let mut bytes = [0u8; 32];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            // Before Linux 3.17 alone.
+            Err(_) => break,
+        }
+    }
+    hex::encode(bytes)
+}
+
+impl Project {
+    pub(super) fn new(paths: Paths, name: &str, link: Rc<Link>) -> Result<Self, SupervisorError> {
+        let project = paths.project(name);
+        let boot_id = crate::keeper::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;
+        let cgroups = Layout::detect().map_err(SupervisorError::system("find the control groups"))?;
+        let record = record::read::<ProjectRecord>(&project.record())?;
+        Ok(Self {
+            inner: Rc::new(Inner {
+                network: Network::new(&paths, &project, Rc::clone(&link)),
+                volumes: Store::new(&paths),
+                paths,
+                project,
+                link,
+                boot_id,
+                cgroups,
+                containers: RefCell::default(),
+                record: RefCell::new(record),
+                events: broadcast::Sender::new(EVENTS),
+                ending: Cell::new(false),
+                ending_changed: Notify::new(),
+                keeper_lost: Cell::new(false),
+                keeper_changed: Notify::new(),
+            }),
+        })
+    }
+
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.inner.paths
+    }
+
+    #[must_use]
+    pub fn project_paths(&self) -> &ProjectPaths {
+        &self.inner.project
+    }
+
+    /// What is known of the project as a whole.
+    #[must_use]
+    pub fn record(&self) -> Option<ProjectRecord> {
+        self.inner.record.borrow().clone()
+    }
+
+    /// Notes what is known of the project as a whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_record(&self, record: ProjectRecord) -> Result<(), SupervisorError> {
+        record::write(&self.inner.project.record(), &record, Durability::Process)?;
+        *self.inner.record.borrow_mut() = Some(record);
+        self.inner.ending.set(false);
+        Ok(())
+    }
+
+    /// All containers, by name.
+    #[must_use]
+    pub fn containers(&self) -> Vec<View> {
+        let mut views: Vec<View> = self.inner.containers.borrow().values().map(|container| container.view()).collect();
+        views.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+        views
+    }
+
+    #[must_use]
+    pub fn container(&self, id: &str) -> Option<View> {
+        self.inner.containers.borrow().get(id).map(|container| container.view())
+    }
+
+    /// The name of a container, or its short id once it is gone.
+    #[must_use]
+    pub fn name_of(&self, id: &str) -> String {
+        match self.inner.containers.borrow().get(id) {
+            Some(container) => container.name(),
+            None => id.get(..12).unwrap_or(id).to_owned(),
+        }
+    }
+
+    /// What happens to containers from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    pub(super) fn emit(&self, container: &Container, what: What) {
+        tracing::debug!(container = %container.record.name, ?what);
+        // Nobody listening is no fault.
+        let _ = self.inner.events.send(Event {
+            container: container.record.id.clone(),
+            name: container.name(),
+            service: container.record.service.clone(),
+            time: Timestamp::now(),
+            what,
+        });
+    }
+
+    pub(super) fn find(&self, id: &str) -> Result<Rc<Container>, SupervisorError> {
+        self.inner.containers.borrow().get(id).cloned().ok_or_else(|| SupervisorError::Unknown { id: id.to_owned() })
+    }
+
+    pub(super) fn all(&self) -> Vec<Rc<Container>> {
+        self.inner.containers.borrow().values().cloned().collect()
+    }
+
+    pub(super) fn cgroup(&self, container: &Container) -> ControlGroup {
+        ControlGroup::new(&self.inner.cgroups, &container.record.spec.cgroup.path)
+    }
+
+    /// Makes a container: its record and folders. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When something in the record cannot be done, or the disk refuses; nothing is left then.
+    pub async fn create(&self, record: ContainerRecord) -> Result<(), SupervisorError> {
+        Rotation::parse(&record.logging.options).map_err(|reason| SupervisorError::Option { reason })?;
+        if signal::parse(&record.stop_signal).is_none() {
+            return Err(SupervisorError::Signal { text: record.stop_signal.clone() });
+        }
+        let paths = self.inner.project.container(&record.id);
+        let state = ContainerState {
+            status: Status::Created,
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            restarts: 0,
+            stopped_by_user: false,
+            oom_killed: false,
+            error: None,
+        };
+        let made = (|| {
+            make_folder(paths.data(), 0o700)?;
+            make_folder(paths.run(), 0o700)?;
+            overlay_folders(&record.spec.rootfs.lower, &record.spec.rootfs.upper, &record.spec.rootfs.work)?;
+            for mount in &record.spec.mounts {
+                if let MountKind::Overlay { lower, upper: Some(upper), work: Some(work) } = &mount.kind {
+                    overlay_folders(lower, upper, work)?;
+                }
+            }
+            record::write(&paths.state(), &state, Durability::Process)?;
+            // The record comes last: a folder without one is no container.
+            record::write(&paths.record(), &record, Durability::Process)?;
+            Ok(())
+        })();
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(paths.data());
+            let _ = fs::remove_dir_all(paths.run());
+            return Err(error);
+        }
+        let container = Container::new(record, state, paths);
+        self.inner.containers.borrow_mut().insert(container.record.id.clone(), Rc::clone(&container));
+        self.inner.ending.set(false);
+        self.emit(&container, What::Created);
+        Ok(())
+    }
+
+    /// Binds the published ports of a container before anything is started. `leaving` are containers that will be
+    /// stopped before it starts: what they hold is bound then.
+    ///
+    /// # Errors
+    /// When a port is taken; by whom, when that can be found out.
+    pub fn reserve_ports(&self, record: &ContainerRecord, leaving: &BTreeSet<&str>) -> Result<(), SupervisorError> {
+        let containers = self.inner.containers.borrow();
+        let held: Vec<_> = leaving
+            .iter()
+            .filter_map(|id| containers.get(*id))
+            .filter_map(|container| container.live.borrow().network.as_ref().map(|network| network.ports()))
+            .collect();
+        self.inner.network.reserve(record, &held)
+    }
+
+    /// # Errors
+    /// When the network cannot be as it is asked for.
+    pub async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), SupervisorError> {
+        Ok(self.inner.network.ensure(std::slice::from_ref(spec)).await?)
+    }
+
+    /// Several at once, which is quicker.
+    ///
+    /// # Errors
+    /// When one of them cannot be as it is asked for.
+    pub async fn ensure_networks(&self, specs: &[NetworkSpec]) -> Result<(), SupervisorError> {
+        Ok(self.inner.network.ensure(specs).await?)
+    }
+
+    /// # Errors
+    /// When the kernel refuses, or containers of other projects use one of them.
+    pub async fn remove_networks(&self, names: &[String]) -> Result<(), SupervisorError> {
+        Ok(self.inner.network.remove(names).await?)
+    }
+
+    /// Full names of the project's networks that exist.
+    #[must_use]
+    pub fn existing_networks(&self) -> BTreeSet<String> {
+        self.inner.network.existing()
+    }
+
+    /// # Errors
+    /// When the volume cannot be as it is asked for.
+    pub async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), SupervisorError> {
+        let (store, spec, project) = (self.inner.volumes.clone(), spec.clone(), self.inner.project.name().to_owned());
+        blocking("make a volume", move || store.ensure(&spec, Some(&project)).map(drop)).await
+    }
+
+    /// Removes a volume with all that is in it.
+    ///
+    /// # Errors
+    /// When a container uses it or the disk refuses.
+    pub async fn remove_volume(&self, name: &str) -> Result<(), SupervisorError> {
+        let (store, volume, users) = (self.inner.volumes.clone(), name.to_owned(), self.users_of(name));
+        blocking("remove a volume", move || store.remove(&volume, || users).map(drop)).await
+    }
+
+    /// Names of the containers that mount a volume.
+    pub(super) fn users_of(&self, volume: &str) -> Vec<String> {
+        let containers = self.inner.containers.borrow();
+        let uses = |container: &&Rc<Container>| container.record.volumes.iter().any(|uses| uses.volume == volume);
+        containers.values().filter(uses).map(|container| container.name()).collect()
+    }
+
+    /// Which of the project's volumes exist.
+    #[must_use]
+    pub fn existing_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
+        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
+        names.filter(|name| matches!(self.inner.volumes.find(name), Ok(Some(_)))).cloned().collect()
+    }
+
+    /// A request is done: gives back what was only reserved, and lets the supervisor end when nothing is left.
+    pub async fn settle(&self) {
+        for container in self.inner.network.reserved_for() {
+            self.inner.network.release_reserved(&container);
+        }
+        if !self.inner.containers.borrow().is_empty() {
+            return;
+        }
+        if self.existing_networks().is_empty() {
+            if let Err(error) = self.inner.network.remove_all().await {
+                tracing::warn!("{error}");
+            }
+            if self.inner.containers.borrow().is_empty() {
+                *self.inner.record.borrow_mut() = None;
+                if let Err(error) = remove_tree(self.inner.project.data()) {
+                    tracing::warn!("cannot remove {}: {error}", self.inner.project.data().display());
+                }
+            }
+        }
+        self.inner.ending.set(true);
+        self.inner.ending_changed.notify_waiters();
+    }
+}
+
+/// For the process around it.
+impl Project {
+    /// Hears what the keeper says from now on.
+    pub(super) fn listen(&self) {
+        let project = self.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                match project.inner.link.next().await {
+                    Ok(Some((event, fds))) => project.told(event, fds),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!("the keeper cannot be understood: {error}");
+                        if error.kind() != io::ErrorKind::InvalidData {
+                            break;
+                        }
+                    }
+                }
+            }
+            project.inner.keeper_lost.set(true);
+            project.inner.keeper_changed.notify_waiters();
+        });
+    }
+
+    pub(super) async fn keeper_lost(&self) {
+        loop {
+            let changed = self.inner.keeper_changed.notified();
+            if self.inner.keeper_lost.get() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.containers.borrow().is_empty()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.inner.ending.get()
+    }
+
+    pub(super) fn stay(&self) {
+        self.inner.ending.set(false);
+    }
+
+    /// Returns when the supervisor may end.
+    pub(super) async fn ending(&self) {
+        loop {
+            let changed = self.inner.ending_changed.notified();
+            if self.inner.ending.get() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Closes what another process is to bind.
+    pub(super) fn drop_sockets(&self) {
+        for container in self.all() {
+            container.live.borrow_mut().network = None;
+        }
+    }
+}
+
+/// Runs work that may take long in a thread of its own.
+pub(super) async fn blocking<T, E>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, SupervisorError>
+where
+    T: Send + 'static,
+    E: Into<SupervisorError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(SupervisorError::System { action: what.to_owned(), source: io::Error::other(error) }),
+    }
+}
+
+/// A missing folder is as good as a removed one.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), SupervisorError> {
+    fs::create_dir_all(path).map_err(SupervisorError::io("create", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(SupervisorError::io("create", path))
+}
+
+/// Upper and work directory of an overlay. What the container sees as the folder is the upper directory: it has the
+/// owner and mode of the topmost layer's.
+fn overlay_folders(lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> Result<(), SupervisorError> {
+    let (uid, gid, mode) = match lower.first().map(fs::metadata) {
+        Some(Ok(found)) => (found.uid(), found.gid(), found.mode() & 0o7777),
+        _ => (0, 0, 0o755),
+    };
+    make_folder(upper, mode)?;
+    std::os::unix::fs::chown(upper, Some(uid), Some(gid)).map_err(SupervisorError::io("create", upper))?;
+    fs::set_permissions(upper, fs::Permissions::from_mode(mode)).map_err(SupervisorError::io("create", upper))?;
+    make_folder(work, 0o700)
+}

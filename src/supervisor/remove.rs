@@ -1,0 +1,114 @@
+//! Removing containers, many at once: what is slow alone is quick together.
+
+use std::rc::Rc;
+
+use super::container::Container;
+use super::error::SupervisorError;
+use super::event::What;
+use super::project::{Project, remove_tree};
+use crate::keeper::protocol::Request;
+
+impl Project {
+    /// Removes containers with everything that belongs to them alone; those that run are killed first. With
+    /// `volumes` their anonymous volumes go too.
+    ///
+    /// # Errors
+    /// The first failure; the others are removed all the same.
+    pub async fn remove(&self, ids: &[String], volumes: bool) -> Result<(), SupervisorError> {
+        let mut leaving = Vec::with_capacity(ids.len());
+        let mut turns = Vec::with_capacity(ids.len());
+        for id in ids {
+            // One that is gone already is no fault.
+            if let Ok(container) = self.find(id) {
+                leaving.push(container);
+            }
+        }
+        for container in &leaving {
+            turns.push(container.turn.lock().await);
+        }
+        let mut failure = None;
+        let mut ready: Vec<Rc<Container>> = Vec::with_capacity(leaving.len());
+        for container in &leaving {
+            container.cancel_restart();
+            container.update_in_memory(|state| state.stopped_by_user = true);
+            match if container.is_running() { self.kill_all_of(container).await } else { Ok(()) } {
+                Ok(()) => ready.push(Rc::clone(container)),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        let mut freed = false;
+        for container in &ready {
+            let network = container.live.borrow_mut().network.take();
+            freed |= network.is_some_and(|network| self.inner.network.detach(&container.record, network));
+            self.inner.network.release_reserved(container.id());
+            self.inner.link.tell(Request::Forget { container: container.record.id.clone() }, Vec::new());
+        }
+        if freed {
+            self.inner.network.freed().await;
+        }
+        let names: Vec<&str> = ready.iter().map(|container| container.id()).collect();
+        if let Err(error) = self.inner.network.release(&names) {
+            failure.get_or_insert(error.into());
+        }
+        // Without its record a folder is no container any more, whatever happens from here on.
+        for container in &ready {
+            container.removed.set(true);
+            let record = container.paths.record();
+            match std::fs::remove_file(&record) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    failure.get_or_insert(SupervisorError::io("remove", record)(error));
+                }
+                _ => {}
+            }
+        }
+        let folders: Vec<_> = ready
+            .iter()
+            .flat_map(|container| [container.paths.run().to_owned(), container.paths.data().to_owned()])
+            .collect();
+        let groups: Vec<_> = ready.iter().map(|container| self.cgroup(container)).collect();
+        let removed = tokio::task::spawn_blocking(move || {
+            for group in groups {
+                // The keeper has done so, unless it died.
+                let _ = group.remove();
+            }
+            let mut failed = None;
+            for folder in folders {
+                if let Err(error) = remove_tree(&folder) {
+                    failed.get_or_insert(SupervisorError::io("remove", folder)(error));
+                }
+            }
+            failed
+        });
+        if let Ok(Some(error)) = removed.await {
+            failure.get_or_insert(error);
+        }
+        for container in &ready {
+            self.inner.containers.borrow_mut().remove(container.id());
+            container.mark_removed();
+            self.emit(container, What::Removed);
+        }
+        drop(turns);
+        self.clean_volumes(&ready, volumes, &mut failure).await;
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn clean_volumes(&self, removed: &[Rc<Container>], anonymous: bool, failure: &mut Option<SupervisorError>) {
+        for used in removed.iter().flat_map(|container| &container.record.volumes) {
+            let users = self.users_of(&used.volume);
+            if !users.is_empty() {
+                continue;
+            }
+            let result = if used.anonymous && anonymous {
+                self.remove_volume(&used.volume).await
+            } else {
+                let (store, name) = (self.inner.volumes.clone(), used.volume.clone());
+                super::project::blocking("unmount a volume", move || store.unmount(&name, || users)).await
+            };
+            if let Err(error) = result {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+}

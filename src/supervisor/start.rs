@@ -1,0 +1,326 @@
+//! Starting a container: network, files, ports, then the process. What a failed start has made is undone.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::container::{Container, Process};
+use super::error::SupervisorError;
+use super::etc::{self, Addresses};
+use super::event::What;
+use super::link::Started;
+use super::logs::{LogFile, Rotation, Stream};
+use super::output::Output;
+use super::probe;
+use super::project::{Project, blocking};
+use super::record::{Health, HealthStatus, Status};
+use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Namespace, NetworkNamespace, Propagation};
+use crate::volumes::{self, VolumeSpec, bind, files};
+
+impl Project {
+    /// Starts a container; returns when its program has been executed and its `post_start` hooks are done.
+    ///
+    /// # Errors
+    /// With the reason; nothing of the start is left then. When only a hook failed, the container runs.
+    pub async fn start(&self, id: &str) -> Result<(), SupervisorError> {
+        let container = self.find(id)?;
+        let turn = container.turn.lock().await;
+        if container.is_running() {
+            return Ok(());
+        }
+        container.cancel_restart();
+        container.live.borrow_mut().restarts.reset();
+        container.update(|state| {
+            state.stopped_by_user = false;
+            state.restarts = 0;
+        });
+        self.bring_up(&container).await?;
+        drop(turn);
+        self.run_hooks(&container, "post_start", &container.record.post_start, None).await
+    }
+
+    /// Starts a container whose turn the caller holds.
+    pub(super) async fn bring_up(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
+        if container.removed.get() {
+            return Err(SupervisorError::Unknown { id: container.record.id.clone() });
+        }
+        match self.try_start(container).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.let_go(container).await;
+                container.update(|state| state.error = Some(error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up the network of a container that does not run.
+    pub(super) async fn let_go(&self, container: &Rc<Container>) {
+        self.release_network(container).await;
+        let state = container.state();
+        if !state.endpoints.is_empty() || !state.ports.is_empty() {
+            container.update(|state| {
+                state.endpoints.clear();
+                state.ports.clear();
+            });
+        }
+    }
+
+    /// Returns when its names are gone and its ports free.
+    pub(super) async fn release_network(&self, container: &Rc<Container>) {
+        let network = container.live.borrow_mut().network.take();
+        self.inner.network.release_reserved(container.id());
+        if let Some(network) = network
+            && self.inner.network.detach(&container.record, network)
+        {
+            self.inner.network.freed().await;
+        }
+    }
+
+    async fn try_start(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
+        let record = &container.record;
+        self.check_shared(container)?;
+        let mut spec = record.spec.clone();
+        self.prepare_files(container, &mut spec).await?;
+        let namespace = self.prepare_network(container).await?;
+        let addresses = Addresses {
+            own: container.live.borrow().network.as_ref().map(|network| network.addresses()).unwrap_or_default(),
+            gateway: self.inner.network.gateway(record),
+        };
+        match &record.spec.namespaces.network {
+            NetworkNamespace::Container(target) => etc::share(record, &self.find(target)?.record)?,
+            _ => etc::write(record, &addresses)?,
+        }
+        let run = container.paths.run();
+        fs::create_dir_all(run).map_err(SupervisorError::io("create", run))?;
+        // An exit of an earlier run must not be taken for one of this.
+        match fs::remove_file(container.paths.exit()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(SupervisorError::io("remove", container.paths.exit())(error));
+            }
+            _ => {}
+        }
+        container.live.borrow_mut().starting = true;
+        let started = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace).await;
+        container.live.borrow_mut().starting = false;
+        let started = started?;
+        for warning in &started.warnings {
+            tracing::warn!(container = %record.name, "{warning}");
+        }
+        self.started(container, started, Timestamp::now(), Instant::now(), None)?;
+        let early = container.live.borrow_mut().early_exit.take();
+        if let Some(exit) = early {
+            self.exited(container, exit);
+        }
+        Ok(())
+    }
+
+    /// The process runs: follows its output and its health.
+    pub(super) fn started(
+        &self,
+        container: &Rc<Container>,
+        started: Started,
+        at: Timestamp,
+        since: Instant,
+        earlier: Option<Health>,
+    ) -> Result<(), SupervisorError> {
+        let record = &container.record;
+        let mut fds = started.fds.into_iter();
+        let Some(pidfd) = fds.next() else { return Err(SupervisorError::KeeperLost) };
+        let (input, pipes) = if record.spec.process.tty {
+            let master: Option<OwnedFd> = fds.next();
+            let copy = master
+                .as_ref()
+                .map(OwnedFd::try_clone)
+                .transpose()
+                .map_err(SupervisorError::system("copy a terminal"))?;
+            (master, copy.map(|copy| (Stream::Stdout, copy)).into_iter().collect())
+        } else {
+            let stdin = fds.next();
+            (stdin, [Stream::Stdout, Stream::Stderr].into_iter().zip(fds).collect())
+        };
+        let output = Output::start(pipes, self.log_of(container))
+            .map_err(SupervisorError::system("read a container's output"))?;
+        let health = record.health.is_some().then(|| {
+            earlier.clone().unwrap_or(Health { status: HealthStatus::Starting, failing_streak: 0, log: Vec::new() })
+        });
+        let process = Process { pidfd: Rc::new(pidfd), since, started: at, output: Some(output), health: None, input };
+        let (endpoints, ports) = match &container.live.borrow().network {
+            Some(network) => (network.endpoints.clone(), network.ports()),
+            None => (Vec::new(), Vec::new()),
+        };
+        container.live.borrow_mut().process = Some(process);
+        container.update(|state| {
+            state.status = Status::Running {
+                pid: started.pid,
+                start_time: started.start_time,
+                boot_id: self.inner.boot_id.clone(),
+                started: at,
+                health,
+                paused: false,
+            };
+            state.endpoints = endpoints;
+            state.ports = ports;
+            state.oom_killed = false;
+            state.error = None;
+        });
+        self.emit(container, What::Started);
+        if let Some(spec) = record.health.clone() {
+            let task = probe::watch(self.clone(), Rc::clone(container), spec, since, earlier);
+            let handle = tokio::task::spawn_local(task).abort_handle();
+            if let Some(process) = &mut container.live.borrow_mut().process {
+                process.health = Some(handle);
+            }
+        }
+        Ok(())
+    }
+
+    fn log_of(&self, container: &Container) -> Option<LogFile> {
+        let logging = &container.record.logging;
+        if logging.driver == "none" {
+            return None;
+        }
+        let rotation = Rotation::parse(&logging.options).unwrap_or(Rotation { max_size: None, max_files: 1 });
+        match LogFile::open(&container.paths.log(), rotation) {
+            Ok(log) => Some(log),
+            Err(error) => {
+                // It runs without a log rather than not at all.
+                tracing::error!("cannot open {}: {error}", container.paths.log().display());
+                None
+            }
+        }
+    }
+
+    /// Namespaces of other containers exist only while those run.
+    fn check_shared(&self, container: &Container) -> Result<(), SupervisorError> {
+        let namespaces = &container.record.spec.namespaces;
+        let check = |namespace: &'static str, target: &str| {
+            let running = self.find(target).is_ok_and(|target| target.is_running());
+            if running { Ok(()) } else { Err(SupervisorError::Shared { namespace, target: self.name_of(target) }) }
+        };
+        if let NetworkNamespace::Container(target) = &namespaces.network {
+            check("network", target)?;
+        }
+        for (what, namespace) in [("processes", &namespaces.pid), ("ipc", &namespaces.ipc), ("uts", &namespaces.uts)] {
+            if let Namespace::Container(target) = namespace {
+                check(what, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The network that goes with the start message: the one of the last run when the policy has brought it back.
+    async fn prepare_network(&self, container: &Rc<Container>) -> Result<Option<OwnedFd>, SupervisorError> {
+        if container.record.spec.namespaces.network != NetworkNamespace::Passed {
+            return Ok(None);
+        }
+        let known = container.live.borrow_mut().network.take();
+        let mut attached = match known {
+            Some(attached) => attached,
+            None => self.inner.network.attach(&container.record).await?,
+        };
+        let published = self.inner.network.publish(&container.record, &mut attached).await;
+        let namespace = attached.namespace.try_clone().map_err(SupervisorError::system("duplicate a descriptor"));
+        // Kept also after a failure: whoever undoes the start detaches it.
+        container.live.borrow_mut().network = Some(attached);
+        published?;
+        namespace.map(Some)
+    }
+
+    /// Bind sources, volumes, secrets and configs.
+    async fn prepare_files(&self, container: &Rc<Container>, spec: &mut ContainerSpec) -> Result<(), SupervisorError> {
+        let record = &container.record;
+        for source in &record.binds {
+            bind::ensure_source(&source.source, source.create)?;
+        }
+        if !record.volumes.is_empty() {
+            let (store, record) = (self.inner.volumes.clone(), Rc::clone(record));
+            let (project, uses) = (self.inner.project.name().to_owned(), record.volumes.clone());
+            let layers = record.spec.rootfs.lower.clone();
+            blocking("prepare volumes", move || -> Result<(), SupervisorError> {
+                for volume in &uses {
+                    if volume.anonymous {
+                        let spec = VolumeSpec {
+                            name: volume.volume.clone(),
+                            key: String::new(),
+                            driver: "local".to_owned(),
+                            driver_opts: Default::default(),
+                            labels: [("com.docker.volume.anonymous".to_owned(), String::new())].into(),
+                            external: false,
+                        };
+                        store.ensure(&spec, Some(&project))?;
+                    }
+                    store.mount(&volume.volume)?;
+                    if volume.no_copy {
+                        continue;
+                    }
+                    let source = volumes::source::open_in_layers(&layers, &volume.target)
+                        .map_err(SupervisorError::io("read the image's folder for the volume at", &volume.target))?;
+                    if let Some(source) = source {
+                        store.fill(&volume.volume, std::os::fd::AsFd::as_fd(&source))?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        if !record.files.is_empty() {
+            let mut contents = Vec::with_capacity(record.files.len());
+            for file in &record.files {
+                contents.push(match &file.source {
+                    Some(path) => fs::read(path).map_err(SupervisorError::io("read", path))?,
+                    None => file.content.clone(),
+                });
+            }
+            let specs: Vec<files::FileSpec<'_>> = record
+                .files
+                .iter()
+                .zip(&contents)
+                .map(|(file, content)| files::FileSpec { content, uid: file.uid, gid: file.gid, mode: file.mode })
+                .collect();
+            let paths = files::write(&container.paths.run().join("files"), &specs)?;
+            for (file, source) in record.files.iter().zip(paths) {
+                spec.mounts.push(Mount {
+                    target: file.target.clone(),
+                    kind: MountKind::Bind {
+                        source,
+                        subpath: None,
+                        read_only: true,
+                        recursive: false,
+                        propagation: Propagation::Rprivate,
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// After the back-off the policy's restart, unless somebody was quicker.
+    pub(super) fn restart_after(&self, container: &Rc<Container>, delay: Duration) {
+        let (project, weak) = (self.clone(), Rc::downgrade(container));
+        let task = tokio::task::spawn_local(async move {
+            tokio::time::sleep(delay).await;
+            let Some(container) = weak.upgrade() else { return };
+            // From here on it is not aborted any more: a start is finished or undone.
+            container.live.borrow_mut().restart_timer = None;
+            tokio::task::spawn_local(async move { project.restart_now(&container).await });
+        });
+        container.live.borrow_mut().restart_timer = Some(task.abort_handle());
+    }
+
+    async fn restart_now(&self, container: &Rc<Container>) {
+        let _turn = container.turn.lock().await;
+        if !matches!(container.state().status, Status::Restarting { .. }) || container.removed.get() {
+            return;
+        }
+        if let Err(error) = self.bring_up(container).await {
+            tracing::warn!(container = %container.record.name, "cannot be started again: {error}");
+            let status = crate::runtime::spec::ExitStatus::Code(error.exit_code());
+            self.decide_restart(container, status, Timestamp::now(), Duration::ZERO, None).await;
+        }
+    }
+}

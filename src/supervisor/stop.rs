@@ -1,0 +1,259 @@
+//! Stopping, killing, pausing, and what follows when a container ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::container::{Container, Exit, Stopping};
+use super::error::SupervisorError;
+use super::event::What;
+use super::project::Project;
+use super::record::{ContainerState, Status};
+use super::signal;
+use crate::runtime::spec::{ExitStatus, Namespace};
+
+const SIGKILL: i32 = nix::libc::SIGKILL;
+/// The kernel needs this long at most to end a killed process that does not hang in it.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+impl Project {
+    /// Stops a container: hooks, stop signal, grace period, kill. `timeout` replaces its grace period. Asked again
+    /// while it stops, the shorter time counts.
+    ///
+    /// # Errors
+    /// When it cannot be stopped, or (it is stopped then) when a `pre_stop` hook failed.
+    pub async fn stop(&self, id: &str, timeout: Option<Duration>) -> Result<(), SupervisorError> {
+        let container = self.find(id)?;
+        let timeout = timeout.unwrap_or(Duration::from_millis(container.record.stop_grace_ms));
+        let under_way = container.live.borrow().stopping.clone();
+        if let Some(stopping) = under_way {
+            stopping.shorten(timeout);
+            self.ended(&container).await;
+            return Ok(());
+        }
+        let stopping = Stopping::new(timeout);
+        let _turn = container.turn.lock().await;
+        container.cancel_restart();
+        container.update(|state| {
+            state.stopped_by_user = true;
+            if let Status::Restarting { exit, finished } = state.status {
+                state.status = Status::Exited { exit, started: None, finished };
+            }
+        });
+        if !container.is_running() {
+            self.let_go(&container).await;
+            return Ok(());
+        }
+        container.live.borrow_mut().stopping = Some(Rc::clone(&stopping));
+        let result = self.stop_process(&container, &stopping).await;
+        container.live.borrow_mut().stopping = None;
+        result
+    }
+
+    async fn stop_process(&self, container: &Rc<Container>, stopping: &Stopping) -> Result<(), SupervisorError> {
+        if container.is_paused() {
+            self.thaw(container).await?;
+        }
+        let hooks = tokio::select! {
+            result = self.run_hooks(container, "pre_stop", &container.record.pre_stop, None) => result,
+            () = self.ended(container) => Ok(()),
+            () = stopping.hurried() => Ok(()),
+        };
+        let number = signal::parse(&container.record.stop_signal).unwrap_or(nix::libc::SIGTERM);
+        self.signal(container, number)?;
+        tokio::select! {
+            () = self.ended(container) => {}
+            // The grace period begins when the hooks are done.
+            () = stopping.over(Instant::now()) => self.kill_all_of(container).await?,
+        }
+        hooks
+    }
+
+    /// Kills the container's process, and every other one in its control group where that is not implied.
+    pub(super) async fn kill_all_of(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
+        self.signal(container, SIGKILL)?;
+        if container.record.spec.namespaces.pid != Namespace::Private {
+            let group = self.cgroup(container);
+            let _ = tokio::task::spawn_blocking(move || group.kill()).await;
+        }
+        if tokio::time::timeout(AFTER_KILL, self.ended(container)).await.is_err() {
+            return Err(SupervisorError::Immortal { name: container.name() });
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the container's process.
+    ///
+    /// # Errors
+    /// When there is no such signal, or the container does not run.
+    pub async fn kill(&self, id: &str, signal: &str) -> Result<(), SupervisorError> {
+        let number = signal::parse(signal).ok_or_else(|| SupervisorError::Signal { text: signal.to_owned() })?;
+        let container = self.find(id)?;
+        if !container.is_running() {
+            return Err(SupervisorError::NotRunning { name: container.name() });
+        }
+        if number == SIGKILL {
+            // A person's kill is a stop: no policy brings it back.
+            container.update(|state| state.stopped_by_user = true);
+            if container.is_paused() {
+                self.thaw(&container).await?;
+            }
+        }
+        self.signal(&container, number)?;
+        self.emit(&container, What::Killed { signal: number });
+        Ok(())
+    }
+
+    fn signal(&self, container: &Container, number: i32) -> Result<(), SupervisorError> {
+        match container.pidfd() {
+            Some(pidfd) => signal::send(&*pidfd, number).map_err(SupervisorError::system(format!(
+                "send signal {number} to container {}",
+                container.record.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when the container does not run (any more).
+    pub(super) async fn ended(&self, container: &Container) {
+        let mut changes = container.watch();
+        let ended = |state: &ContainerState| !matches!(state.status, Status::Running { .. });
+        let _ = changes.wait_for(ended).await;
+    }
+
+    /// Stops every process of a container where it is.
+    ///
+    /// # Errors
+    /// When it does not run or the machine cannot freeze processes.
+    pub async fn pause(&self, id: &str) -> Result<(), SupervisorError> {
+        let container = self.find(id)?;
+        let _turn = container.turn.lock().await;
+        if !container.is_running() {
+            return Err(SupervisorError::NotRunning { name: container.name() });
+        }
+        if container.is_paused() {
+            return Ok(());
+        }
+        // Before the freeze: a probe that is begun after it would hang.
+        set_paused(&container, true);
+        let group = self.cgroup(&container);
+        let frozen =
+            tokio::task::spawn_blocking(move || group.freeze()).await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        if let Err(error) = frozen {
+            set_paused(&container, false);
+            return Err(SupervisorError::system(format!("pause container {}", container.record.name))(error));
+        }
+        self.emit(&container, What::Paused);
+        Ok(())
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When it does not run or the kernel refuses.
+    pub async fn unpause(&self, id: &str) -> Result<(), SupervisorError> {
+        let container = self.find(id)?;
+        let _turn = container.turn.lock().await;
+        if !container.is_running() {
+            return Err(SupervisorError::NotRunning { name: container.name() });
+        }
+        self.thaw(&container).await
+    }
+
+    async fn thaw(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
+        if !container.is_paused() {
+            return Ok(());
+        }
+        let group = self.cgroup(container);
+        let thawed =
+            tokio::task::spawn_blocking(move || group.thaw()).await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        thawed.map_err(SupervisorError::system(format!("unpause container {}", container.record.name)))?;
+        set_paused(container, false);
+        self.emit(container, What::Unpaused);
+        Ok(())
+    }
+
+    /// Stops and starts.
+    ///
+    /// # Errors
+    /// As those two.
+    pub async fn restart(&self, id: &str, timeout: Option<Duration>) -> Result<(), SupervisorError> {
+        self.stop(id, timeout).await?;
+        self.start(id).await
+    }
+
+    /// The keeper says that a container has ended.
+    pub(super) fn exited(&self, container: &Rc<Container>, exit: Exit) {
+        if container.live.borrow().starting {
+            container.live.borrow_mut().early_exit = Some(exit);
+            return;
+        }
+        let (project, container) = (self.clone(), Rc::clone(container));
+        tokio::task::spawn_local(async move { project.finish_exit(&container, exit).await });
+    }
+
+    async fn finish_exit(&self, container: &Rc<Container>, exit: Exit) {
+        let (output, health, since) = match &mut container.live.borrow_mut().process {
+            Some(process) => (process.output.take(), process.health.take(), process.since),
+            None => return,
+        };
+        if let Some(health) = health {
+            health.abort();
+        }
+        // All that it wrote is in the log before anybody is told.
+        if let Some(output) = output {
+            output.finish().await;
+        }
+        let process = container.live.borrow_mut().process.take();
+        let started = process.map(|process| process.started);
+        if exit.oom_killed {
+            container.update_in_memory(|state| state.oom_killed = true);
+        }
+        self.decide_restart(container, exit.status, exit.at, since.elapsed(), started).await;
+    }
+
+    /// A container has ended, or could not be brought back: again, or for good.
+    pub(super) async fn decide_restart(
+        &self,
+        container: &Rc<Container>,
+        exit: ExitStatus,
+        finished: Timestamp,
+        ran: Duration,
+        started: Option<Timestamp>,
+    ) {
+        let stopped = container.state().stopped_by_user || container.live.borrow().stopping.is_some();
+        let delay = if stopped { None } else { container.live.borrow_mut().restarts.after_exit(exit, ran) };
+        let oom_killed = container.state().oom_killed;
+        match delay {
+            Some(delay) => {
+                let restarts = container.live.borrow().restarts.count();
+                container.update(|state| {
+                    state.restarts = restarts;
+                    state.status = Status::Restarting { exit, finished };
+                });
+                self.restart_after(container, delay);
+            }
+            None => {
+                // Whoever hears of the end finds its ports free.
+                self.release_network(container).await;
+                container.update(|state| {
+                    state.status = Status::Exited { exit, started, finished };
+                    state.endpoints.clear();
+                    state.ports.clear();
+                });
+            }
+        }
+        let restart_ms = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+        self.emit(container, What::Exited { exit, oom_killed, restart_ms });
+    }
+}
+
+fn set_paused(container: &Container, to: bool) {
+    container.update(|state| {
+        if let Status::Running { paused, .. } = &mut state.status {
+            *paused = to;
+        }
+    });
+}
