@@ -63,17 +63,19 @@ pub use error::{NetworkError, Result};
 pub use firewall::Publication;
 pub use lease::{EndpointLease, NetworkLease, Subnet};
 
-/// The networks of one project.
+/// The networks of one project. Copies share a netlink socket, so they all belong to the namespace in which the first
+/// change of rules was made.
 #[derive(Debug, Clone)]
 pub struct Networks {
     paths: Paths,
     project: ProjectPaths,
+    firewall: firewall::Firewall,
 }
 
 impl Networks {
     #[must_use]
     pub fn new(paths: &Paths, project: &ProjectPaths) -> Self {
-        Self { paths: paths.clone(), project: project.clone() }
+        Self { paths: paths.clone(), project: project.clone(), firewall: firewall::Firewall::new(project.id()) }
     }
 
     /// Makes sure that networks exist, whatever a crash or a reboot has left of them. Returns them in the order of
@@ -123,7 +125,7 @@ impl Networks {
     /// # Errors
     /// When the kernel refuses; the rules are what they were then.
     pub fn update_firewall(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
-        firewall::update(self.project.id(), networks, ports)
+        self.firewall.update(networks, ports)
     }
 
     /// Removes networks with everything attached to them. Those that containers of other projects use stay, and are
@@ -140,7 +142,7 @@ impl Networks {
     /// # Errors
     /// When the kernel refuses or the leases cannot be written.
     pub fn remove_all(&self) -> Result<Vec<NetworkError>> {
-        firewall::remove(self.project.id())?;
+        self.firewall.remove()?;
         bridge::remove(&self.paths, &self.project, None)
     }
 }

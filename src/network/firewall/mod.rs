@@ -10,6 +10,7 @@ mod encode;
 mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
@@ -145,26 +146,45 @@ fn publishing(ports: &[Publication]) -> Vec<Chain> {
     chains
 }
 
-/// Replaces the project's table: one transaction, no packet sees a part of it.
-pub fn update(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
-    let table = table(project_id, networks, ports);
-    commit(encode::replace(&table), "write the packet filter rules", |_| false)
+/// Writes the table of a project.
+#[derive(Debug, Clone)]
+pub struct Firewall {
+    project_id: String,
+    /// Stays open: closing such a socket waits until the kernel has freed what was replaced, some 10 ms.
+    netlink: Arc<Mutex<Option<Netlink>>>,
 }
 
-/// Removes the project's table, if there is one.
-pub fn remove(project_id: &str) -> Result<()> {
-    let missing = |errno| errno == Errno::ENOENT as i32;
-    commit(vec![encode::delete_table(&names::table(project_id))], "remove the packet filter rules", missing)
-}
+impl Firewall {
+    pub fn new(project_id: &str) -> Self {
+        Self { project_id: project_id.to_owned(), netlink: Arc::default() }
+    }
 
-fn commit(requests: Vec<encode::Request>, action: &str, tolerated: impl Fn(i32) -> bool) -> Result<()> {
-    let failed = || NetworkError::kernel(action.to_owned());
-    let mut netlink = Netlink::netfilter().map_err(failed())?;
-    let last = requests.len();
-    let failures = netlink.transaction(encode::transaction(requests), last).map_err(failed())?;
-    match failures.into_iter().find(|failure| !tolerated(failure.errno)) {
-        None => Ok(()),
-        Some(failure) => Err(failed()(failure.into())),
+    /// Replaces the project's table: one transaction, no packet sees a part of it.
+    pub fn update(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
+        let table = table(&self.project_id, networks, ports);
+        self.commit(encode::replace(&table), "write the packet filter rules", |_| false)
+    }
+
+    /// Removes the project's table, if there is one.
+    pub fn remove(&self) -> Result<()> {
+        let missing = |errno| errno == Errno::ENOENT as i32;
+        let table = names::table(&self.project_id);
+        self.commit(vec![encode::delete_table(&table)], "remove the packet filter rules", missing)
+    }
+
+    fn commit(&self, requests: Vec<encode::Request>, action: &str, tolerated: impl Fn(i32) -> bool) -> Result<()> {
+        let failed = || NetworkError::kernel(action.to_owned());
+        let mut netlink = self.netlink.lock().unwrap_or_else(PoisonError::into_inner);
+        let netlink = match &mut *netlink {
+            Some(netlink) => netlink,
+            none => none.insert(Netlink::netfilter().map_err(failed())?),
+        };
+        let last = requests.len();
+        let failures = netlink.transaction(encode::transaction(requests), last).map_err(failed())?;
+        match failures.into_iter().find(|failure| !tolerated(failure.errno)) {
+            None => Ok(()),
+            Some(failure) => Err(failed()(failure.into())),
+        }
     }
 }
 
