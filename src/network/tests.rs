@@ -1,21 +1,25 @@
 //! Real networks in a private network namespace that plays the host.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sched::{CloneFlags, unshare};
 
+use super::dns::{HostServers, NameEntry, Names, Server, Upstream, View};
 use super::netns::Resolver;
 use super::ports::Proxy;
-use super::spec::{EndpointSpec, EndpointState, NetworkSpec, PortSpec, Protocol};
+use super::spec::{EndpointSpec, EndpointState, IpamConfig, NetworkSpec, PortSpec, Protocol};
 use super::*;
 
 /// A namespace with nobody in it, that plays the host; the calling thread is moved into it.
 struct World {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     paths: Paths,
 }
 
@@ -48,7 +52,7 @@ fn on_a_host(test: impl FnOnce(&World, BorrowedFd<'_>) + Send) {
         });
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::from_home(Some(folder.path()));
-        test(&World { _folder: folder, paths }, neighbour.fd.as_fd());
+        test(&World { folder, paths }, neighbour.fd.as_fd());
     };
     std::thread::scope(|scope| {
         if let Err(panic) = scope.spawn(run).join() {
@@ -274,6 +278,296 @@ fn what_a_crash_left_is_found_again_or_replaced() {
         std::fs::remove_dir_all(world.paths.networks()).unwrap();
         networks.remove_all().unwrap();
         assert!(!output("ip", "-o link").contains(": wl"));
+    });
+}
+
+/// Asks the name server of the calling thread's namespace, as any program would.
+fn lookup(namespace: BorrowedFd<'_>, name: &str, kind: RecordType) -> Message {
+    inside(namespace, || {
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        query.metadata.recursion_desired = true;
+        let bytes = query.to_vec().unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        udp.send_to(&bytes, "127.0.0.11:53").unwrap();
+        let mut buffer = [0; 4096];
+        let length = udp.recv(&mut buffer).unwrap();
+        let answer = Message::from_vec(&buffer[..length]).unwrap();
+        assert_eq!(answer.metadata.id, query.metadata.id);
+        let mut tcp = TcpStream::connect("127.0.0.11:53").unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        tcp.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
+        tcp.write_all(&bytes).unwrap();
+        let mut length = [0; 2];
+        tcp.read_exact(&mut length).unwrap();
+        let mut buffer = vec![0; u16::from_be_bytes(length).into()];
+        tcp.read_exact(&mut buffer).unwrap();
+        let by_stream = Message::from_vec(&buffer).unwrap();
+        assert_eq!(by_stream.metadata.response_code, answer.metadata.response_code);
+        assert_eq!(by_stream.answers.len(), answer.answers.len());
+        answer
+    })
+}
+
+fn addresses(answer: &Message) -> Vec<String> {
+    answer.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+/// A name server for everything: it answers each A question with one address, `name` with NXDOMAIN.
+fn upstream_server(namespace: BorrowedFd<'_>, at: &str, address: [u8; 4]) {
+    let (udp, tcp) = inside(namespace, || (UdpSocket::bind((at, 53)).unwrap(), TcpListener::bind((at, 53)).unwrap()));
+    let answer = move |bytes: &[u8]| {
+        let query = Message::from_vec(bytes).unwrap();
+        let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
+        answer.add_query(query.queries[0].clone());
+        let name = query.queries[0].name().clone();
+        if name.to_ascii() == "missing.example." {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        } else {
+            answer.add_answer(Record::from_rdata(name, 60, RData::A(A(address.into()))));
+        }
+        answer.to_vec().unwrap()
+    };
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((length, client)) = udp.recv_from(&mut buffer) {
+            udp.send_to(&answer(&buffer[..length]), client).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in tcp.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut buffer = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut buffer).unwrap();
+            let bytes = answer(&buffer);
+            stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
+            stream.write_all(&bytes).unwrap();
+        }
+    });
+}
+
+#[test]
+fn names_are_served_in_the_namespace_of_each_container() {
+    on_a_host(|world, neighbour| {
+        let project = world.paths.project("shop");
+        let networks = Networks::new(&world.paths, &project);
+        let mut inner = network("inner");
+        inner.internal = true;
+        let leases = networks.ensure(&[network("front"), inner]).unwrap();
+        networks.update_firewall(&leases, &[]).unwrap();
+        let web = attach_one(&networks, "web", &[endpoint("front")]);
+        let own = attach_one(&networks, "own", &[endpoint("front")]);
+        let vault = attach_one(&networks, "vault", &[endpoint("inner")]);
+        upstream_server(neighbour, "203.0.113.254", [9, 9, 9, 9]);
+        upstream_server(own.namespace.as_fd(), "127.0.0.1", [8, 8, 8, 8]);
+        let resolv_conf = world.folder.path().join("resolv.conf");
+        // The first server does not exist, and says so.
+        std::fs::write(&resolv_conf, "nameserver 203.0.113.1\nnameserver 203.0.113.254\n").unwrap();
+        let entry = |network: &str, names: &[&str], sandbox: &Sandbox| NameEntry {
+            network: network.into(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            ipv4: match ipv4(&sandbox.endpoints[0]) {
+                IpAddr::V4(v4) => Some(v4),
+                IpAddr::V6(_) => None,
+            },
+            ipv6: None,
+        };
+        let names = Names::default();
+        names.set("web", vec![entry("shop_front", &["shop-web-1", "web"], &web)]);
+        names.set("vault", vec![entry("shop_inner", &["shop-vault-1", "vault"], &vault)]);
+        let fds = [&web, &own, &vault].map(|sandbox| sandbox.namespace.try_clone().unwrap());
+        let server = {
+            let (names, own_namespace) = (names.clone(), own.namespace.try_clone().unwrap());
+            serve(move || {
+                let view = |network: &str| View {
+                    networks: vec![(format!("shop_{network}"), network.to_owned())],
+                    links: vec![],
+                };
+                let start = |sandbox: &Sandbox, network, upstream| {
+                    let sockets = sandbox.resolver.as_ref().unwrap();
+                    Server::start(sockets, names.clone(), view(network), upstream).unwrap()
+                };
+                let own_servers = Upstream::Container {
+                    namespace: std::sync::Arc::new(own_namespace),
+                    servers: vec!["127.0.0.1".parse().unwrap()],
+                };
+                let servers = [
+                    start(&web, "front", Upstream::Host(HostServers::new(resolv_conf))),
+                    start(&own, "front", own_servers),
+                    start(&vault, "inner", Upstream::Nobody),
+                ];
+                (servers, web, own, vault)
+            })
+        };
+        let [web, own, vault] = &fds;
+        let known = lookup(web.as_fd(), "web", RecordType::A);
+        assert_eq!(addresses(&known), ["172.18.0.2"]);
+        assert_eq!(addresses(&lookup(web.as_fd(), "shop-web-1.front.", RecordType::A)), ["172.18.0.2"]);
+        let other_family = lookup(web.as_fd(), "web.", RecordType::AAAA);
+        assert_eq!((other_family.metadata.response_code, other_family.answers.len()), (ResponseCode::NoError, 0));
+        assert_eq!(addresses(&lookup(web.as_fd(), "example.org.", RecordType::A)), ["9.9.9.9"]);
+        assert_eq!(addresses(&lookup(web.as_fd(), "vault.", RecordType::A)), ["9.9.9.9"], "not in its networks");
+        let missing = lookup(web.as_fd(), "missing.example.", RecordType::A);
+        assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(addresses(&lookup(own.as_fd(), "example.org.", RecordType::A)), ["8.8.8.8"], "its own `dns`");
+        assert_eq!(addresses(&lookup(vault.as_fd(), "vault.", RecordType::A)), ["172.19.0.2"]);
+        let outside = lookup(vault.as_fd(), "example.org.", RecordType::A);
+        assert_eq!(outside.metadata.response_code, ResponseCode::NXDomain);
+        // Changes are seen at once.
+        names.set("late", vec![NameEntry { names: vec!["late".into()], ..known_entry() }]);
+        assert_eq!(addresses(&lookup(web.as_fd(), "late.", RecordType::A)), ["172.18.0.99"]);
+        drop(server);
+        networks.remove_all().unwrap();
+    });
+}
+
+fn known_entry() -> NameEntry {
+    NameEntry { network: "shop_front".into(), names: vec![], ipv4: Some([172, 18, 0, 99].into()), ipv6: None }
+}
+
+fn ipam(subnet: &str) -> IpamConfig {
+    IpamConfig {
+        subnet: Some(subnet.parse().unwrap()),
+        ip_range: None,
+        gateway: None,
+        aux_addresses: Default::default(),
+    }
+}
+
+#[test]
+fn addresses_interfaces_and_routes_are_as_asked_for() {
+    on_a_host(|world, _| {
+        let project = world.paths.project("shop");
+        let networks = Networks::new(&world.paths, &project);
+        let mut front = network("front");
+        front.enable_ipv6 = true;
+        front.ipam = vec![IpamConfig {
+            ip_range: Some("10.9.0.128/25".parse().unwrap()),
+            gateway: Some("10.9.0.254".parse().unwrap()),
+            aux_addresses: [("printer".to_owned(), "10.9.0.129".parse().unwrap())].into(),
+            ..ipam("10.9.0.0/24")
+        }];
+        let mut back = network("back");
+        back.driver_opts.insert("com.docker.network.driver.mtu".into(), "1300".into());
+        let leases = networks.ensure(&[front.clone(), back.clone()]).unwrap();
+        let static_one = EndpointSpec {
+            ipv4: Some("10.9.0.7".parse().unwrap()),
+            mac: Some("02:00:00:aa:bb:cc".into()),
+            interface: Some("front0".into()),
+            link_local: vec!["169.254.8.8".parse().unwrap()],
+            ..endpoint("front")
+        };
+        let preferred = EndpointSpec { gateway_priority: 5, ..endpoint("back") };
+        let web = attach_one(&networks, "web", &[static_one.clone(), preferred]);
+        let api = attach_one(&networks, "api", &[endpoint("front")]);
+        assert_eq!(api.endpoints[0].ipv4, Some("10.9.0.128".parse().unwrap()));
+        assert_eq!(web.endpoints[0].mac, "02:00:00:aa:bb:cc");
+        let shown = inside(web.namespace.as_fd(), || output("ip", "addr"));
+        for part in ["front0@", "02:00:00:aa:bb:cc", "10.9.0.7/24", "169.254.8.8/16", "eth0@", "mtu 1300"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        let default =
+            |version| inside(web.namespace.as_fd(), move || output("ip", &format!("{version} route show default")));
+        assert!(default("-4").contains(&format!("via {} dev eth0", leases[1].gateway(true).unwrap())));
+        assert!(default("-6").contains(&format!("via {} dev front0", leases[0].gateway(false).unwrap())));
+        // IPv6 works at once: no address is tentative.
+        let v6 = SocketAddr::new(api.endpoints[0].ipv6.unwrap(), 80);
+        let listener = inside(api.namespace.as_fd(), || TcpListener::bind("[::]:80").unwrap());
+        assert!(inside(web.namespace.as_fd(), || TcpStream::connect_timeout(&v6, Duration::from_secs(2)).is_ok()));
+        drop(listener);
+        // Conflicts are told before anything is made.
+        let refused = |container, endpoint: EndpointSpec| {
+            let endpoints = [endpoint];
+            let spec = SandboxSpec { container, endpoints: &endpoints, resolver: Resolver::Direct };
+            networks.attach(&[spec]).unwrap().remove(0).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("x", EndpointSpec { aliases: vec![], ..static_one }),
+            "network shop_front: address 10.9.0.7 is already used by web"
+        );
+        let with = |ip: &str| EndpointSpec { ipv4: Some(ip.parse().unwrap()), ..endpoint("front") };
+        assert_eq!(refused("x", with("10.9.1.1")), "network shop_front: 10.9.1.1 is not in the subnet 10.9.0.0/24");
+        assert!(refused("x", with("10.9.0.254")).ends_with("it is the gateway"));
+        assert!(refused("x", with("10.9.0.255")).ends_with("broadcast address"));
+        assert!(refused("x", endpoint("none")).contains("network shop_none is not known"));
+        let lease = &networks.ensure(&[front]).unwrap()[0];
+        assert_eq!(lease.endpoints.len(), 2, "what failed has given back its addresses");
+        // A container keeps its addresses when it is started again, and gives them back when it is removed.
+        drop(api);
+        let api = attach_one(&networks, "api", &[endpoint("front")]);
+        assert_eq!(api.endpoints[0].ipv4, Some("10.9.0.128".parse().unwrap()));
+        networks.release(&["api"]).unwrap();
+        let next = attach_one(&networks, "next", &[endpoint("front")]);
+        assert_eq!(next.endpoints[0].ipv4, Some("10.9.0.130".parse().unwrap()), "not the one just given back");
+        back.driver_opts.insert("com.docker.network.driver.mtu".into(), "1400".into());
+        assert!(networks.ensure(&[back]).unwrap_err().to_string().contains("other settings"));
+        networks.remove_all().unwrap();
+    });
+}
+
+#[test]
+fn networks_of_two_projects() {
+    on_a_host(|world, _| {
+        let [shop, blog] = ["shop", "blog"].map(|name| Networks::new(&world.paths, &world.paths.project(name)));
+        let leases = shop.ensure(&[network("front"), network("back")]).unwrap();
+        let mut clash = network("x");
+        clash.ipam = vec![ipam("172.18.4.0/24")];
+        assert_eq!(
+            blog.ensure(&[clash.clone()]).unwrap_err().to_string(),
+            "network shop_x: subnet 172.18.4.0/24 overlaps 172.18.0.0/16 of network shop_front (project shop); choose another `subnet`"
+        );
+        clash.ipam = vec![ipam("203.0.113.128/25")];
+        assert!(blog.ensure(&[clash]).unwrap_err().to_string().contains("203.0.113.1/24 of the host's interface eth0"));
+        let mut missing = network("nowhere");
+        missing.external = true;
+        assert!(blog.ensure(&[missing]).unwrap_err().to_string().contains("declared external"));
+        let mut shared = network("front");
+        shared.external = true;
+        let used = blog.ensure(&[shared, network("own")]).unwrap();
+        assert_eq!(used[0].bridge, leases[0].bridge);
+        assert_eq!(used[1].subnets[0].subnet.to_string(), "172.20.0.0/16");
+        let a = attach_one(&shop, "a", &[endpoint("front")]);
+        let b = attach_one(&blog, "b", &[endpoint("front")]);
+        assert_eq!(
+            (ipv4(&a.endpoints[0]).to_string(), ipv4(&b.endpoints[0]).to_string()),
+            ("172.18.0.2".into(), "172.18.0.3".into())
+        );
+        shout(b.namespace.as_fd(), 80);
+        shop.update_firewall(&leases, &[]).unwrap();
+        blog.update_firewall(&used, &[]).unwrap();
+        assert!(talks(a.namespace.as_fd(), SocketAddr::new(ipv4(&b.endpoints[0]), 80)));
+        // The owner goes first: what the other one uses stays.
+        let kept = shop.remove_all().unwrap();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].to_string(), "network shop_front is still used by b");
+        assert!(output("ip", "-o link").contains(&leases[0].bridge));
+        assert!(!output("ip", "-o link").contains(&leases[1].bridge));
+        drop((a, b));
+        assert!(blog.remove_all().unwrap().is_empty());
+        assert!(shop.remove_all().unwrap().is_empty());
+        assert!(!output("ip", "-o link").contains(": wl"));
+    });
+}
+
+#[test]
+fn containers_of_a_network_can_be_kept_apart() {
+    on_a_host(|world, neighbour| {
+        let networks = Networks::new(&world.paths, &world.paths.project("shop"));
+        let mut apart = network("apart");
+        apart.driver_opts.insert("com.docker.network.bridge.enable_icc".into(), "false".into());
+        let leases = networks.ensure(&[apart]).unwrap();
+        networks.update_firewall(&leases, &[]).unwrap();
+        let [a, b] = ["a", "b"].map(|name| attach_one(&networks, name, &[endpoint("apart")]));
+        shout(b.namespace.as_fd(), 80);
+        shout(neighbour, 80);
+        let b_80 = SocketAddr::new(ipv4(&b.endpoints[0]), 80);
+        assert!(!talks(a.namespace.as_fd(), b_80));
+        assert!(talks(here().as_fd(), b_80));
+        assert!(talks(a.namespace.as_fd(), "203.0.113.254:80".parse().unwrap()));
+        networks.remove_all().unwrap();
     });
 }
 

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -104,7 +106,7 @@ async fn datagrams(socket: UdpSocket, context: Arc<Context>) {
 
 /// A client that does not read loses answers, as with any name server.
 fn send(socket: &UdpSocket, bytes: &[u8], client: SocketAddr) {
-    let _ = socket.try_send_to(bytes, client);
+    let _ = sendto(socket.as_raw_fd(), bytes, &SockaddrStorage::from(client), MsgFlags::MSG_DONTWAIT);
 }
 
 async fn streams(listener: TcpListener, context: Arc<Context>) {

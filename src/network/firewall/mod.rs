@@ -26,7 +26,7 @@ use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     pub port: PublishedPort,
-    /// The container's addresses, at most one of each version.
+    /// The container's addresses; the first of each version that is not in an internal network is used.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -81,7 +81,7 @@ fn table(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> 
     let mut chains = vec![base("forward", Kind::Filter, HookPoint::Forward, FILTER, drops)];
     chains.extend(into);
     chains.push(base("postrouting", Kind::Nat, HookPoint::Postrouting, SRCNAT, postrouting));
-    chains.extend(publishing(ports));
+    chains.extend(publishing(networks, ports));
     Table { name: names::table(project_id), chains }
 }
 
@@ -94,7 +94,17 @@ fn loopback(ipv4: bool) -> IpNetwork {
     network.unwrap_or_else(|_| IpAddr::V6(Ipv6Addr::LOCALHOST).into())
 }
 
-fn publishing(ports: &[Publication]) -> Vec<Chain> {
+/// The address by which a container is reached from outside.
+fn target(networks: &[NetworkLease], port: &PublishedPort, addresses: &[IpAddr]) -> Option<IpAddr> {
+    let outside = |address: &IpAddr| {
+        networks
+            .iter()
+            .any(|network| !network.internal && network.subnets.iter().any(|subnet| subnet.subnet.contains(*address)))
+    };
+    addresses.iter().copied().find(|address| address.is_ipv4() == port.host_ip.is_ipv4() && outside(address))
+}
+
+fn publishing(networks: &[NetworkLease], ports: &[Publication]) -> Vec<Chain> {
     let mut guards = Vec::new();
     let mut redirects = Vec::new();
     for Publication { port, addresses } in ports {
@@ -111,9 +121,7 @@ fn publishing(ports: &[Publication]) -> Vec<Chain> {
             ));
             continue;
         }
-        let Some(&target) = addresses.iter().find(|address| address.is_ipv4() == port.host_ip.is_ipv4()) else {
-            continue;
-        };
+        let Some(target) = target(networks, port, addresses) else { continue };
         let mut conditions = vec![match port.host_ip {
             IpAddr::V4(v4) if v4.is_unspecified() => Condition::Ipv4,
             IpAddr::V6(v6) if v6.is_unspecified() => Condition::Ipv6,

@@ -1,3 +1,9 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
 use super::*;
 use crate::network::spec::PortSpec;
 
@@ -50,4 +56,113 @@ fn an_address_of_somebody_else_is_refused() {
         conflict.to_string(),
         "port 203.0.113.77:42900/tcp cannot be published: this host has no address 203.0.113.77"
     );
+}
+
+/// Reserves a free port on loopback whose container is this machine's `target`.
+fn published(protocol: Protocol, target: u16) -> Reservation {
+    let wish = PortSpec { target, ..spec(Some("127.0.0.1"), None, protocol) };
+    reserve(&[wish]).unwrap().remove(0)
+}
+
+/// Serves a reservation in a runtime of its own until the result is dropped.
+fn serve(reservation: Reservation, target: watch::Receiver<Option<IpAddr>>) -> tokio::sync::oneshot::Sender<()> {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let _proxy = Proxy::start(&reservation, target).unwrap();
+            let _ = stopped.await;
+        });
+    });
+    stop
+}
+
+fn address(reservation: &Reservation) -> SocketAddr {
+    SocketAddr::new(reservation.port.host_ip, reservation.port.published)
+}
+
+#[test]
+fn each_direction_of_a_connection_ends_by_itself() {
+    const SIZE: usize = 8 << 20;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reservation = published(Protocol::Tcp, server.local_addr().unwrap().port());
+    let front = address(&reservation);
+    let (_target, watch) = watch::channel(Some("127.0.0.1".parse().unwrap()));
+    let _served = serve(reservation, watch);
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut all = Vec::new();
+        // Ends only when the client's half is closed, and answers only then.
+        stream.read_to_end(&mut all).unwrap();
+        stream.write_all(&all).unwrap();
+        all.len()
+    });
+    let mut client = TcpStream::connect(front).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let sent: Vec<u8> = (0..SIZE).map(|n| (n * 31 % 251) as u8).collect();
+    client.write_all(&sent).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut back = Vec::new();
+    client.read_to_end(&mut back).unwrap();
+    assert_eq!(server.join().unwrap(), SIZE);
+    assert!(back == sent);
+}
+
+#[test]
+fn without_a_container_a_connection_is_reset_and_later_ones_find_it() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reservation = published(Protocol::Tcp, server.local_addr().unwrap().port());
+    let front = address(&reservation);
+    let (target, watch) = watch::channel(None);
+    let _served = serve(reservation, watch);
+    let ask = || {
+        let mut client = TcpStream::connect(front).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut byte = [0];
+        client.read(&mut byte).map(|_| byte[0]).map_err(|error| error.kind())
+    };
+    assert_eq!(ask(), Err(std::io::ErrorKind::ConnectionReset));
+    target.send(Some("127.0.0.1".parse().unwrap())).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        stream.write_all(b"x").unwrap();
+    });
+    assert_eq!(ask(), Ok(b'x'));
+}
+
+#[test]
+fn datagrams_of_several_clients_find_their_way_back() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let wish = PortSpec { target: server.local_addr().unwrap().port(), ..spec(None, None, Protocol::Udp) };
+    // All addresses: answers must come from the one that was asked.
+    let reservation = reserve(&[wish]).unwrap().remove(0);
+    let port = reservation.port.published;
+    let (_target, watch) = watch::channel(Some("127.0.0.1".parse().unwrap()));
+    let _served = serve(reservation, watch);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((length, client)) = server.recv_from(&mut buffer) {
+            buffer[..length].make_ascii_uppercase();
+            server.send_to(&buffer[..length], client).unwrap();
+        }
+    });
+    let clients: Vec<UdpSocket> = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        .iter()
+        .map(|asked| {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client.connect((*asked, port)).unwrap();
+            client
+        })
+        .collect();
+    for round in 0..3 {
+        for (number, client) in clients.iter().enumerate() {
+            client.send(format!("r{round}c{number}").as_bytes()).unwrap();
+        }
+        for (number, client) in clients.iter().enumerate() {
+            let mut buffer = [0; 64];
+            let length = client.recv(&mut buffer).unwrap();
+            assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), format!("R{round}C{number}"));
+        }
+    }
 }

@@ -59,8 +59,9 @@ pub async fn serve(socket: UdpSocket, target: watch::Receiver<Option<IpAddr>>, p
         let Some(address) = *target.borrow() else { continue };
         let address = SocketAddr::new(address, port);
         if let Some(upstream) = session(&socket, &sessions, &mut tasks, key, address).await {
-            // A full queue loses datagrams, as networks do.
-            let _ = upstream.try_send(&buffer[..length]);
+            // A full queue loses datagrams, as networks do. Not by tokio, which does not know yet that a new socket can
+            // be written.
+            let _ = nix::sys::socket::send(upstream.as_raw_fd(), &buffer[..length], MsgFlags::MSG_DONTWAIT);
         }
     }
 }
