@@ -2,10 +2,15 @@
 
 pub mod client;
 pub mod executor;
+mod down;
+mod exec;
 mod failure;
 pub mod images;
 pub mod inventory;
 pub mod message;
 pub mod report;
 pub mod selection;
+pub mod serve;
+mod up;
+mod wait;
 pub mod truth;

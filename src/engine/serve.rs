@@ -23,6 +23,12 @@ pub struct Engine {
     busy: Rc<RefCell<Option<String>>>,
 }
 
+/// The supervisor's role: serves one project until nothing of it is left.
+#[must_use]
+pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
+    crate::supervisor::main(arguments, |project| Rc::new(Engine::new(project)))
+}
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()

@@ -12,6 +12,7 @@ use super::message::{ContainerRef, Event, Failure, ObjectKind};
 use super::report::Report;
 use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
+use crate::supervisor::View;
 use crate::supervisor::record::{Condition, Dependency};
 
 impl Engine {
@@ -230,12 +231,12 @@ impl Engine {
         let containers = self.project.containers();
         let mut found = Vec::new();
         for service in &desired.services {
-            let mut of_service: Vec<&ObservedContainer> = containers
+            let mut of_service: Vec<&View> = containers
                 .iter()
                 .filter(|have| have.record.service == service.name && !have.record.oneoff)
                 .collect();
             of_service.sort_by_key(|have| have.record.number);
-            found.extend(of_service.into_iter().map(|have| reference(have)));
+            found.extend(of_service.into_iter().map(reference));
         }
         found
     }
@@ -243,7 +244,12 @@ impl Engine {
     pub(super) fn observe(&self) -> Observed {
         let record = self.project.record();
         Observed {
-            containers: self.project.containers(),
+            containers: self
+                .project
+                .containers()
+                .into_iter()
+                .map(|have| ObservedContainer { record: (*have.record).clone(), state: have.state })
+                .collect(),
             networks: self.project.existing_networks(),
             volumes: self.project.existing_volumes(record.as_ref()),
             project: record,
@@ -251,7 +257,7 @@ impl Engine {
     }
 }
 
-pub(super) fn reference(have: &ObservedContainer) -> ContainerRef {
+pub(super) fn reference(have: &View) -> ContainerRef {
     ContainerRef {
         id: have.record.id.clone(),
         name: have.record.name.clone(),
