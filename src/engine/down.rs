@@ -39,7 +39,8 @@ impl Engine {
         let grace = timeout_ms.map(Duration::from_millis);
         let cancel = watch::Sender::new(false);
         let result =
-            execute(&plan, &cancel, |operation, _| self.take_down(operation, grace, report)).await;
+            execute(&plan, &cancel, |operation, cancelled| self.carry_out(None, operation, grace, cancelled, report))
+                .await;
         // What can end now ends, also after a failure.
         self.project.settle().await;
         report.timing("down", begin);
@@ -72,7 +73,8 @@ impl Engine {
         }
         let grace = timeout_ms.map(Duration::from_millis);
         let cancel = watch::Sender::new(false);
-        execute(&plan, &cancel, |operation, _| self.take_down(operation, grace, report)).await?;
+        execute(&plan, &cancel, |operation, cancelled| self.carry_out(None, operation, grace, cancelled, report))
+            .await?;
         Ok(0)
     }
 }

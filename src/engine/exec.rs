@@ -19,7 +19,8 @@ impl Engine {
     ) -> Result<i32, Failure> {
         let command = spec.args.first().cloned().unwrap_or_default();
         let mut exec = self.project.exec(container, spec, descriptors).await.map_err(|error| {
-            let mut failure = Failure::caused(format!("cannot run `{command}` in {}", self.project.name_of(container)), &error);
+            let mut failure =
+                Failure::caused(format!("cannot run `{command}` in {}", self.project.name_of(container)), &error);
             if let supervisor::Error::Start(start) = &error {
                 failure.exit_code = start.exit_code;
             }

@@ -60,11 +60,7 @@ pub(super) fn start_failure(name: &str, error: &supervisor::Error) -> Failure {
 
 /// Something did not become what it was waited for; `dependent` is empty for `up --wait`.
 pub(super) fn condition_failure(dependent: &str, name: &str, error: &ConditionFailure) -> Failure {
-    let message = if dependent.is_empty() {
-        error.to_string()
-    } else {
-        format!("dependency failed to start: {error}")
-    };
+    let message = if dependent.is_empty() { error.to_string() } else { format!("dependency failed to start: {error}") };
     let mut failure = Failure::new(message);
     if !dependent.is_empty() {
         failure.causes.push(format!("container {dependent} waits for {name}"));

@@ -1,9 +1,9 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
 pub mod client;
-pub mod executor;
 mod down;
 mod exec;
+pub mod executor;
 mod failure;
 pub mod images;
 pub mod inventory;
@@ -11,6 +11,6 @@ pub mod message;
 pub mod report;
 pub mod selection;
 pub mod serve;
+pub mod truth;
 mod up;
 mod wait;
-pub mod truth;

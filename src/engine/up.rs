@@ -62,14 +62,19 @@ impl Engine {
         timeout_ms: Option<u64>,
         report: &Report,
     ) -> Result<(), Failure> {
-        self.project.set_record(desired.project.clone()).map_err(|error| Failure::caused("cannot note the project", &error))?;
+        self.project
+            .set_record(desired.project.clone())
+            .map_err(|error| Failure::caused("cannot note the project", &error))?;
         // Everything that can be known to fail is tried before anything is stopped or started.
         let start = Instant::now();
         self.reserve(plan)?;
         report.timing("reserve ports", start);
         let grace = timeout_ms.map(Duration::from_millis);
         let cancel = watch::Sender::new(false);
-        execute(plan, &cancel, |operation, cancelled| self.carry_out(desired, operation, grace, cancelled, report)).await
+        execute(plan, &cancel, |operation, cancelled| {
+            self.carry_out(Some(desired), operation, grace, cancelled, report)
+        })
+        .await
     }
 
     /// Binds the ports of all containers that the plan creates or starts.
@@ -92,9 +97,10 @@ impl Engine {
         Ok(())
     }
 
-    async fn carry_out(
+    /// One operation of a plan; `desired` says what the networks and volumes that it makes are to be.
+    pub(super) async fn carry_out(
         &self,
-        desired: &Desired,
+        desired: Option<&Desired>,
         operation: &Operation,
         grace: Option<Duration>,
         cancelled: Cancelled,
@@ -108,7 +114,7 @@ impl Engine {
 
     async fn one(
         &self,
-        desired: &Desired,
+        desired: Option<&Desired>,
         operation: &Operation,
         grace: Option<Duration>,
         cancelled: Cancelled,
@@ -117,15 +123,18 @@ impl Engine {
         use ObjectKind::{Container, Network, Volume};
         match &operation.kind {
             OperationKind::CreateNetwork { name } => {
-                let Some(spec) = desired.networks.iter().find(|network| network.name == *name) else { return Ok(()) };
+                let find =
+                    |desired: &'_ Desired| desired.networks.iter().find(|network| network.name == *name).cloned();
+                let Some(spec) = desired.and_then(find) else { return Ok(()) };
                 report.working(Network, name, "Creating");
-                let result = self.project.ensure_network(spec).await;
+                let result = self.project.ensure_network(&spec).await;
                 finish(report, Network, name, "Created", result, "cannot create network")
             }
             OperationKind::CreateVolume { name } => {
-                let Some(spec) = desired.volumes.iter().find(|volume| volume.name == *name) else { return Ok(()) };
+                let find = |desired: &'_ Desired| desired.volumes.iter().find(|volume| volume.name == *name).cloned();
+                let Some(spec) = desired.and_then(find) else { return Ok(()) };
                 report.working(Volume, name, "Creating");
-                let result = self.project.ensure_volume(spec).await;
+                let result = self.project.ensure_volume(&spec).await;
                 finish(report, Volume, name, "Created", result, "cannot create volume")
             }
             OperationKind::CreateContainer { record, replaces } => {
@@ -231,10 +240,8 @@ impl Engine {
         let containers = self.project.containers();
         let mut found = Vec::new();
         for service in &desired.services {
-            let mut of_service: Vec<&View> = containers
-                .iter()
-                .filter(|have| have.record.service == service.name && !have.record.oneoff)
-                .collect();
+            let mut of_service: Vec<&View> =
+                containers.iter().filter(|have| have.record.service == service.name && !have.record.oneoff).collect();
             of_service.sort_by_key(|have| have.record.number);
             found.extend(of_service.into_iter().map(reference));
         }

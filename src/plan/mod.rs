@@ -12,4 +12,4 @@ mod tests;
 
 pub use desired::{Desired, DesiredService};
 pub use operation::{Operation, OperationKind, Plan};
-pub use reconcile::{DownOptions, Observed, ObservedContainer, UpOptions, down, up};
+pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, down, up};
