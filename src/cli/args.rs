@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Run Compose projects on this machine, without a daemon
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, disable_help_subcommand = true, propagate_version = true)]
+#[command(name = "windlass", version, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -92,4 +92,14 @@ pub enum Command {
     Exec(super::commands::exec::ExecArgs),
     /// Pull the services' images
     Pull(super::commands::pull::PullArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_flags_meet() {
+        super::Cli::command().debug_assert();
+    }
 }

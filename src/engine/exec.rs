@@ -21,7 +21,7 @@ impl Engine {
         let mut exec = self.project.exec(container, spec, descriptors).await.map_err(|error| {
             let mut failure =
                 Failure::caused(format!("cannot run `{command}` in {}", self.project.name_of(container)), &error);
-            if let supervisor::Error::Start(start) = &error {
+            if let supervisor::SupervisorError::Start(start) = &error {
                 failure.exit_code = start.exit_code;
             }
             failure

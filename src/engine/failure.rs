@@ -45,10 +45,10 @@ fn shown(lines: &[String]) -> String {
 }
 
 /// A container's program could not be started.
-pub(super) fn start_failure(name: &str, error: &supervisor::Error) -> Failure {
+pub(super) fn start_failure(name: &str, error: &supervisor::SupervisorError) -> Failure {
     let mut failure = Failure::caused(format!("cannot start container {name}"), error);
     failure.exit_code = 1;
-    if let supervisor::Error::Start(start) = error {
+    if let supervisor::SupervisorError::Start(start) = error {
         failure = match start.exit_code {
             127 => failure.hint("check `command:` and `entrypoint:`; the program must exist in the image's PATH"),
             126 => failure.hint("make the file executable, or run it through its interpreter"),
