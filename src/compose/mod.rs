@@ -1,3 +1,28 @@
-//! YAML text to [`model::Project`]. No I/O but through a file source, no environment but what is passed in.
+//! YAML text to [`model::Project`]. No I/O but through a [`FileSource`], no environment but what is passed in.
 
+#![forbid(unsafe_code)]
+
+mod canonical;
+mod consistency;
+mod decode;
+mod dotenv;
+pub mod environment;
+mod files;
+mod interpolate;
+mod load;
+mod merge;
 pub mod model;
+mod normalise;
+mod paths;
+mod project;
+mod request;
+mod resolve;
+mod schema;
+pub mod session;
+mod template;
+pub mod validate;
+mod yaml;
+
+pub use files::{FileSource, FsSource};
+pub use load::load;
+pub use request::{LoadFailure, LoadOptions, LoadRequest, Loaded};

@@ -25,6 +25,7 @@ record! {
         pub additional_contexts: Mapping,
         pub pull: bool,
         /// `HOST` to addresses.
+        #[serde(deserialize_with = "super::value::hosts")]
         pub extra_hosts: IndexMap<String, Vec<String>>,
         pub isolation: Option<String>,
         pub network: Option<String>,

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::value::from_text;
 use super::{Bytes, Extensions, Mapping, record};
 
 /// An entry of `volumes`, always in the long form.
@@ -128,6 +127,15 @@ impl Serialize for FileMode {
 
 impl<'de> Deserialize<'de> for FileMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "permission bits in octal")
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Bits {
+            Number(u32),
+            Text(String),
+        }
+        match Bits::deserialize(deserializer)? {
+            Bits::Number(bits) => Ok(Self(bits)),
+            Bits::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
     }
 }

@@ -63,6 +63,7 @@ record! {
         /// Name of a variable of the project's environment.
         pub environment: Option<String>,
         /// Value of the variable that `environment` names, taken at loading; never printed.
+        #[serde(rename = "#content")]
         pub content: Option<String>,
         pub external: bool,
         pub labels: Mapping,

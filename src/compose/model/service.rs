@@ -58,6 +58,7 @@ record! {
         pub extends: Option<Extends>,
         pub external_links: Vec<String>,
         /// `HOST` to addresses; an address may be `host-gateway`.
+        #[serde(deserialize_with = "super::value::hosts")]
         pub extra_hosts: IndexMap<String, Vec<String>>,
         pub group_add: Vec<String>,
         pub gpus: Vec<DeviceRequest>,

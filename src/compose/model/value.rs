@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use indexmap::IndexMap;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -255,8 +256,29 @@ impl<'de> Deserialize<'de> for PortRange {
     }
 }
 
+/// Reads `HOST` to addresses, also from a list of `HOST=ADDRESS`.
+pub(super) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IndexMap<String, Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Hosts {
+        Lines(Vec<String>),
+        Table(IndexMap<String, Vec<String>>),
+    }
+    Ok(match Hosts::deserialize(deserializer)? {
+        Hosts::Table(table) => table,
+        Hosts::Lines(lines) => {
+            let mut table: IndexMap<String, Vec<String>> = IndexMap::new();
+            for line in lines {
+                let (host, address) = line.split_once('=').unwrap_or((&line, ""));
+                table.entry(host.to_owned()).or_default().push(address.to_owned());
+            }
+            table
+        }
+    })
+}
+
 /// Reads a value from its text; whole numbers stand for their digits.
-pub(super) fn from_text<'de, T, D>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
+fn from_text<'de, T, D>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
 where
     T: FromStr,
     T::Err: fmt::Display,

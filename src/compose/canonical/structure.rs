@@ -1,0 +1,248 @@
+//! The walk along the schema.
+
+use super::{scalar, short};
+use crate::compose::schema::{EmptyPair, Object, Shape};
+use crate::compose::session::{ModelPath, Session};
+use crate::compose::yaml::{Entry, Mapping, Node, Tag, Value};
+use crate::diag::{Diagnostic, Span, nearest};
+
+/// Brings `node` into its canonical form. Values that do not fit are reported and become nothing.
+pub fn canonicalise(node: &mut Node, shape: &Shape, path: &mut ModelPath, session: &mut Session) {
+    if node.tag == Tag::Reset || node.is_null() {
+        return;
+    }
+    match shape {
+        Shape::Any => {}
+        Shape::Text
+        | Shape::TextOrNumber
+        | Shape::Scalar
+        | Shape::Word(_)
+        | Shape::Flag
+        | Shape::Whole { .. }
+        | Shape::Number
+        | Shape::Size
+        | Shape::Duration
+        | Shape::Mode => scalar::cast(node, shape, path, session),
+        Shape::List(item) => list(node, item, path, session),
+        Shape::Set(item) => {
+            list(node, item, path, session);
+            unique(node);
+        }
+        Shape::TextOrList => {
+            if let Value::String(text) = &node.value {
+                node.value = Value::Sequence(vec![Node::string(text.clone(), node.span)]);
+            }
+            list(node, &Shape::Text, path, session);
+            unique(node);
+        }
+        Shape::Table(item) => table(node, item, path, session),
+        Shape::Pairs(empty) => pairs(node, *empty, path, session),
+        Shape::Object(known) | Shape::Nullable(known) => object(node, known, path, session),
+        Shape::Special(special) => short::expand(node, *special, path, session),
+    }
+}
+
+/// Reports that `node` is of the wrong kind and empties it.
+pub(super) fn wrong_kind(node: &mut Node, wanted: &str, hint: Option<String>, path: &ModelPath, session: &mut Session) {
+    let kind = node.value.kind();
+    let diagnostic = Diagnostic::error(format!("`{}` must be {wanted}", path.last()))
+        .at(node.span, format!("this is {kind}"))
+        .path(path.as_str())
+        .hint_opt(hint);
+    session.report_node(node, diagnostic);
+    node.value = Value::Null;
+    node.tag = Tag::Reset;
+}
+
+pub(super) fn list(node: &mut Node, item: &Shape, path: &mut ModelPath, session: &mut Session) {
+    if !matches!(node.value, Value::Sequence(_)) {
+        let hint = match &node.value {
+            Value::Mapping(_) => "begin each line with `- `".to_owned(),
+            _ => format!("write it as a list: [{}]", node.scalar_text().unwrap_or_default()),
+        };
+        return wrong_kind(node, "a list", Some(hint), path, session);
+    }
+    if let Value::Sequence(items) = &mut node.value {
+        for (index, child) in items.iter_mut().enumerate() {
+            path.index(index, |path| {
+                if child.is_null() {
+                    session.report(
+                        Diagnostic::error("a list item has no value")
+                            .at(child.span, "nothing here")
+                            .path(path.as_str()),
+                    );
+                }
+                canonicalise(child, item, path, session);
+            });
+        }
+        items.retain(|item| !item.is_null());
+    }
+}
+
+/// Repeated strings count once.
+pub(in crate::compose) fn unique(node: &mut Node) {
+    if let Value::Sequence(items) = &mut node.value
+        && items.len() > 1
+    {
+        let mut seen = std::collections::HashSet::new();
+        items.retain(|item| item.as_str().is_none_or(|text| seen.insert(text.to_owned())));
+    }
+}
+
+fn table(node: &mut Node, item: &Shape, path: &mut ModelPath, session: &mut Session) {
+    let is_top = !path.as_str().contains('.');
+    let Value::Mapping(mapping) = &mut node.value else {
+        let hint = format!("write `NAME: …` lines below `{}:`", path.last());
+        return wrong_kind(node, "a mapping", Some(hint), path, session);
+    };
+    for (key, entry) in &mut mapping.0 {
+        if is_top && key.starts_with("x-") {
+            continue;
+        }
+        if is_top && !is_name(key) {
+            session.report(
+                Diagnostic::error(format!("`{key}` cannot be a name"))
+                    .at(entry.key_span, "letters, digits, `.`, `_` and `-` only")
+                    .path(path.as_str()),
+            );
+        }
+        path.key(key, |path| {
+            canonicalise(&mut entry.node, item, path, session);
+        });
+    }
+    if is_top {
+        mapping.0.retain(|key, _| !key.starts_with("x-"));
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// `KEY: value` or `- KEY=value`.
+fn pairs(node: &mut Node, empty: EmptyPair, path: &mut ModelPath, session: &mut Session) {
+    match &mut node.value {
+        Value::Sequence(items) => {
+            let mut mapping = Mapping::default();
+            for (index, item) in std::mem::take(items).into_iter().enumerate() {
+                let Some(text) = item.as_str() else {
+                    let mut item = item;
+                    let hint = item.as_mapping().and_then(|it| it.0.first()).map(|(key, entry)| {
+                        let value = entry.node.scalar_text().unwrap_or_default();
+                        format!("write `- {key}={value}`, or drop the dashes of the whole list")
+                    });
+                    path.index(index, |path| wrong_kind(&mut item, "a string `KEY=value`", hint, path, session));
+                    continue;
+                };
+                let (key, value) = match text.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Value::String(value.to_owned())),
+                    None => (text.to_owned(), empty_value(empty)),
+                };
+                let value = item.with(value);
+                mapping.0.insert(key, Entry { key_span: item.span, node: value });
+            }
+            node.value = Value::Mapping(Box::new(mapping));
+        }
+        Value::Mapping(mapping) => {
+            for (key, entry) in &mut mapping.0 {
+                let child = &mut entry.node;
+                if child.tag == Tag::Reset {
+                    continue;
+                }
+                match child.scalar_text() {
+                    Some(text) => child.value = Value::String(text),
+                    None if child.is_null() => child.value = empty_value(empty),
+                    None => path.key(key, |path| {
+                        wrong_kind(child, "a string, a number, a boolean or nothing", None, path, session);
+                    }),
+                }
+            }
+        }
+        _ => {
+            let hint = "write `KEY: value` lines, or a list of `KEY=value`".to_owned();
+            wrong_kind(node, "a mapping or a list", Some(hint), path, session);
+        }
+    }
+}
+
+fn empty_value(empty: EmptyPair) -> Value {
+    match empty {
+        EmptyPair::Blank => Value::String(String::new()),
+        EmptyPair::Unset => Value::Null,
+    }
+}
+
+pub(super) fn object(node: &mut Node, known: &Object, path: &mut ModelPath, session: &mut Session) {
+    let Value::Mapping(mapping) = &mut node.value else {
+        return wrong_kind(node, "a mapping", mapping_hint(known, node), path, session);
+    };
+    for (key, entry) in &mut mapping.0 {
+        if let Some(shape) = known.attribute(key) {
+            path.key(key, |path| canonicalise(&mut entry.node, shape, path, session));
+        } else if !key.starts_with("x-") {
+            let diagnostic = unknown_key(key, entry.key_span, known, path);
+            session.report(diagnostic);
+            entry.node.tag = Tag::Reset;
+        }
+    }
+    mapping.0.retain(|key, entry| entry.node.tag != Tag::Reset || known.attribute(key).is_some());
+}
+
+fn mapping_hint(known: &Object, node: &Node) -> Option<String> {
+    let text = node.as_str()?;
+    match text.split_once(':') {
+        Some((key, _)) if known.attribute(key).is_some() => Some(format!("put a space after `{key}:`")),
+        _ => None,
+    }
+}
+
+fn unknown_key(key: &str, span: Span, known: &Object, path: &ModelPath) -> Diagnostic {
+    let (what, of) = match path.as_str() {
+        "" => ("a Compose file", "at the top of the file"),
+        _ => (known.name, "here"),
+    };
+    let diagnostic = Diagnostic::error(format!("unknown key `{key}` in {what}"))
+        .at(span, format!("not known {of}"))
+        .path(match path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        });
+    match nearest(key, known.names()) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => match elsewhere(key, path.as_str()) {
+            Some(hint) => diagnostic.hint(hint),
+            None if known.attributes.len() <= 12 => {
+                let names: Vec<_> = known.names().map(|name| format!("`{name}`")).collect();
+                diagnostic.hint(format!("known keys: {}", names.join(", ")))
+            }
+            None => diagnostic.hint(format!("keys of your own begin with `x-`: `x-{key}`")),
+        },
+    }
+}
+
+/// Keys that are known, but in another place, or by another name.
+fn elsewhere(key: &str, path: &str) -> Option<String> {
+    use crate::compose::schema::{PROJECT, SERVICE};
+    let in_service = path.matches('.').count() == 1 && path.starts_with("services.");
+    let text = match key {
+        "log_driver" | "log_opt" => "use `logging: { driver: …, options: … }`",
+        "net" => "use `network_mode`",
+        "dockerfile" | "context" | "args" if in_service => "it belongs below `build:`",
+        "replicas" | "resources" | "restart_policy" if in_service => "it belongs below `deploy:`",
+        "limits" | "reservations" => "it belongs below `deploy.resources:`",
+        "memory" if in_service => "use `mem_limit`, or `deploy.resources.limits.memory`",
+        "env" => "use `environment`",
+        "cmd" => "use `command`",
+        "watch" if in_service => "it belongs below `develop:`",
+        "interval" | "retries" | "test" if in_service => "it belongs below `healthcheck:`",
+        "aliases" if in_service => "it belongs below a network: `networks: { NAME: { aliases: […] } }`",
+        "name" if in_service => "the service's name is its key; use `container_name` for the container",
+        _ if path.is_empty() && SERVICE.attribute(key).is_some() => {
+            return Some(format!("`{key}` belongs to a service: indent it below `services:` and the service's name"));
+        }
+        _ if path.is_empty() => return None,
+        _ if in_service && PROJECT.attribute(key).is_some() => "it belongs to the top level: check its indentation",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

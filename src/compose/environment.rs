@@ -1,0 +1,89 @@
+//! The variables that interpolation sees, and where each was set.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// Where a variable was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VariableSource {
+    /// The environment of the command.
+    Shell,
+    /// A line of an env file.
+    File { path: Rc<Path>, line: u32 },
+    /// Made by the loader: `COMPOSE_PROJECT_NAME`.
+    Project,
+}
+
+impl std::fmt::Display for VariableSource {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shell => out.write_str("the environment"),
+            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
+            Self::Project => out.write_str("the project name"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetVariable {
+    pub value: String,
+    pub source: VariableSource,
+}
+
+/// Variables by name; the first to set one wins.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, SetVariable>,
+}
+
+impl Environment {
+    /// The environment of the command.
+    #[must_use]
+    pub fn from_shell(variables: &BTreeMap<String, String>) -> Self {
+        let set = |value: &String| SetVariable { value: value.clone(), source: VariableSource::Shell };
+        Self { variables: variables.iter().map(|(name, value)| (name.clone(), set(value))).collect() }
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|variable| variable.value.as_str())
+    }
+
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&SetVariable> {
+        self.variables.get(name)
+    }
+
+    /// Sets `name` unless it is set.
+    pub fn fill(&mut self, name: &str, value: &str, source: VariableSource) {
+        if !self.variables.contains_key(name) {
+            self.variables.insert(name.to_owned(), SetVariable { value: value.to_owned(), source });
+        }
+    }
+
+    /// Sets `name`, whatever it was.
+    pub fn set(&mut self, name: &str, value: &str, source: VariableSource) {
+        self.variables.insert(name.to_owned(), SetVariable { value: value.to_owned(), source });
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &SetVariable)> {
+        self.variables.iter()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// Names and values alone.
+    #[must_use]
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.variables.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+    }
+
+    /// The home folder, for `~`.
+    #[must_use]
+    pub fn home(&self) -> Option<PathBuf> {
+        self.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+    }
+}

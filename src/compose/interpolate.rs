@@ -1,0 +1,151 @@
+//! Variables in the values of a tree.
+
+use super::environment::Environment;
+use super::session::{Interpolation, ModelPath, Session, VariableUse};
+use super::template::{OperatorKind, Template, TemplateError, Variable};
+use super::yaml::{Node, Value};
+use crate::diag::{Diagnostic, Span, nearest};
+
+/// Replaces variables in every string below `node`; keys stay as they are.
+pub fn interpolate(node: &mut Node, path: &mut ModelPath, environment: &Environment, session: &mut Session) {
+    match &mut node.value {
+        Value::String(text) if text.contains('$') => {
+            let text = std::mem::take(text);
+            node.value = Value::String(string(&text, node, path, environment, session));
+        }
+        Value::Sequence(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                path.index(index, |path| interpolate(item, path, environment, session));
+            }
+        }
+        Value::Mapping(mapping) => {
+            for (key, entry) in &mut mapping.0 {
+                path.key(key, |path| interpolate(&mut entry.node, path, environment, session));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environment, session: &mut Session) -> String {
+    let template = match Template::parse(text) {
+        Ok(template) => template,
+        Err(error) => {
+            session.report(invalid(&error, node.span, session, path));
+            return text.to_owned();
+        }
+    };
+    note_uses(&template, node.span, path, session);
+    let mut read: Vec<(String, Option<_>)> = Vec::new();
+    let mut unset = Vec::new();
+    let result = template.evaluate(&mut |variable: &Variable| {
+        let set = environment.variable(&variable.name);
+        if !read.iter().any(|(name, _)| *name == variable.name) {
+            read.push((variable.name.clone(), set.cloned()));
+        }
+        if set.is_none() && variable.operator.is_none() {
+            unset.push(variable.name.clone());
+        }
+        set.map(|variable| variable.value.as_str())
+    });
+    for name in unset {
+        warn_unset(&name, node.span, path, environment, session);
+    }
+    match result {
+        Ok(value) => {
+            if !read.is_empty() {
+                node.origin = session.trail.record(Interpolation { template: text.to_owned(), variables: read });
+            }
+            value
+        }
+        Err(missing) => {
+            let span = locate(session, node.span, &format!("${{{}", missing.name));
+            let label = match environment.get(&missing.name) {
+                Some(_) => "set, but empty",
+                None => "not set",
+            };
+            let reason = match missing.message.is_empty() {
+                true => String::new(),
+                false => format!(": {}", missing.message),
+            };
+            session.report(
+                Diagnostic::error(format!("required variable {} is missing a value{reason}", missing.name))
+                    .at(span, label)
+                    .path(path.as_str())
+                    .hint(format!("set it in the environment or in a .env file: {}=…", missing.name)),
+            );
+            String::new()
+        }
+    }
+}
+
+fn note_uses(template: &Template, span: Span, path: &ModelPath, session: &mut Session) {
+    let uses = &mut session.trail.uses;
+    template.variables(&mut |variable| {
+        let operand = |kind| variable.operator.as_ref().filter(|it| it.kind == kind).map(|it| it.text.clone());
+        uses.push(VariableUse {
+            name: variable.name.clone(),
+            span,
+            path: path.as_str().to_owned(),
+            default: operand(OperatorKind::Default),
+            alternative: operand(OperatorKind::Alternative),
+            required: operand(OperatorKind::Required).is_some(),
+        });
+    });
+}
+
+fn warn_unset(name: &str, span: Span, path: &ModelPath, environment: &Environment, session: &mut Session) {
+    let message = format!("the variable {name} is not set; an empty string takes its place");
+    if session.diagnostics.iter().any(|diagnostic| diagnostic.message == message) {
+        return;
+    }
+    let place = locate(session, span, &format!("${{{name}"));
+    let place = if place == span { locate(session, span, &format!("${name}")) } else { place };
+    let hint = match nearest(name, environment.names()) {
+        Some(near) => format!(
+            "did you mean ${{{near}}}? Otherwise give a default: ${{{name}:-…}}, or write $${name} for the text"
+        ),
+        None => format!(
+            "set it in the environment or in .env, give a default: ${{{name}:-…}}, or write $${name} for the text"
+        ),
+    };
+    session.report(Diagnostic::warning(message).at(place, "not set").path(path.as_str()).hint(hint));
+}
+
+fn invalid(error: &TemplateError, span: Span, session: &Session, path: &ModelPath) -> Diagnostic {
+    let hint = match error {
+        TemplateError::Unclosed { .. } => "close it with `}`, or write `$$` for a dollar sign",
+        TemplateError::InvalidName { .. } => {
+            "a name has letters, digits and `_` and does not begin with a digit; write `$$` for a dollar sign"
+        }
+        TemplateError::InvalidOperator { .. } => {
+            "the forms are ${V}, ${V:-default}, ${V-default}, ${V:+other}, ${V+other}, ${V:?message}, ${V?message}; \
+             write `$$` for a dollar sign"
+        }
+        TemplateError::TooDeep { .. } => "use fewer defaults inside defaults",
+    };
+    Diagnostic::error("invalid interpolation")
+        .at(locate(session, span, error.text()), error.to_string())
+        .path(path.as_str())
+        .hint(hint)
+}
+
+/// The place of `needle` in the source lines of `span`; `span` itself when it is not to be found.
+pub fn locate(session: &Session, span: Span, needle: &str) -> Span {
+    let Some(file) = session.sources.get(span.source) else { return span };
+    let needle = needle.lines().next().unwrap_or_default();
+    if needle.is_empty() {
+        return span;
+    }
+    for line in span.line..=span.end_line.min(span.line + 200) {
+        let text = file.line(line);
+        let skip = if line == span.line { (span.column as usize).saturating_sub(1) } else { 0 };
+        let start = text.char_indices().nth(skip).map_or(text.len(), |(index, _)| index);
+        if let Some(found) = text[start..].find(needle) {
+            let column = u32::try_from(text[..start + found].chars().count()).unwrap_or(0) + 1;
+            let width = u32::try_from(needle.chars().count()).unwrap_or(1);
+            return Span { line, column, end_line: line, end_column: column + width, ..span };
+        }
+    }
+    span
+}

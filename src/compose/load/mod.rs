@@ -1,0 +1,12 @@
+//! From a request to a project.
+
+mod discover;
+mod document;
+mod env_files;
+mod extends;
+mod include;
+mod name;
+mod pipeline;
+
+pub(in crate::compose) use env_files::{reason, report as report_dotenv};
+pub use pipeline::load;

@@ -1,0 +1,89 @@
+//! What is to be loaded, and what comes of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::environment::Environment;
+use super::model::Project;
+use super::session::Trail;
+use crate::diag::{Diagnostic, SourceMap};
+
+/// What is to be loaded and how.
+#[derive(Debug, Clone, Default)]
+pub struct LoadRequest {
+    /// Absolute folder that the command runs in.
+    pub current_dir: PathBuf,
+    /// `-f`, in order; `-` is the standard input. Empty: `COMPOSE_FILE`, or the default names, upwards.
+    pub files: Vec<PathBuf>,
+    /// `--project-directory`.
+    pub project_directory: Option<PathBuf>,
+    /// `-p`.
+    pub project_name: Option<String>,
+    /// `--profile`; `COMPOSE_PROFILES` counts when there is none.
+    pub profiles: Vec<String>,
+    /// `--env-file`; `COMPOSE_ENV_FILES` and `.env` count when there is none.
+    pub env_files: Vec<PathBuf>,
+    /// The environment of the command.
+    pub environment: BTreeMap<String, String>,
+    pub options: LoadOptions,
+}
+
+/// Steps that can be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    pub interpolate: bool,
+    /// Default network, implied dependencies, full names.
+    pub normalise: bool,
+    pub resolve_paths: bool,
+    pub check_consistency: bool,
+    /// Values of `env_file` and of variables without a value.
+    pub resolve_environment: bool,
+    /// Services that are named on the command line: their profiles are active.
+    pub services: Vec<String>,
+    /// Keep networks, volumes, secrets and configs that no active service uses.
+    pub all_resources: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            interpolate: true,
+            normalise: true,
+            resolve_paths: true,
+            check_consistency: true,
+            resolve_environment: true,
+            services: Vec::new(),
+            all_resources: false,
+        }
+    }
+}
+
+/// A loaded project and what is to be said about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub project: Project,
+    /// In the order of the places.
+    pub warnings: Vec<Diagnostic>,
+    pub sources: SourceMap,
+    /// Where the variables come from.
+    pub environment: Environment,
+    /// Where the variables are used.
+    pub trail: Trail,
+    /// The merged tree before decoding, for `config --no-interpolate` and the like.
+    pub tree: serde_json::Value,
+}
+
+/// Why a project cannot be loaded: all faults, in the order of the places, and the warnings.
+#[derive(Debug, Clone)]
+pub struct LoadFailure {
+    pub diagnostics: Vec<Diagnostic>,
+    pub sources: SourceMap,
+}
+
+impl std::fmt::Display for LoadFailure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(crate::diag::render_all(&self.diagnostics, &self.sources, crate::diag::Paint::Plain).trim_end())
+    }
+}
+
+impl std::error::Error for LoadFailure {}

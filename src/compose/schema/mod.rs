@@ -1,0 +1,168 @@
+//! Which attributes there are and what their values look like. One table for reading, `config --schema` and the docs.
+
+mod build;
+mod deploy;
+mod resource;
+mod service;
+
+pub(super) use resource::INCLUDE;
+pub use resource::PROJECT;
+pub use service::SERVICE;
+pub(super) use service::{
+    DEPENDENCY, DEVICE, DEVICE_REQUEST, ENV_FILE, EXTENDS, FILE_REFERENCE, MODEL_USE, NETWORK_ATTACHMENT, PORT, ULIMIT,
+    VOLUME_MOUNT,
+};
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A string; numbers must be quoted.
+    Text,
+    /// A string; a number stands for its digits.
+    TextOrNumber,
+    /// A string; a number or boolean stands for its text.
+    Scalar,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A boolean, also as text.
+    Flag,
+    /// A whole number, also as text.
+    Whole { min: i64, max: i64 },
+    /// A number, also as text.
+    Number,
+    /// A number of bytes: `64m`.
+    Size,
+    /// `1m30s`.
+    Duration,
+    /// Permission bits.
+    Mode,
+    /// Anything.
+    Any,
+    /// A list.
+    List(&'static Shape),
+    /// A list in which a repeated string counts once.
+    Set(&'static Shape),
+    /// A string or a list of strings.
+    TextOrList,
+    /// Names to values.
+    Table(&'static Shape),
+    /// `KEY: value` or `- KEY=value`.
+    Pairs(EmptyPair),
+    /// Known keys.
+    Object(&'static Object),
+    /// Known keys, or nothing at all.
+    Nullable(&'static Object),
+    /// A short syntax of its own.
+    Special(Special),
+}
+
+/// What a pair without a value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmptyPair {
+    /// An empty string.
+    Blank,
+    /// To be looked up in the project's environment.
+    Unset,
+}
+
+/// Short syntaxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    Build,
+    Command,
+    HealthTest,
+    DependsOn,
+    Devices,
+    DeviceCount,
+    EnvFile,
+    Extends,
+    External,
+    ExtraHosts,
+    FileReferences,
+    SecretReferences,
+    Gpus,
+    Include,
+    MacAddress,
+    Models,
+    Networks,
+    Ports,
+    ProviderOptions,
+    Restart,
+    Ssh,
+    Ulimits,
+    Volumes,
+}
+
+/// Known keys and their values. `x-…` keys are allowed everywhere.
+#[derive(Debug)]
+pub struct Object {
+    /// What people call it.
+    pub name: &'static str,
+    pub attributes: &'static [(&'static str, Shape)],
+    pub required: &'static [&'static str],
+}
+
+impl Object {
+    /// The shape of an attribute.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&Shape> {
+        self.attributes.iter().find(|(known, _)| *known == name).map(|(_, shape)| shape)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.attributes.iter().map(|(name, _)| *name)
+    }
+}
+
+const WHOLE: Shape = Shape::Whole { min: i64::MIN, max: i64::MAX };
+const COUNT: Shape = Shape::Whole { min: 0, max: u32::MAX as i64 };
+const LABELS: Shape = Shape::Pairs(EmptyPair::Blank);
+const ENVIRONMENT: Shape = Shape::Pairs(EmptyPair::Unset);
+const OPTIONS: Shape = Shape::Table(&Shape::Scalar);
+const TEXTS: Shape = Shape::Set(&Shape::Text);
+
+/// `build` in its long form.
+pub(super) fn build_object() -> &'static Object {
+    &build::BUILD
+}
+
+/// The canonical form of a short syntax.
+pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
+    static BUILD: Shape = Shape::Object(&build::BUILD);
+    static DEPENDENCIES: Shape = Shape::Table(&Shape::Object(&DEPENDENCY));
+    static DEVICES: Shape = Shape::List(&Shape::Object(&DEVICE));
+    static ENV_FILES: Shape = Shape::List(&Shape::Object(&ENV_FILE));
+    static EXTENSION: Shape = Shape::Object(&EXTENDS);
+    static FILES: Shape = Shape::List(&Shape::Object(&FILE_REFERENCE));
+    static GPUS: Shape = Shape::List(&Shape::Object(&DEVICE_REQUEST));
+    static INCLUDES: Shape = Shape::List(&Shape::Object(&INCLUDE));
+    static MODELS: Shape = Shape::Table(&Shape::Nullable(&MODEL_USE));
+    static NETWORKS: Shape = Shape::Table(&Shape::Nullable(&NETWORK_ATTACHMENT));
+    static PORTS: Shape = Shape::List(&Shape::Object(&PORT));
+    static ULIMITS: Shape = Shape::Table(&Shape::Object(&ULIMIT));
+    static MOUNTS: Shape = Shape::List(&Shape::Object(&VOLUME_MOUNT));
+    match special {
+        Special::Build => Some(&BUILD),
+        Special::DependsOn => Some(&DEPENDENCIES),
+        Special::Devices => Some(&DEVICES),
+        Special::EnvFile => Some(&ENV_FILES),
+        Special::Extends => Some(&EXTENSION),
+        Special::FileReferences | Special::SecretReferences => Some(&FILES),
+        Special::Gpus => Some(&GPUS),
+        Special::Include => Some(&INCLUDES),
+        Special::Models => Some(&MODELS),
+        Special::Networks => Some(&NETWORKS),
+        Special::Ports => Some(&PORTS),
+        Special::Ulimits => Some(&ULIMITS),
+        Special::Volumes => Some(&MOUNTS),
+        Special::Command
+        | Special::HealthTest
+        | Special::DeviceCount
+        | Special::External
+        | Special::ExtraHosts
+        | Special::MacAddress
+        | Special::ProviderOptions
+        | Special::Restart
+        | Special::Ssh => None,
+    }
+}

@@ -1,0 +1,140 @@
+//! What one load gathers on its way: texts, faults, the use of variables.
+
+use crate::compose::environment::{SetVariable, VariableSource};
+use crate::compose::yaml::{Node, Origin};
+use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
+
+/// The state of one load.
+#[derive(Debug, Default)]
+pub struct Session {
+    pub sources: SourceMap,
+    pub diagnostics: Vec<Diagnostic>,
+    pub trail: Trail,
+}
+
+/// How variables made values.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    interpolations: Vec<Interpolation>,
+    pub uses: Vec<VariableUse>,
+}
+
+/// A value that was made by interpolation.
+#[derive(Debug, Clone)]
+pub struct Interpolation {
+    /// The text before.
+    pub template: String,
+    /// The variables that it read and what they were.
+    pub variables: Vec<(String, Option<SetVariable>)>,
+}
+
+/// A place where a variable is named.
+#[derive(Debug, Clone)]
+pub struct VariableUse {
+    pub name: String,
+    pub span: Span,
+    pub path: String,
+    /// The operand of `-` or `:-`.
+    pub default: Option<String>,
+    /// The operand of `+` or `:+`.
+    pub alternative: Option<String>,
+    /// `?` or `:?`.
+    pub required: bool,
+}
+
+impl Trail {
+    pub fn record(&mut self, interpolation: Interpolation) -> Origin {
+        self.interpolations.push(interpolation);
+        Origin(u32::try_from(self.interpolations.len()).unwrap_or(0))
+    }
+
+    #[must_use]
+    pub fn get(&self, origin: Origin) -> Option<&Interpolation> {
+        self.interpolations.get((origin.0 as usize).checked_sub(1)?)
+    }
+}
+
+impl Session {
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Reports a fault of `node`; tells which variable its value comes from.
+    pub fn report_node(&mut self, node: &Node, diagnostic: Diagnostic) {
+        let diagnostic = self.with_origin(node, diagnostic);
+        self.diagnostics.push(diagnostic);
+    }
+
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    fn with_origin(&self, node: &Node, mut diagnostic: Diagnostic) -> Diagnostic {
+        let Some(interpolation) = self.trail.get(node.origin) else { return diagnostic };
+        if let Some(value) = node.scalar_text() {
+            diagnostic = diagnostic.note(format!("`{}` became {value:?}", interpolation.template));
+        }
+        for (name, variable) in &interpolation.variables {
+            diagnostic = diagnostic.note(match variable {
+                Some(SetVariable { source: source @ VariableSource::File { .. }, .. }) => {
+                    format!("${name} is set in {source}")
+                }
+                Some(SetVariable { source, .. }) => format!("${name} comes from {source}"),
+                None => format!("${name} is not set"),
+            });
+        }
+        diagnostic
+    }
+}
+
+/// A path into the model that grows and shrinks with the walk.
+#[derive(Debug, Clone, Default)]
+pub struct ModelPath(String);
+
+impl ModelPath {
+    /// `visit` with `.key` added.
+    pub fn key<T>(&mut self, key: &str, visit: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.0.len();
+        if before > 0 {
+            self.0.push('.');
+        }
+        self.0.push_str(key);
+        let result = visit(self);
+        self.0.truncate(before);
+        result
+    }
+
+    /// `visit` with `[index]` added.
+    pub fn index<T>(&mut self, index: usize, visit: impl FnOnce(&mut Self) -> T) -> T {
+        use std::fmt::Write as _;
+        let before = self.0.len();
+        _ = write!(self.0, "[{index}]");
+        let result = visit(self);
+        self.0.truncate(before);
+        result
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last key.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.0.rsplit(['.', '[']).next().unwrap_or_default().trim_end_matches(']')
+    }
+}
+
+impl From<&str> for ModelPath {
+    fn from(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+/// A place for nodes that stand in no file.
+#[must_use]
+pub fn nowhere() -> Span {
+    Span { source: SourceId(u32::MAX), line: 1, column: 1, end_line: 1, end_column: 1 }
+}

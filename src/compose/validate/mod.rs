@@ -1,0 +1,3 @@
+//! What windlass does with each attribute.
+
+pub mod support;

@@ -1,0 +1,10 @@
+//! YAML as a tree whose every node knows where it stands.
+
+mod node;
+mod parse;
+mod scalar;
+mod scan_error;
+
+pub use node::{Entry, Mapping, Node, Origin, Tag, Value};
+pub use parse::parse;
+pub use scalar::{float_text, resolve_plain};

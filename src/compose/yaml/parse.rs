@@ -1,0 +1,270 @@
+//! From events to the tree: anchors, merge keys, tags, duplicate keys, limits.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as ScannerSpan, Tag as ScannerTag};
+
+use super::{Entry, Mapping, Node, Tag, Value, resolve_plain, scan_error};
+use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
+
+/// Deeper nesting is refused.
+const DEPTH_LIMIT: usize = 100;
+/// Nodes that aliases may add to one file.
+const ALIAS_LIMIT: usize = 300_000;
+
+/// The documents of a file. Faults go to `diagnostics`; what could be read is returned.
+pub fn parse(source: SourceId, sources: &SourceMap, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
+    let Some(file) = sources.get(source) else { return Vec::new() };
+    let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+    let mut builder = Builder {
+        source,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        expanded: 0,
+        documents: Vec::new(),
+        diagnostics,
+        stopped: false,
+    };
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        match event {
+            Ok((event, span)) => builder.event(event, span),
+            Err(error) => {
+                let diagnostic = scan_error::diagnose(&error, source, file);
+                builder.diagnostics.push(diagnostic);
+                builder.stopped = true;
+            }
+        }
+        if builder.stopped {
+            break;
+        }
+    }
+    builder.documents
+}
+
+struct Builder<'a> {
+    source: SourceId,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, Node>,
+    /// Nodes made by aliases so far.
+    expanded: usize,
+    documents: Vec<Node>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    stopped: bool,
+}
+
+/// A list or mapping that is still open.
+struct Frame {
+    anchor: usize,
+    tag: Tag,
+    span: Span,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Node>),
+    Mapping { mapping: Mapping, merged: Vec<(Span, Node)>, key: Option<(Key, Span)> },
+}
+
+enum Key {
+    Text(String),
+    Merge,
+    /// Already reported; its value is dropped.
+    Invalid,
+}
+
+impl Builder<'_> {
+    fn span(&self, span: ScannerSpan) -> Span {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
+        let (start, end) = (span.start, span.end);
+        Span {
+            source: self.source,
+            line: number(start.line()).max(1),
+            column: number(start.col()) + 1,
+            end_line: number(end.line()).max(1),
+            end_column: number(end.col()) + 1,
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: ScannerSpan) {
+        let span = self.span(span);
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::Alias(anchor) => self.alias(anchor, span),
+            Event::Scalar(text, style, anchor, tag) => {
+                let (value, tag) = scalar(&text, style, tag.as_deref());
+                self.finish(Node { tag, ..Node::new(value, span) }, anchor);
+            }
+            Event::SequenceStart(anchor, tag) => self.open(anchor, tag.as_ref(), span, Content::Sequence(Vec::new())),
+            Event::MappingStart(anchor, tag) => {
+                let content = Content::Mapping { mapping: Mapping::default(), merged: Vec::new(), key: None };
+                self.open(anchor, tag.as_ref(), span, content);
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+        }
+    }
+
+    fn open(&mut self, anchor: usize, tag: Option<&Cow<'_, ScannerTag>>, span: Span, content: Content) {
+        if self.stack.len() >= DEPTH_LIMIT {
+            self.diagnostics.push(
+                Diagnostic::error(format!("the file is nested more than {DEPTH_LIMIT} levels deep"))
+                    .at(span, "too deep"),
+            );
+            self.stopped = true;
+            return;
+        }
+        let tag = merge_tag(tag.map(|tag| &**tag));
+        self.stack.push(Frame { anchor, tag, span, content });
+    }
+
+    fn close(&mut self) {
+        let Some(frame) = self.stack.pop() else { return };
+        let (value, span) = match frame.content {
+            Content::Sequence(items) => (Value::Sequence(items), frame.span),
+            Content::Mapping { mut mapping, merged, .. } => {
+                for (span, node) in merged {
+                    self.merge(&mut mapping, node, span);
+                }
+                let span = mapping.0.first().map_or(frame.span, |(_, entry)| entry.key_span);
+                (Value::Mapping(Box::new(mapping)), span)
+            }
+        };
+        self.finish(Node { tag: frame.tag, ..Node::new(value, span) }, frame.anchor);
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) {
+        let Some(target) = self.anchors.get(&anchor) else {
+            self.diagnostics
+                .push(Diagnostic::error("an alias refers to what it is part of").at(span, "refers to itself"));
+            self.finish(Node::new(Value::Null, span), 0);
+            return;
+        };
+        self.expanded += target.count();
+        if self.expanded > ALIAS_LIMIT {
+            self.diagnostics.push(
+                Diagnostic::error("aliases make this file too large")
+                    .at(span, format!("more than {ALIAS_LIMIT} values by now"))
+                    .hint("aliases of lists that hold aliases of lists grow without bound; write the values out"),
+            );
+            self.stopped = true;
+            return;
+        }
+        let node = target.clone();
+        self.finish(node, 0);
+    }
+
+    /// A complete node goes to where it belongs.
+    fn finish(&mut self, node: Node, anchor: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.documents.push(node);
+            return;
+        };
+        match &mut frame.content {
+            Content::Sequence(items) => items.push(node),
+            Content::Mapping { key: slot @ None, .. } => {
+                let span = node.span;
+                let key = match &node.value {
+                    Value::String(text) if text == "<<" => Key::Merge,
+                    Value::String(text) => Key::Text(text.clone()),
+                    Value::Sequence(_) | Value::Mapping(_) => {
+                        let kind = node.value.kind();
+                        self.diagnostics
+                            .push(Diagnostic::error(format!("{kind} cannot be a key")).at(span, "not a string"));
+                        Key::Invalid
+                    }
+                    _ => {
+                        let text = node.scalar_text().unwrap_or_else(|| "null".to_owned());
+                        self.diagnostics.push(
+                            Diagnostic::error(format!("the key {text} is not a string"))
+                                .at(span, node.value.kind())
+                                .hint(format!("quote it: \"{text}\"")),
+                        );
+                        Key::Text(text)
+                    }
+                };
+                *slot = Some((key, span));
+            }
+            Content::Mapping { mapping, merged, key } => match key.take() {
+                Some((Key::Merge, span)) => merged.push((span, node)),
+                Some((Key::Text(text), span)) => {
+                    if let Some(first) = mapping.0.get(&text) {
+                        let diagnostic = Diagnostic::error(format!("`{text}` is set twice"))
+                            .at(span, "second time here")
+                            .related(first.key_span, "first time here")
+                            .hint("keep one of them, or join their contents");
+                        self.diagnostics.push(diagnostic);
+                    }
+                    mapping.0.insert(text, Entry { key_span: span, node });
+                }
+                Some((Key::Invalid, _)) | None => {}
+            },
+        }
+    }
+
+    /// Applies `<<: value`: keys that are already there win.
+    fn merge(&mut self, mapping: &mut Mapping, node: Node, span: Span) {
+        match node.value {
+            Value::Mapping(base) => {
+                for (key, entry) in base.0 {
+                    mapping.0.entry(key).or_insert(entry);
+                }
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    match item.value {
+                        Value::Mapping(_) => self.merge(mapping, item, span),
+                        _ => self.refuse_merge(&item, span),
+                    }
+                }
+            }
+            Value::Null => {}
+            _ => self.refuse_merge(&node, span),
+        }
+    }
+
+    fn refuse_merge(&mut self, node: &Node, span: Span) {
+        let kind = node.value.kind();
+        self.diagnostics.push(
+            Diagnostic::error(format!("`<<` takes a mapping or a list of mappings, not {kind}"))
+                .at(span, format!("the value is {kind}"))
+                .hint("merge an anchored mapping: `<<: *name`"),
+        );
+    }
+}
+
+fn merge_tag(tag: Option<&ScannerTag>) -> Tag {
+    match tag {
+        Some(tag) if tag.handle == "!" && tag.suffix == "reset" => Tag::Reset,
+        Some(tag) if tag.handle == "!" && tag.suffix == "override" => Tag::Override,
+        _ => Tag::None,
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, Tag) {
+    let merge = merge_tag(tag);
+    let plain = style == ScalarStyle::Plain;
+    let value = match tag {
+        Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
+            "str" | "binary" | "timestamp" => Value::String(text.to_owned()),
+            "null" => Value::Null,
+            "float" => match resolve_plain(text) {
+                Value::Int(value) => Value::Float(value as f64),
+                value => value,
+            },
+            _ => resolve_plain(text),
+        },
+        // The non-specific tag `!` and foreign tags make a string.
+        Some(_) if merge == Tag::None => Value::String(text.to_owned()),
+        _ if plain => resolve_plain(text),
+        _ => Value::String(text.to_owned()),
+    };
+    (value, merge)
+}
+
+#[cfg(test)]
+mod tests;

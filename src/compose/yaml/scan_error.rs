@@ -1,0 +1,64 @@
+//! What the scanner's complaints mean to a person.
+
+use saphyr_parser::ScanError;
+
+use crate::diag::{Diagnostic, SourceFile, SourceId, Span};
+
+/// A diagnostic for a text that is not YAML.
+pub(super) fn diagnose(error: &ScanError, source: SourceId, file: &SourceFile) -> Diagnostic {
+    let marker = error.marker();
+    let mut line = u32::try_from(marker.line()).unwrap_or(1).max(1);
+    let mut column = u32::try_from(marker.col()).unwrap_or(0) + 1;
+    // The scanner often notices on the line after the fault; an empty line shows nothing.
+    while line > 1 && file.line(line).trim().is_empty() {
+        line -= 1;
+        column = u32::try_from(file.line(line).chars().count()).unwrap_or(0) + 1;
+    }
+    let text = file.line(line);
+    let span = Span { source, line, column, end_line: line, end_column: column + 1 };
+    let hint = hint(file, line, text, error.info());
+    Diagnostic::error("not valid YAML").at(span, error.info().to_owned()).hint_opt(hint)
+}
+
+fn hint(file: &SourceFile, line: u32, text: &str, info: &str) -> Option<String> {
+    let indentation = |text: &str| text.chars().take_while(|c| c.is_whitespace()).collect::<String>();
+    for number in [line, line.saturating_sub(1)] {
+        if number > 0 && indentation(file.line(number)).contains('\t') {
+            return Some(format!("line {number} is indented with a tab; YAML wants spaces"));
+        }
+    }
+    let value = text.split_once(": ").map_or("", |(_, value)| value.trim());
+    if info.contains("mapping values are not allowed") || value.contains(": ") {
+        return Some(
+            "a value that contains `: ` must be quoted; otherwise check the indentation of this line".to_owned(),
+        );
+    }
+    for quote in ['"', '\''] {
+        if text.matches(quote).count() % 2 == 1 {
+            return Some(format!("a closing {quote} is missing"));
+        }
+    }
+    if value.starts_with(['@', '`', '%']) {
+        return Some("a value that begins with this character must be quoted".to_owned());
+    }
+    if value.starts_with(['*', '&']) {
+        return Some(
+            "`*` refers to an anchor and `&` sets one; quote the value when you mean the character".to_owned(),
+        );
+    }
+    for (open, close) in [('[', ']'), ('{', '}')] {
+        if text.matches(open).count() > text.matches(close).count() {
+            return Some(format!("a closing {close} is missing"));
+        }
+    }
+    let before = (1..line).rev().map(|number| file.line(number)).find(|text| !text.trim().is_empty());
+    match before {
+        Some(before) if !before.trim_end().ends_with(':') && indentation(before).len() < indentation(text).len() => {
+            Some("this line is indented deeper than the one above; line it up with its neighbours".to_owned())
+        }
+        _ if !text.contains(':') && !text.trim_start().starts_with('-') => {
+            Some("a key ends with `:`; a list item begins with `- `".to_owned())
+        }
+        _ => Some("check that the line is indented as its neighbours are".to_owned()),
+    }
+}
