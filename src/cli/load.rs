@@ -7,11 +7,18 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{Mode, Progress};
 use super::ui::style::Palette;
+use crate::compose::environment::VariableSource;
 use crate::compose::model::Project;
+use crate::compose::{self, FsSource, LoadFailure, LoadOptions, LoadRequest};
+use crate::diag::{Paint, render_all};
 
 /// How the files are loaded.
 #[derive(Debug, Clone, Default)]
-pub struct Loading {}
+pub struct Loading {
+    /// Services that the command names: their profiles are active.
+    pub services: Vec<String>,
+    pub options: LoadOptions,
+}
 
 /// A project, and what else of its loading commands need.
 #[derive(Debug)]
@@ -25,11 +32,51 @@ impl Context {
     ///
     /// # Errors
     /// Every fault of the files, rendered.
-    pub fn load(&self, _loading: &Loading) -> Result<Loaded, CommandError> {
-        let text = std::fs::read_to_string(&self.global.files[0])?;
-        let mut project: Project = serde_yaml::from_str(&text)?;
-        project.working_dir = self.working_dir.clone();
-        Ok(Loaded { project, environment_files: vec![] })
+    pub fn load(&self, loading: &Loading) -> Result<Loaded, CommandError> {
+        let loaded =
+            compose::load(self.load_request(loading), &FsSource).map_err(|failure| self.load_error(&failure))?;
+        if !loaded.warnings.is_empty() {
+            eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint()));
+        }
+        let files = loaded.environment.iter().filter_map(|(_, variable)| match &variable.source {
+            VariableSource::File { path, .. } => Some(path.to_path_buf()),
+            VariableSource::Shell | VariableSource::Project => None,
+        });
+        let mut environment_files: Vec<PathBuf> = files.collect();
+        environment_files.sort();
+        environment_files.dedup();
+        Ok(Loaded { project: loaded.project, environment_files })
+    }
+
+    /// What the global flags ask for.
+    #[must_use]
+    pub fn load_request(&self, loading: &Loading) -> LoadRequest {
+        let mut options = loading.options.clone();
+        options.services.extend(loading.services.iter().cloned());
+        options.all_resources |= self.global.all_resources;
+        LoadRequest {
+            current_dir: self.working_dir.clone(),
+            files: self.global.files.iter().map(PathBuf::from).collect(),
+            project_directory: self.global.project_directory.clone(),
+            project_name: self.global.project_name.clone(),
+            profiles: self.global.profiles.clone(),
+            env_files: self.global.env_files.iter().map(PathBuf::from).collect(),
+            environment: self.environment.clone(),
+            options,
+        }
+    }
+
+    /// All faults, rendered.
+    #[must_use]
+    pub fn load_error(&self, failure: &LoadFailure) -> CommandError {
+        CommandError::rendered(render_all(&failure.diagnostics, &failure.sources, self.paint()))
+    }
+
+    fn paint(&self) -> Paint {
+        match self.palette().is_on() {
+            true => Paint::Colour,
+            false => Paint::Plain,
+        }
     }
 
     /// Colours for stderr.

@@ -31,6 +31,9 @@ pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
     resources(tree, session);
 }
 
+/// A service, where it is named, and the services that are still to be visited from it.
+type Step<'a> = (&'a str, Span, Vec<(&'a str, Span)>);
+
 struct Checks<'a> {
     services: &'a Mapping,
     networks: &'a Mapping,
@@ -52,7 +55,7 @@ impl Checks<'_> {
         let tables = [("networks", "network", self.networks), ("models", "model", self.models)];
         for (key, what, known) in tables {
             for (used, entry) in service.get(key).and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
-                if !known.contains(used) && !(key == "networks" && used == "default") {
+                if !(known.contains(used) || key == "networks" && used == "default") {
                     undefined(name, what, used, entry.key_span, &format!("{path}.{key}.{used}"), key, known, session);
                 }
             }
@@ -189,8 +192,7 @@ impl Checks<'_> {
                 continue;
             }
             // A walk with its own stack: chains may be long.
-            let mut chain: Vec<(&str, Span, Vec<(&str, Span)>)> =
-                vec![(start, Span { ..super::session::nowhere() }, self.edges(start))];
+            let mut chain: Vec<Step<'_>> = vec![(start, Span { ..super::session::nowhere() }, self.edges(start))];
             done.insert(start, false);
             while let Some((_, _, edges)) = chain.last_mut() {
                 let Some((next, span)) = edges.pop() else {
@@ -237,7 +239,6 @@ impl Checks<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one message with all that it names")]
 fn undefined(
     service: &str,
     what: &str,

@@ -10,3 +10,6 @@ mod pipeline;
 
 pub(in crate::compose) use env_files::{reason, report as report_dotenv};
 pub use pipeline::load;
+
+#[cfg(test)]
+mod tests;

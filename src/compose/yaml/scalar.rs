@@ -88,7 +88,7 @@ pub fn float_text(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    match exponent < -4 || exponent >= 21 {
+    match !(-4..21).contains(&exponent) {
         true => format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
         false => format!("{value}"),
     }
