@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations, dead_code, reason = "test code")]
 
+mod bench;
 mod exec;
 mod filesystem;
 mod limits;

@@ -348,3 +348,13 @@ pub fn read_until(fd: &OwnedFd, text: &str) -> String {
     }
     all
 }
+
+/// A new network namespace.
+pub fn new_network() -> OwnedFd {
+    std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        File::open("/proc/thread-self/ns/net").unwrap().into()
+    })
+    .join()
+    .unwrap()
+}
