@@ -106,10 +106,6 @@ fn protect() {
             break;
         }
     }
-    // Four descriptors a container, and ten while one starts.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let highest = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, highest);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let _ = rustix::process::chdir("/");
 }

@@ -289,13 +289,17 @@ impl Keeper {
     /// Takes what processes in the making have reported.
     fn advance(&mut self) {
         for (begun, starting) in std::mem::take(&mut self.begun) {
-            let pid = starting.pid;
             match starting.advance() {
                 Progress::Pending(starting) => self.begun.push((begun, starting)),
                 Progress::Started(started) => self.started(begun, started),
-                Progress::Failed(error) => match begun {
-                    // The process ends by itself now; the answer waits until nothing of it is left.
-                    Begun::Container { .. } => self.failing.push((pid, begun, error)),
+                Progress::Failed { error, pid } => match begun {
+                    // The answer waits until nothing of the process is left.
+                    Begun::Container { .. } => {
+                        self.failing.push((pid, begun, error));
+                        if let Some(status) = self.unclaimed.remove(&pid) {
+                            self.ended(pid, status);
+                        }
+                    }
                     Begun::Exec { seq, .. } => send(&mut self.link, &Event::Failed { seq, error }, &[]),
                 },
             }

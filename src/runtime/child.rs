@@ -2,6 +2,7 @@
 //! namespaces; every failure is reported as a [`StartError`] with its step.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -15,7 +16,7 @@ use crate::runtime::capability::Capabilities;
 use crate::runtime::cgroup::{ControlGroup, Hierarchies};
 use crate::runtime::devices::{self, Node};
 use crate::runtime::error::Step;
-use crate::runtime::filesystem::{attach, create, overlay, set_attributes};
+use crate::runtime::filesystem::{attach, clone_tree, create, overlay, set_attributes};
 use crate::runtime::inroot;
 use crate::runtime::mounts::{self, Targets, mount_below, real_directory};
 use crate::runtime::process::{Program, ROOT, Streams, fail};
@@ -34,6 +35,7 @@ pub(super) struct Plan<'a> {
     pub nodes: &'a [Node],
     pub capabilities: Capabilities,
     pub filter: Option<&'a [Instruction]>,
+    pub open_files: rustix::process::Rlimit,
     /// Namespaces to enter: a namespace, or a pidfd whose namespace of that kind is meant.
     pub join: Vec<(OwnedFd, CloneFlags)>,
     /// stdin, stdout, stderr; `None` with a terminal.
@@ -67,8 +69,14 @@ impl Plan<'_> {
         rustix::process::umask(Mode::empty());
         let hierarchies = self.cgroup.joined();
         let sources = mounts::prepare(spec)?;
+        let host_shm = if spec.namespaces.ipc == Namespace::Host {
+            // Named semaphores and shared memory go with the namespace.
+            clone_tree(CWD, Path::new("/dev/shm"), false).ok()
+        } else {
+            None
+        };
         let root = enter_root(spec)?;
-        let dev = self.mount_defaults(root.as_fd(), &hierarchies)?;
+        let dev = self.mount_defaults(root.as_fd(), &hierarchies, host_shm.as_ref().or(self.shm.as_ref()))?;
         mounts::attach_all(root.as_fd(), sources)?;
         devices::make_all(root.as_fd(), self.nodes)?;
         let streams = self.streams(root.as_fd())?;
@@ -101,6 +109,7 @@ impl Plan<'_> {
             capabilities: self.capabilities,
             no_new_privileges: spec.security.no_new_privileges,
             filter: self.filter,
+            open_files: self.open_files.clone(),
             init: spec.init,
         };
         Ok((program, root, streams))
@@ -130,7 +139,12 @@ impl Plan<'_> {
     }
 
     /// The file systems that every container has.
-    fn mount_defaults(&self, root: BorrowedFd<'_>, hierarchies: &Hierarchies) -> Result<Defaults, StartError> {
+    fn mount_defaults(
+        &self,
+        root: BorrowedFd<'_>,
+        hierarchies: &Hierarchies,
+        shm: Option<&OwnedFd>,
+    ) -> Result<Defaults, StartError> {
         let spec = self.spec;
         let targets = Targets::of(spec);
         let (nosuid, nodev, noexec) =
@@ -163,7 +177,7 @@ impl Plan<'_> {
             }
             if !targets.replace("/dev/shm") {
                 let size = spec.shm_size.to_string();
-                match &self.shm {
+                match shm {
                     Some(shm) => {
                         let place = openat(&dev, "shm", ROOT, Mode::empty()).step(|| "mount /dev/shm")?;
                         attach(shm, &place).step(|| "mount /dev/shm")?;

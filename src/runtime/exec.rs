@@ -44,8 +44,8 @@ impl Runtime {
         };
         let cgroup = self.cgroup(&container.cgroup.path);
         let (report, child_report) = Starting::channel()?;
-        let helper =
-            Helper { container, exec, cgroup: &cgroup, target, files, capabilities, filter: filter.as_deref() };
+        let (filter, open_files) = (filter.as_deref(), self.open_files.clone());
+        let helper = Helper { container, exec, cgroup: &cgroup, target, files, capabilities, filter, open_files };
         let unified = cgroup.open_unified();
         let cloned = clone::clone3(0, unified.as_ref().map(AsFd::as_fd), move || helper.run(&child_report))
             .step(|| "clone a process")?;
@@ -62,6 +62,7 @@ struct Helper<'a> {
     files: Option<[OwnedFd; 3]>,
     capabilities: Capabilities,
     filter: Option<&'a [Instruction]>,
+    open_files: rustix::process::Rlimit,
 }
 
 impl Helper<'_> {
@@ -129,6 +130,7 @@ impl Helper<'_> {
             capabilities: self.capabilities,
             no_new_privileges: self.container.security.no_new_privileges,
             filter: self.filter,
+            open_files: self.open_files.clone(),
             init: false,
         };
         program.run(root.as_fd(), streams, report)

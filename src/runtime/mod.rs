@@ -7,6 +7,7 @@ mod devices;
 mod error;
 mod exec;
 mod filesystem;
+mod helper;
 mod identity;
 mod init;
 mod inroot;

@@ -37,6 +37,7 @@ pub(super) struct Program<'a> {
     pub capabilities: Capabilities,
     pub no_new_privileges: bool,
     pub filter: Option<&'a [Instruction]>,
+    pub open_files: rustix::process::Rlimit,
     pub init: bool,
 }
 
@@ -70,6 +71,7 @@ impl Program<'_> {
         let env = environment(&self.env, self.hostname, &identity.home, matches!(streams, Streams::Terminal(_)));
         let argv = strings("args", self.args)?;
         let envp = strings("environment", &env)?;
+        let _ = rustix::process::setrlimit(Resource::Nofile, self.open_files.clone());
         for limit in self.rlimits {
             if let Some(warning) = set_limit(limit)?
                 && let Some(report) = report

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::sched::CloneFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::runtime::StartError;
 use crate::runtime::capability::Capabilities;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::child::Plan;
 use crate::runtime::error::Step;
+use crate::runtime::helper::Helper;
 use crate::runtime::report::Report;
 use crate::runtime::spec::{ContainerSpec, Namespace, NetworkNamespace};
 use crate::runtime::{devices, seccomp, sysctl};
@@ -23,6 +25,8 @@ pub struct Runtime {
     /// What this process may give.
     pub(super) held: Capabilities,
     pub(super) filters: seccomp::Cache,
+    /// How many files a container's process may open when nothing is said: as many as this one could at first.
+    pub(super) open_files: Rlimit,
 }
 
 /// Descriptors that a new container gets.
@@ -63,17 +67,24 @@ pub enum Progress {
     /// Call again when [`Starting::socket`] is readable.
     Pending(Starting),
     Started(Started),
-    /// The process has ended or is about to.
-    Failed(StartError),
+    /// The process has been killed, but not reaped.
+    Failed {
+        error: StartError,
+        pid: i32,
+    },
 }
 
 impl Runtime {
-    /// Looks at the machine.
+    /// Looks at the machine, and allows this process as many open files as it may have: four for each container, and
+    /// ten while one starts.
     ///
     /// # Errors
     /// When `/proc` or this process's capabilities cannot be read.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { layout: Layout::detect()?, held: Capabilities::held()?, filters: seccomp::Cache::default() })
+        let open_files = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: open_files.maximum, maximum: open_files.maximum });
+        let (layout, held) = (Layout::detect()?, Capabilities::held()?);
+        Ok(Self { layout, held, filters: seccomp::Cache::default(), open_files })
     }
 
     /// The control group of a container.
@@ -114,13 +125,20 @@ impl Runtime {
                 nodes: &nodes,
                 capabilities,
                 filter: filter.as_deref(),
+                open_files: self.open_files.clone(),
                 join: joined.namespaces,
                 files: descriptors.files,
                 shm: None,
             };
             let unified = cgroup.open_unified();
-            let cloned = clone::clone3(joined.new, unified.as_ref().map(AsFd::as_fd), move || plan.run(child_report))
-                .step(|| "clone the container's process")?;
+            let unified = unified.as_ref().map(AsFd::as_fd);
+            let cloned = if joined.pid.is_some() || joined.ipc.is_some() {
+                let helper = Helper { plan, pid: joined.pid, ipc: joined.ipc, new: joined.new };
+                clone::clone3(0, unified, move || helper.run(child_report))
+            } else {
+                clone::clone3(joined.new, unified, move || plan.run(child_report))
+            };
+            let cloned = cloned.step(|| "clone the container's process")?;
             Ok((cloned, warnings))
         })();
         match begun {
@@ -151,6 +169,10 @@ struct Joined {
     namespaces: Vec<(OwnedFd, CloneFlags)>,
     /// Flags of the namespaces to make.
     new: u64,
+    /// The container whose pid namespace is joined: a process enters one only by being born there.
+    pid: Option<OwnedFd>,
+    /// The container whose ipc namespace, and with it `/dev/shm`, is joined.
+    ipc: Option<OwnedFd>,
 }
 
 impl Joined {
@@ -159,7 +181,7 @@ impl Joined {
         network: Option<OwnedFd>,
         peer: impl Fn(&str) -> Option<OwnedFd>,
     ) -> Result<Self, StartError> {
-        let mut joined = Self { namespaces: Vec::new(), new: clone::NEW_MOUNT };
+        let mut joined = Self { namespaces: Vec::new(), new: clone::NEW_MOUNT, pid: None, ipc: None };
         let running = |id: &str| {
             peer(id).ok_or_else(|| {
                 StartError::new(
@@ -176,17 +198,23 @@ impl Joined {
             NetworkNamespace::Host => {}
             NetworkNamespace::Container(id) => joined.namespaces.push((running(id)?, CloneFlags::CLONE_NEWNET)),
         }
-        let kinds = [
-            (&spec.namespaces.pid, CloneFlags::CLONE_NEWPID, clone::NEW_PID),
-            (&spec.namespaces.ipc, CloneFlags::CLONE_NEWIPC, clone::NEW_IPC),
-            (&spec.namespaces.uts, CloneFlags::CLONE_NEWUTS, clone::NEW_UTS),
-        ];
-        for (namespace, join, new) in kinds {
-            match namespace {
-                Namespace::Private => joined.new |= new,
-                Namespace::Host => {}
-                Namespace::Container(id) => joined.namespaces.push((running(id)?, join)),
+        match &spec.namespaces.uts {
+            Namespace::Private => joined.new |= clone::NEW_UTS,
+            Namespace::Host => {}
+            Namespace::Container(id) => joined.namespaces.push((running(id)?, CloneFlags::CLONE_NEWUTS)),
+        }
+        match &spec.namespaces.ipc {
+            Namespace::Private => joined.new |= clone::NEW_IPC,
+            Namespace::Host => {}
+            Namespace::Container(id) => {
+                joined.namespaces.push((running(id)?, CloneFlags::CLONE_NEWIPC));
+                joined.ipc = Some(running(id)?);
             }
+        }
+        match &spec.namespaces.pid {
+            Namespace::Private => joined.new |= clone::NEW_PID,
+            Namespace::Host => {}
+            Namespace::Container(id) => joined.pid = Some(running(id)?),
         }
         Ok(joined)
     }
@@ -206,6 +234,24 @@ impl Starting {
     /// Takes what the process has reported.
     #[must_use]
     pub fn advance(mut self) -> Progress {
+        match self.take_reports() {
+            Ok(true) => Progress::Started(Started {
+                pid: self.pid,
+                pidfd: self.pidfd,
+                terminal: self.terminal,
+                warnings: self.warnings,
+            }),
+            Ok(false) => Progress::Pending(self),
+            Err(error) => {
+                // It ends by itself, unless it is stuck.
+                let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+                Progress::Failed { error, pid: self.pid }
+            }
+        }
+    }
+
+    /// Whether the program runs.
+    fn take_reports(&mut self) -> Result<bool, StartError> {
         loop {
             match Report::recv(self.socket.as_fd()) {
                 Ok(Some((Report::Warning(warning), _))) => self.warnings.push(warning),
@@ -219,24 +265,17 @@ impl Starting {
                     self.terminal = fds.pop();
                     self.ready = true;
                 }
-                Ok(Some((Report::Failed(error), _))) => return Progress::Failed(error),
+                Ok(Some((Report::Failed(error), _))) => return Err(error),
                 // The socket was closed by the exec.
-                Ok(None) if self.ready => {
-                    return Progress::Started(Started {
-                        pid: self.pid,
-                        pidfd: self.pidfd,
-                        terminal: self.terminal,
-                        warnings: self.warnings,
-                    });
-                }
+                Ok(None) if self.ready => return Ok(true),
                 Ok(None) => {
-                    return Progress::Failed(StartError::new(
+                    return Err(StartError::new(
                         "start",
                         "the process was killed while it was being set up (for lack of memory, perhaps)",
                     ));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Pending(self),
-                Err(error) => return Progress::Failed(StartError::io("start", &error)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(StartError::io("start", &error)),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The default posture is Docker's.
 
-use windlass::runtime::spec::{Device, Namespace, Seccomp};
+use windlass::runtime::spec::{Device, Namespace, NetworkNamespace, Seccomp};
 
 use crate::support::Direct;
 
@@ -115,6 +115,33 @@ fn namespaces_are_new_or_shared() {
     for (line, name) in keeper.output(&spec).lines().zip(names) {
         assert_eq!(line == host(name), name != "mnt", "{name}: {line}");
     }
+}
+
+#[test]
+fn namespaces_of_another_container() {
+    let mut keeper = Direct::new();
+    let spec = keeper.shell("echo shared > /dev/shm/note; exec sleep 1000");
+    let first = keeper.start(&spec);
+    crate::support::until("the note is there", || {
+        std::fs::read_to_string(format!("/proc/{}/root/dev/shm/note", first.pid)).is_ok_and(|text| !text.is_empty())
+    });
+    let link = |name: &str| std::fs::read_link(format!("/proc/{}/ns/{name}", first.pid)).unwrap();
+    let links: Vec<_> = ["pid", "ipc", "uts", "net"].map(|name| link(name).to_str().unwrap().to_owned()).to_vec();
+
+    let mut second = keeper
+        .shell("for n in pid ipc uts net; do readlink /proc/self/ns/$n; done; cat /dev/shm/note; cat /proc/1/comm");
+    second.namespaces.pid = Namespace::Container(spec.id.clone());
+    second.namespaces.ipc = Namespace::Container(spec.id.clone());
+    second.namespaces.uts = Namespace::Container(spec.id.clone());
+    second.namespaces.network = NetworkNamespace::Container(spec.id.clone());
+    assert_eq!(keeper.output(&second), links.join("\n") + "\nshared\nsleep\n");
+
+    second.process.args = vec!["nonesuch".into()];
+    assert_eq!(keeper.failure(&second).exit_code, 127);
+    second.process.args = ["sh", "-c", "sleep 1000 & echo $$; exit 3"].map(str::to_owned).to_vec();
+    assert_eq!(keeper.run(&second).status, windlass::runtime::spec::ExitStatus::Code(3));
+    keeper.kill(first);
+    assert!(keeper.failure(&second).to_string().contains("does not run"));
 }
 
 #[test]
