@@ -109,7 +109,7 @@ impl Plan<'_> {
             capabilities: self.capabilities,
             no_new_privileges: spec.security.no_new_privileges,
             filter: self.filter,
-            open_files: self.open_files.clone(),
+            open_files: self.open_files,
             init: spec.init,
         };
         Ok((program, root, streams))

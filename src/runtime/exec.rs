@@ -44,7 +44,7 @@ impl Runtime {
         };
         let cgroup = self.cgroup(&container.cgroup.path);
         let (report, child_report) = Starting::channel()?;
-        let (filter, open_files) = (filter.as_deref(), self.open_files.clone());
+        let (filter, open_files) = (filter.as_deref(), self.open_files);
         let helper = Helper { container, exec, cgroup: &cgroup, target, files, capabilities, filter, open_files };
         let unified = cgroup.open_unified();
         let cloned = clone::clone3(0, unified.as_ref().map(AsFd::as_fd), move || helper.run(&child_report))
@@ -130,7 +130,7 @@ impl Helper<'_> {
             capabilities: self.capabilities,
             no_new_privileges: self.container.security.no_new_privileges,
             filter: self.filter,
-            open_files: self.open_files.clone(),
+            open_files: self.open_files,
             init: false,
         };
         program.run(root.as_fd(), streams, report)

@@ -71,7 +71,7 @@ impl Program<'_> {
         let env = environment(&self.env, self.hostname, &identity.home, matches!(streams, Streams::Terminal(_)));
         let argv = strings("args", self.args)?;
         let envp = strings("environment", &env)?;
-        let _ = rustix::process::setrlimit(Resource::Nofile, self.open_files.clone());
+        let _ = rustix::process::setrlimit(Resource::Nofile, self.open_files);
         for limit in self.rlimits {
             if let Some(warning) = set_limit(limit)?
                 && let Some(report) = report

@@ -125,7 +125,7 @@ impl Runtime {
                 nodes: &nodes,
                 capabilities,
                 filter: filter.as_deref(),
-                open_files: self.open_files.clone(),
+                open_files: self.open_files,
                 join: joined.namespaces,
                 files: descriptors.files,
                 shm: None,
