@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::keeper::containers::start_time;
@@ -17,7 +18,7 @@ use crate::keeper::serve::{Keeper, Turn};
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{self, Durability, Record};
 use crate::state::{Paths, ProjectPaths};
-use crate::sys::{clone, packet, spawn};
+use crate::sys::{clone, packet, process, spawn};
 
 /// The role's argv\[0\].
 pub const ROLE: &str = "windlass-keeper";
@@ -148,6 +149,8 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
 /// The pause before a supervisor that died is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between closing its socket and ending.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// After so long a life its death is no habit.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 
@@ -159,8 +162,9 @@ impl Project {
         loop {
             let born = Instant::now();
             let supervisor = self.start_supervisor(&mut keeper)?;
+            let mut patience = None;
             let status = loop {
-                match keeper.run(None)? {
+                match keeper.run(patience)? {
                     Turn::Serving => {
                         if !announced {
                             announced = true;
@@ -169,7 +173,13 @@ impl Project {
                         }
                     }
                     Turn::Child { pid, status } if pid == supervisor => break status,
-                    Turn::Child { .. } | Turn::Lost | Turn::Timeout => {}
+                    Turn::Child { .. } => {}
+                    // Its end follows, unless it is stuck.
+                    Turn::Lost => patience = Some(Instant::now() + LAST_WORDS),
+                    Turn::Timeout => {
+                        process::kill(supervisor, Signal::KILL.as_raw());
+                        patience = None;
+                    }
                 }
             };
             keeper.disconnect();

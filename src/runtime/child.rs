@@ -16,7 +16,7 @@ use crate::runtime::capability::Capabilities;
 use crate::runtime::cgroup::{ControlGroup, Hierarchies};
 use crate::runtime::devices::{self, Node};
 use crate::runtime::error::Step;
-use crate::runtime::filesystem::{attach, clone_tree, create, overlay, set_attributes};
+use crate::runtime::filesystem::{add_attributes, attach, clone_tree, create, overlay};
 use crate::runtime::inroot;
 use crate::runtime::mounts::{self, Targets, mount_below, real_directory};
 use crate::runtime::process::{Program, ROOT, Streams, fail};
@@ -94,7 +94,7 @@ impl Plan<'_> {
             protect::apply(root.as_fd(), dev.null.as_fd())?;
         }
         if spec.rootfs.read_only {
-            set_attributes(&root, false, RDONLY, 0).step(|| "make the root read-only")?;
+            add_attributes(&root, RDONLY).step(|| "make the root read-only")?;
         }
         let process = &spec.process;
         let program = Program {

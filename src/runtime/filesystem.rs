@@ -1,16 +1,19 @@
 //! New file systems as detached mounts.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, mount_remount, move_mount,
+    open_tree,
 };
 
 use crate::runtime::StartError;
+use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
 
 /// Makes a file system and a mount of it that is nowhere yet. An option without a value is a flag.
 pub(super) fn create(
@@ -32,14 +35,13 @@ pub(super) fn create(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|error| explain(step, &context, error))
 }
 
-/// An overlay of read-only layers (the topmost first) and, when it is writable, an upper and a work directory.
+/// An overlay of read-only layers (the topmost first) and, when it is writable, an upper and a work directory. Without
+/// these it must be attached read-only.
 pub(super) fn overlay(step: &str, lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<OwnedFd, StartError> {
     let failed = |error: rustix::io::Errno| StartError::io(step, &error.into());
     if let ([only], None) = (lower, writable) {
-        // The kernel wants two layers at least; one alone is a read-only bind.
-        let mount = clone_tree(rustix::fs::CWD, only, false).map_err(|error| StartError::io(step, &error))?;
-        set_attributes(&mount, true, crate::sys::mount::RDONLY, 0).map_err(|error| StartError::io(step, &error))?;
-        return Ok(mount);
+        // The kernel wants two layers at least; one alone is a bind, which the caller attaches read-only.
+        return clone_tree(rustix::fs::CWD, only, false).map_err(|error| StartError::io(step, &error));
     }
     for folder in lower.iter().map(PathBuf::as_path).chain(writable.iter().flat_map(|(u, w)| [*u, *w])) {
         if !folder.is_dir() {
@@ -71,7 +73,6 @@ pub(super) fn overlay(step: &str, lower: &[PathBuf], writable: Option<(&Path, &P
 /// the string may fill, and no path needs escaping.
 fn overlay_by_string(step: &str, lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<OwnedFd, StartError> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
-    use std::os::fd::AsRawFd;
     let failed = |error: io::Error| StartError::io(step, &error);
     let open = |path: &Path| -> io::Result<OwnedFd> {
         Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
@@ -115,9 +116,66 @@ pub(super) fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     Ok(move_mount(mount, c"", target, c"", flags)?)
 }
 
-/// Sets mount attributes and propagation (`MS_*`, 0 to leave it).
-pub(super) fn set_attributes(mount: impl AsFd, recursive: bool, set: u64, propagation: u64) -> io::Result<()> {
-    crate::sys::mount::mount_setattr(mount, recursive, set, 0, propagation)
+/// The same with attributes (`MOUNT_ATTR_*`) added to it, and `recursive`ly to the mounts below it.
+pub(super) fn attach_with(mount: impl AsFd, target: impl AsFd, set: u64, recursive: bool) -> io::Result<()> {
+    match mount_setattr(&mount, recursive, set, 0, 0) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            attach(&mount, target)?;
+            remount(mount, set)
+        }
+        other => other.and_then(|()| attach(mount, target)),
+    }
+}
+
+/// Adds attributes to a mount that is attached.
+pub(super) fn add_attributes(mount: impl AsFd, set: u64) -> io::Result<()> {
+    match mount_setattr(&mount, false, set, 0, 0) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => remount(mount, set),
+        other => other,
+    }
+}
+
+/// Sets the propagation (`MS_*`) of a mount.
+pub(super) fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u64) -> io::Result<()> {
+    match mount_setattr(&mount, recursive, 0, 0, propagation) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let recursive = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
+            let flags = MountPropagationFlags::from_bits_truncate(propagation as _) | recursive;
+            Ok(mount_change(path_of(mount), flags)?)
+        }
+        other => other,
+    }
+}
+
+/// Before Linux 5.12 only an attached mount takes attributes, and those below it do not follow.
+fn remount(mount: impl AsFd, set: u64) -> io::Result<()> {
+    let known = fstatvfs(&mount)?.f_flag;
+    let mut flags = MountFlags::BIND;
+    for (attribute, has, flag) in [
+        (RDONLY, StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (NOSUID, StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (NODEV, StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (NOEXEC, StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    ] {
+        if set & attribute != 0 || known.contains(has) {
+            flags |= flag;
+        }
+    }
+    for (has, flag) in [
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ] {
+        if known.contains(has) {
+            flags |= flag;
+        }
+    }
+    Ok(mount_remount(path_of(mount), flags, c"")?)
+}
+
+/// For the old calls, which know only paths. `/proc` is the host's or ours, at any time.
+fn path_of(file: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
 /// The error with what the kernel wrote about it into the context.
@@ -139,4 +197,42 @@ fn explain(step: &str, context: impl AsFd, error: rustix::io::Errno) -> StartErr
 /// Whether a path is absolute and has no NUL, so that it can be given to the kernel.
 pub(super) fn is_valid(path: &Path) -> bool {
     path.is_absolute() && !path.as_os_str().as_bytes().contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a thread with a mount namespace of its own, which goes with it.
+    #[test]
+    fn the_old_way_to_mount_an_overlay() {
+        assert!(rustix::process::geteuid().is_root(), "this test mounts: run it as root");
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // Characters that the option string would give a meaning to.
+        for name in ["a:b", "c,d", "upper", "work"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::fs::write(path("a:b").join("one"), "1").unwrap();
+        std::fs::write(path("c,d").join("two"), "2").unwrap();
+        let (lower, upper, work) = (vec![path("a:b"), path("c,d")], path("upper"), path("work"));
+        let names = std::thread::spawn(move || {
+            let flags = nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS;
+            nix::sched::unshare(flags).unwrap();
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            let mount = overlay_by_string("mount", &lower, Some((&upper, &work))).unwrap();
+            attach(&mount, std::fs::File::open(&work).unwrap()).unwrap();
+            std::fs::write(work.join("new"), "3").unwrap();
+            // Attributes too.
+            remount(&mount, RDONLY | NOEXEC).unwrap();
+            assert!(std::fs::write(work.join("later"), "").is_err());
+            let mut names: Vec<_> = std::fs::read_dir(&work).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        })
+        .join()
+        .unwrap();
+        assert_eq!(names, ["new", "one", "two"]);
+        assert_eq!(std::fs::read_dir(path("upper")).unwrap().count(), 1);
+    }
 }

@@ -10,7 +10,7 @@ use rustix::mount::MountAttrFlags;
 
 use crate::runtime::StartError;
 use crate::runtime::error::Step;
-use crate::runtime::filesystem::{attach, clone_tree, create, is_valid, overlay, set_attributes};
+use crate::runtime::filesystem::{attach, attach_with, clone_tree, create, is_valid, overlay, set_propagation};
 use crate::runtime::inroot::{self, Kind, show};
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Propagation};
 use crate::runtime::tmpfs;
@@ -28,6 +28,8 @@ enum Source {
     Tree {
         mount: OwnedFd,
         kind: Kind,
+        /// `Some(true)` with everything below it.
+        read_only: Option<bool>,
         /// The source is procfs itself, which alone may be put onto `/proc`.
         procfs: bool,
     },
@@ -77,7 +79,8 @@ fn prepare_one(mount: &Mount) -> Result<Prepared, StartError> {
         }
         MountKind::Overlay { lower, upper, work } => {
             let writable = upper.as_deref().zip(work.as_deref());
-            Source::Tree { mount: overlay(&step, lower, writable)?, kind: Kind::Directory, procfs: false }
+            let read_only = writable.is_none().then_some(false);
+            Source::Tree { mount: overlay(&step, lower, writable)?, kind: Kind::Directory, read_only, procfs: false }
         }
     };
     Ok(Prepared { target: mount.target.clone(), source })
@@ -112,11 +115,9 @@ fn bind(
         Propagation::Slave => (libc_flags::SLAVE, false),
         Propagation::Rslave => (libc_flags::SLAVE, true),
     };
-    set_attributes(&mount, everywhere, 0, propagation).step(|| step)?;
-    if read_only {
-        set_attributes(&mount, recursive, RDONLY, 0).step(|| step)?;
-    }
-    Ok(Source::Tree { mount, kind: if directory { Kind::Directory } else { Kind::File }, procfs })
+    set_propagation(&mount, everywhere, propagation).step(|| step)?;
+    let kind = if directory { Kind::Directory } else { Kind::File };
+    Ok(Source::Tree { mount, kind, read_only: read_only.then_some(recursive), procfs })
 }
 
 /// `MS_*` values for `mount_setattr(2)`.
@@ -160,13 +161,17 @@ fn normal(path: &Path) -> PathBuf {
 pub(super) fn attach_all(root: BorrowedFd<'_>, prepared: Vec<Prepared>) -> Result<(), StartError> {
     for Prepared { target, source } in prepared {
         let step = || format!("mount {}", show(&target));
-        let (mount, kind, procfs) = match source {
-            Source::Tree { mount, kind, procfs } => (mount, kind, procfs),
-            Source::Tmpfs(options) => (options.create(&step())?, Kind::Directory, false),
+        let (mount, kind, read_only, procfs) = match source {
+            Source::Tree { mount, kind, read_only, procfs } => (mount, kind, read_only, procfs),
+            Source::Tmpfs(options) => (options.create(&step())?, Kind::Directory, None, false),
         };
         let place = inroot::ensure(root, &target, kind).map_err(|error| refused(&target, kind, &error))?;
         check_proc(&place, &target, procfs)?;
-        attach(&mount, &place).step(step)?;
+        match read_only {
+            Some(recursive) => attach_with(&mount, &place, RDONLY, recursive),
+            None => attach(&mount, &place),
+        }
+        .step(step)?;
     }
     Ok(())
 }

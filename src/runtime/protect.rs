@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 
 use crate::runtime::StartError;
 use crate::runtime::error::Step;
-use crate::runtime::filesystem::{attach, clone_tree, create, set_attributes};
+use crate::runtime::filesystem::{attach, attach_with, clone_tree, create};
 use crate::runtime::inroot;
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
@@ -38,8 +38,7 @@ pub(super) fn apply(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), St
         let step = || format!("make /{path} read-only");
         let Some(place) = find(root, path).step(step)? else { continue };
         let mount = clone_tree(rustix::fd::AsFd::as_fd(&place), Path::new(""), true).step(step)?;
-        set_attributes(&mount, true, RDONLY | NOSUID | NODEV | NOEXEC, 0).step(step)?;
-        attach(&mount, &place).step(step)?;
+        attach_with(&mount, &place, RDONLY | NOSUID | NODEV | NOEXEC, true).step(step)?;
     }
     // One empty file system serves all masked directories: each more would cost time when the container ends.
     let mut empty: Option<OwnedFd> = None;

@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 use super::layout::Hierarchy;
 use crate::runtime::StartError;
 use crate::runtime::error::Step;
-use crate::runtime::filesystem::{attach, create, set_attributes};
+use crate::runtime::filesystem::{add_attributes, attach, create};
 use crate::runtime::inroot;
 use crate::runtime::mounts::mount_below;
 use crate::sys::mount::RDONLY;
@@ -52,7 +52,7 @@ impl Hierarchies {
             below(&folder, "unified", "cgroup2", &[], attributes)?;
         }
         if attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) {
-            set_attributes(&folder, false, RDONLY, 0).step(|| STEP)?;
+            add_attributes(&folder, RDONLY).step(|| STEP)?;
         }
         Ok(())
     }
