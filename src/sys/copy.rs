@@ -76,6 +76,56 @@ pub fn tree(
     Ok(copy.entries)
 }
 
+/// Writes anew what an earlier copy lost in a crash of the machine: files that are empty, but have the time of a source
+/// that is not. Whatever else differs was changed on purpose. Returns how many there were.
+///
+/// # Errors
+/// At the first file that cannot be looked at or written.
+pub fn repair(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<u64, CopyError> {
+    let mut repaired = 0;
+    let mut folders = vec![PathBuf::from(".")];
+    while let Some(folder) = folders.pop() {
+        let failed = |errno: Errno| failure("look at", &folder, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let from = open_beneath(source, &folder, flags).map_err(failed)?;
+        // Deleted, or replaced by something else.
+        let Ok(to) = open_beneath(target, &folder, flags) else { continue };
+        for entry in Dir::read_from(&from).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = folder.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+            let wanted = statat(&from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            match FileType::from_raw_mode(wanted.st_mode) {
+                FileType::Directory => folders.push(path),
+                FileType::RegularFile if wanted.st_size > 0 => {
+                    let lost = statat(&to, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|have| {
+                        FileType::from_raw_mode(have.st_mode) == FileType::RegularFile
+                            && have.st_size == 0
+                            && (have.st_mtime, have.st_mtime_nsec) == (wanted.st_mtime, wanted.st_mtime_nsec)
+                    });
+                    if lost {
+                        rewrite(&from, &to, name, &wanted).map_err(|errno| failure("repair", &path, errno))?;
+                        repaired += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(repaired)
+}
+
+fn rewrite(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut source = File::from(openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
+    let mut target = File::from(openat(to, name, flags | OFlags::WRONLY, Mode::empty())?);
+    copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    futimens(&target, &timestamps(stat))
+}
+
 struct Copy<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,

@@ -4,11 +4,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
 
 /// Makes an overlay of `lower` (the topmost first) and, when it is to be written, `upper` and `work`.
 ///
-/// It is gone when the descriptor is closed and nobody has mounted it.
+/// It is gone when the descriptor is closed and nobody has mounted it. What is written to it is on disk only some time
+/// later (`volatile`): otherwise its end would wait for everything that the whole file system has yet to write.
 ///
 /// # Errors
 /// When a folder is missing, or the file systems cannot be put together this way.
@@ -28,6 +31,7 @@ pub fn detached(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<Owne
     if let Some((upper, work)) = upper {
         fsconfig_set_string(&context, "upperdir", upper)?;
         fsconfig_set_string(&context, "workdir", work)?;
+        fsconfig_set_flag(&context, "volatile")?;
     } else {
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }

@@ -8,6 +8,7 @@ use rustix::fs::{Dir, Mode, OFlags};
 use super::error::VolumeError;
 use super::folder::Folder;
 use super::spec::{FillState, VolumeRecord};
+use crate::state::process;
 use crate::state::record::{self, Durability};
 use crate::sys::copy::{self, Existing};
 
@@ -26,8 +27,18 @@ pub(super) fn fill(folder: &Folder, mut volume: VolumeRecord, source: BorrowedFd
     let data = open_data(folder)?;
     let io = |action| VolumeError::io(action, folder.data());
     let failed = |source| VolumeError::Fill { name: volume.name.clone(), source };
+    let boot = process::boot_id().ok();
     let existing = match volume.fill {
         FillState::Done => return Ok(Filled::Kept),
+        FillState::Copied if volume.fill_boot == boot => return Ok(Filled::Kept),
+        FillState::Copied => {
+            // Waiting for the disk after the copy would take seconds on a busy machine; to look once after the next
+            // boot takes none.
+            copy::repair(source, data.as_fd()).map_err(failed)?;
+            volume.fill = FillState::Done;
+            record::write(&folder.record(), &volume, Durability::Process)?;
+            return Ok(Filled::Kept);
+        }
         FillState::Started => Existing::Replace,
         _ if !is_empty(data.as_fd()).map_err(io("read"))? => return Ok(Filled::Kept),
         state if is_empty(source).map_err(io("read the image's folder for"))? => {
@@ -41,15 +52,14 @@ pub(super) fn fill(folder: &Folder, mut volume: VolumeRecord, source: BorrowedFd
         _ => Existing::Keep,
     };
     volume.fill = FillState::Started;
-    record::write(&folder.record(), &volume, Durability::Machine)?;
+    record::write(&folder.record(), &volume, Durability::Process)?;
     let failed = |source| VolumeError::Fill { name: volume.name.clone(), source };
     let entries = copy::tree(source, data.as_fd(), existing, &|_, _| true).map_err(failed)?;
-    // The files must be on disk before the mark that says so.
-    rustix::fs::syncfs(&data).map_err(|errno| io("sync")(errno.into()))?;
     // What is mounted over the folder comes and goes; only its being empty counts.
     let mounted = folder.is_mounted().map_err(io("look at"))?;
-    volume.fill = if mounted { FillState::Never } else { FillState::Done };
-    record::write(&folder.record(), &volume, Durability::Machine)?;
+    volume.fill = if mounted { FillState::Never } else { FillState::Copied };
+    volume.fill_boot = boot;
+    record::write(&folder.record(), &volume, Durability::Process)?;
     Ok(Filled::Copied { entries })
 }
 

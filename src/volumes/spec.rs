@@ -34,6 +34,9 @@ pub struct VolumeRecord {
     pub created: Timestamp,
     #[serde(default)]
     pub fill: FillState,
+    /// The boot in which it was filled: until another one, files may not be on disk yet.
+    #[serde(default)]
+    pub fill_boot: Option<String>,
 }
 
 impl Record for VolumeRecord {
@@ -50,5 +53,7 @@ pub enum FillState {
     Owned,
     /// Interrupted when found at rest: the fill is done again.
     Started,
+    /// All is copied, but a crash of the machine may have taken the content of files that were not on disk yet.
+    Copied,
     Done,
 }

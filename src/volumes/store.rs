@@ -88,6 +88,7 @@ impl Store {
             labels: spec.labels.clone(),
             created: jiff::Timestamp::now(),
             fill: FillState::Never,
+            fill_boot: None,
         };
         // The record comes last: a folder without one is a creation that was interrupted, and is simply finished.
         record::write(&folder.record(), &volume, Durability::Process)?;

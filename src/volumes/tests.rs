@@ -217,6 +217,37 @@ fn a_half_fill_is_made_again() {
 }
 
 #[test]
+fn content_that_a_crash_of_the_machine_took_comes_back_after_the_next_boot() {
+    let home = Home::new();
+    home.store.ensure(&spec("v"), None).unwrap();
+    let image = home.image();
+    for name in ["lost", "emptied", "deleted", "changed"] {
+        fs::write(image.join(name), "from the image").unwrap();
+    }
+    let source = File::open(&image).unwrap();
+    home.store.fill("v", source.as_fd()).unwrap();
+    let data = home.store.data("v");
+    let lose = |name: &str, time| {
+        let file = File::options().write(true).truncate(true).open(data.join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    lose("lost", fs::metadata(image.join("lost")).unwrap().modified().unwrap());
+    lose("emptied", std::time::SystemTime::now() + std::time::Duration::from_secs(5));
+    fs::remove_file(data.join("deleted")).unwrap();
+    fs::write(data.join("changed"), "by a person").unwrap();
+    let read = |name: &str| fs::read_to_string(data.join(name)).unwrap_or_else(|_| "none".into());
+    home.store.fill("v", source.as_fd()).unwrap();
+    assert_eq!(read("lost"), "");
+    let path = data.with_file_name("volume.json");
+    let mut volume: VolumeRecord = crate::state::record::read(&path).unwrap().unwrap();
+    volume.fill_boot = Some("an earlier boot".into());
+    crate::state::record::write(&path, &volume, crate::state::record::Durability::Process).unwrap();
+    assert_eq!(home.store.fill("v", source.as_fd()).unwrap(), Filled::Kept);
+    assert_eq!(["lost", "emptied", "deleted", "changed"].map(read), ["from the image", "", "none", "by a person"]);
+    assert_eq!(home.store.find("v").unwrap().unwrap().fill, FillState::Done);
+}
+
+#[test]
 fn the_source_is_looked_up_inside_the_layers() {
     let home = Home::new();
     let (upper, lower) = (home.folder.path().join("upper"), home.folder.path().join("lo:wer"));

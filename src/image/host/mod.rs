@@ -79,9 +79,7 @@ fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
     }
     let plan = snapshot::Plan::make(root, &systems)?;
     let folder = store.join("host").join(plan.fingerprint());
-    if !folder.is_dir() {
-        plan.write(root, &folder, &systems)?;
-    }
+    plan.write(root, &folder, &systems)?;
     let overlays = systems.into_iter().map(|system| {
         let name = system.name();
         let mask = folder.join("mask").join(&name);

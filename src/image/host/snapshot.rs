@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use super::error::HostError;
 use super::system::{self, SYSTEM, System};
 use super::walk::{self, Entry};
-use crate::state::Lock;
+use crate::state::record::{self, Durability};
+use crate::state::{Lock, process};
 use crate::sys::copy::{self, Existing};
 
 /// Raised when the layers are made in another way.
@@ -152,24 +153,48 @@ impl Plan {
         hex::encode(&hash.finalize()[..8])
     }
 
-    /// Makes the layers at `folder`: all of them or none.
+    /// Makes the layers at `folder`, unless they are there: all of them or none.
     pub(super) fn write(&self, root: &Path, folder: &Path, systems: &[System]) -> Result<(), HostError> {
-        let store = folder.parent().unwrap_or(folder);
-        let _lock = Lock::acquire(&store.join(".lock")).map_err(HostError::io("lock", store.join(".lock")))?;
-        if folder.is_dir() {
+        // To wait until they are on disk would take seconds on a busy machine. They are looked through once after
+        // the next boot instead: a crash may have taken the content of files.
+        let boot = process::boot_id().map_err(HostError::io("read", "/proc/sys/kernel/random/boot_id"))?;
+        let marker = folder.join("boot");
+        let is_current = || fs::read_to_string(&marker).is_ok_and(|text| text == boot);
+        if is_current() {
             return Ok(());
         }
-        let temporary = store.join(".making");
+        let store = folder.parent().unwrap_or(folder);
+        let _lock = Lock::acquire(&store.join(".lock")).map_err(HostError::io("lock", store.join(".lock")))?;
+        if is_current() {
+            return Ok(());
+        }
+        if self.is_whole(folder) {
+            return record::write_bytes(&marker, boot.as_bytes(), 0o600, Durability::Process)
+                .map_err(|error| HostError::io("write", error.path)(error.source));
+        }
+        let (temporary, broken) = (store.join(".making"), store.join(".broken"));
         let _ = fs::remove_dir_all(&temporary);
         let result = self.write_into(root, &temporary).and_then(|()| {
             system::probe(&temporary, systems)?;
-            // A container may read them after a crash of the machine: they must be whole.
-            let handle = walk::open(&temporary).map_err(HostError::io("open", &temporary))?;
-            rustix::fs::syncfs(&handle).map_err(|errno| HostError::io("sync", &temporary)(errno.into()))?;
+            fs::write(temporary.join("boot"), &boot).map_err(HostError::io("write", &temporary))?;
+            if folder.exists() {
+                fs::rename(folder, &broken).map_err(HostError::io("replace", folder))?;
+            }
             fs::rename(&temporary, folder).map_err(HostError::io("create", folder))
         });
-        let _ = fs::remove_dir_all(&temporary);
+        for path in [temporary, broken] {
+            let _ = fs::remove_dir_all(path);
+        }
         result
+    }
+
+    /// Whether all files of `/etc` have their length. (Files whose content was lost are empty.)
+    fn is_whole(&self, folder: &Path) -> bool {
+        folder.join("boot").exists()
+            && self.etc.iter().filter(|entry| shown(&entry.path, &entry.stat)).all(|entry| {
+                let copy = walk::stat(&folder.join("root/etc").join(&entry.path));
+                copy.is_ok_and(|copy| copy.is_some_and(|copy| entry.is_folder() || copy.st_size == entry.stat.st_size))
+            })
     }
 
     fn write_into(&self, root: &Path, folder: &Path) -> Result<(), HostError> {

@@ -110,6 +110,24 @@ fn layers_are_made_once_and_anew_when_the_host_changes() {
 }
 
 #[test]
+fn layers_that_a_crash_of_the_machine_broke_are_made_again_after_the_next_boot() {
+    let (host, store) = (small_host(), tempfile::tempdir().unwrap());
+    let first = prepare_from(host.path(), store.path()).unwrap();
+    let passwd = first.lower[0].join("etc/passwd");
+    let marker = first.lower[0].with_file_name("boot");
+    fs::write(&passwd, "").unwrap();
+    fs::write(&marker, "an earlier boot").unwrap();
+    assert_eq!(prepare_from(host.path(), store.path()).unwrap(), first);
+    assert_eq!(fs::read_to_string(&passwd).unwrap(), "etc/passwd");
+    // Whole ones stay: a container may use them already.
+    let inode = fs::metadata(&passwd).unwrap().ino();
+    fs::write(&marker, "an earlier boot").unwrap();
+    prepare_from(host.path(), store.path()).unwrap();
+    assert_eq!(fs::metadata(&passwd).unwrap().ino(), inode);
+    assert_eq!(fs::read_to_string(&marker).unwrap(), crate::state::process::boot_id().unwrap());
+}
+
+#[test]
 fn a_data_root_inside_a_system_folder_is_refused() {
     let host = small_host();
     let error = prepare_from(host.path(), &host.path().join("usr/share/windlass")).unwrap_err();
