@@ -58,11 +58,16 @@ pub fn ensure(
     let _span = tracing::info_span!(target: super::trace::TIMING, "images").entered();
     let store = Store::open(&context.paths.images())?;
     let mut result = BTreeMap::new();
+    let mut host: Option<ServiceImage> = None;
     let mut wanted: Vec<(String, Need)> = Vec::new();
     for name in services {
         let Some(service) = project.services.get(name) else { continue };
         if service.windlass.rootfs == Some(HostRootfs::Host) {
-            result.insert(name.clone(), host_image(&context.paths.images())?);
+            let image = match &host {
+                Some(image) => image.clone(),
+                None => host.insert(host_image(&context.paths.images())?).clone(),
+            };
+            result.insert(name.clone(), image);
             continue;
         }
         let text = match &service.image {
