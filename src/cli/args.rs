@@ -92,6 +92,11 @@ pub enum Command {
     Exec(super::commands::exec::ExecArgs),
     /// Pull the services' images
     Pull(super::commands::pull::PullArgs),
+    /// Manage images
+    Image {
+        #[command(subcommand)]
+        command: super::commands::image::ImageCommand,
+    },
 }
 
 #[cfg(test)]

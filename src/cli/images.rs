@@ -1,7 +1,9 @@
 //! Images of a project's services: found, or pulled with progress.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
+
+use serde::Deserialize;
 
 use super::Context;
 use super::exit::CommandError;
@@ -10,10 +12,22 @@ use crate::compose::model::{HostRootfs, Project};
 use crate::engine::images::{host_image, service_image};
 use crate::image::pull::{Need, PullOptions, PullPolicy, ensure_all};
 use crate::image::registry::{Client, Proxies, RegistryOptions};
-use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store};
+use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store, StoreOptions};
 use crate::plan::lower::ServiceImage;
 
-/// A registry client set up from the environment: Docker's credentials, mirrors, proxies.
+/// Where Docker keeps the settings of its daemon.
+const DOCKER_DAEMON: &str = "/etc/docker/daemon.json";
+
+/// The image store. `WINDLASS_IMAGE_BLOBS=drop` keeps no archives of layers: less space, but no `image save`.
+///
+/// # Errors
+/// When its folders cannot be made.
+pub fn open_store(context: &Context) -> Result<Store, CommandError> {
+    let drop = context.environment.get("WINDLASS_IMAGE_BLOBS").is_some_and(|value| value == "drop");
+    Ok(Store::open_with(&context.paths.images(), StoreOptions { keep_blobs: !drop })?)
+}
+
+/// A registry client set up from the environment: Docker's credentials, mirrors, insecure registries, proxies.
 #[must_use]
 pub fn registry(context: &Context) -> Client {
     let variable = |name: &str| context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -23,16 +37,58 @@ pub fn registry(context: &Context) -> Client {
             .unwrap_or_default()
     };
     let docker = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
+        .map(|folder| context.working_dir.join(folder))
         .or_else(|| context.home.as_ref().map(|home| home.join(".docker")))
         .map(|folder| folder.join("config.json"));
+    let daemon = daemon_settings(Path::new(DOCKER_DAEMON));
+    let mirrors = match list("WINDLASS_REGISTRY_MIRROR") {
+        named if named.is_empty() => daemon.registry_mirrors,
+        named => named,
+    };
+    let mut insecure = list("WINDLASS_INSECURE_REGISTRIES");
+    insecure.extend(daemon.insecure_registries);
     Client::new(RegistryOptions {
-        docker_config: docker.filter(|file| file.exists()),
-        mirrors: list("WINDLASS_REGISTRY_MIRROR"),
-        insecure: list("WINDLASS_INSECURE_REGISTRIES"),
-        proxies: Proxies::from_variables(|name| variable(name)),
+        docker_config: docker,
+        mirrors,
+        insecure,
+        proxies: Proxies::from_variables(variable),
         ..RegistryOptions::default()
     })
+}
+
+/// What of the Docker daemon's settings is about registries.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct DaemonSettings {
+    registry_mirrors: Vec<String>,
+    insecure_registries: Vec<String>,
+}
+
+fn daemon_settings(path: &Path) -> DaemonSettings {
+    let Ok(text) = std::fs::read(path) else { return DaemonSettings::default() };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!("{} is not understood and left out: {error}", path.display());
+        DaemonSettings::default()
+    })
+}
+
+/// How images are pulled when nothing else is said: for `DOCKER_DEFAULT_PLATFORM`, so many layers at once.
+///
+/// # Errors
+/// When `DOCKER_DEFAULT_PLATFORM` is no platform.
+pub fn pull_options(context: &Context) -> Result<PullOptions, CommandError> {
+    let limit = context.environment.get("COMPOSE_PARALLEL_LIMIT").and_then(|limit| limit.parse().ok());
+    let mut options = PullOptions::default();
+    if let Some(limit) = context.global.parallel.or(limit)
+        && let Ok(limit) = usize::try_from(limit)
+        && limit > 0
+    {
+        options.parallel = limit.min(options.parallel);
+    }
+    if let Some(platform) = context.environment.get("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty()) {
+        options.platform = Some(platform.parse()?);
+    }
+    Ok(options)
 }
 
 /// When images are pulled, as flags say it; `None` leaves it to each service's `pull_policy`.
@@ -56,7 +112,8 @@ pub fn ensure(
     progress: &Progress,
 ) -> Result<BTreeMap<String, ServiceImage>, CommandError> {
     let _span = tracing::info_span!(target: super::trace::TIMING, "images").entered();
-    let store = Store::open(&context.paths.images())?;
+    let store = open_store(context)?;
+    let options = pull_options(context)?;
     let mut result = BTreeMap::new();
     let mut host: Option<ServiceImage> = None;
     let mut wanted: Vec<(String, Need)> = Vec::new();
@@ -84,7 +141,7 @@ pub fn ensure(
             Some(text) => Some(text.parse::<Platform>().map_err(|error| {
                 CommandError::caused(format!("services.{name}.platform: `{text}` is no platform"), &error)
             })?),
-            None => None,
+            None => options.platform.clone(),
         };
         let policy = match (flags.policy, service.build.is_some() && service.image.is_none()) {
             (_, true) => PullPolicy::Never,
@@ -116,7 +173,7 @@ pub fn ensure(
         _ => 4,
     };
     let client = registry(context);
-    let images = ensure_all(&store, &client, &needs, &PullOptions::default(), at_once, &show);
+    let images = ensure_all(&store, &client, &needs, &options, at_once, &show);
     let mut found: Vec<(&Need, Image)> = Vec::new();
     let mut failures: Vec<(&Need, ImageError)> = Vec::new();
     for (need, image) in needs.iter().zip(images) {
@@ -165,8 +222,8 @@ fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, Imag
 }
 
 /// A pull's event in the words of `docker compose`.
-fn shown(event: &Event) -> progress::Event {
-    let id = event.layer.clone().unwrap_or_else(|| format!("Image {}", event.image));
+#[must_use]
+pub fn shown(event: &Event) -> progress::Event {
     let (status, state) = match event.status {
         Status::Resolving | Status::Pulling { .. } => ("Pulling", State::Working),
         Status::Waiting => ("Waiting", State::Working),
@@ -175,14 +232,34 @@ fn shown(event: &Event) -> progress::Event {
         Status::Exists => ("Already exists", State::Done),
         Status::Complete => ("Pull complete", State::Done),
         Status::Done { changed: true } => ("Pulled", State::Done),
-        Status::Done { changed: false } => ("Exists", State::Done),
+        Status::Done { changed: false } => ("Up to date", State::Done),
     };
-    let mut shown = progress::Event::new(id, status, state);
-    if event.layer.is_some() {
-        shown = shown.of(format!("Image {}", event.image));
+    let image = format!("Image {}", event.image);
+    let shown = match &event.layer {
+        // Two images may share a layer, and each shows its own.
+        Some(layer) => progress::Event::new(format!("{layer} {}", event.image), status, state).of(image),
+        None => progress::Event::new(image, status, state),
+    };
+    match event.status {
+        Status::Downloading { current, total } => shown.bytes(current, total),
+        _ => shown,
     }
-    if let Status::Downloading { current, total } = event.status {
-        shown = shown.bytes(current, total);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_daemons_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.json");
+        let text = r#"{"registry-mirrors": ["https://m"], "insecure-registries": ["r:5000"], "debug": true}"#;
+        std::fs::write(&path, text).unwrap();
+        let settings = daemon_settings(&path);
+        assert_eq!(settings.registry_mirrors, ["https://m"]);
+        assert_eq!(settings.insecure_registries, ["r:5000"]);
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(daemon_settings(&path).registry_mirrors.is_empty());
     }
-    shown
 }

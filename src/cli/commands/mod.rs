@@ -3,6 +3,7 @@
 pub mod down;
 pub mod exec;
 pub mod logs;
+pub mod image;
 pub mod ls;
 pub mod ps;
 pub mod pull;
@@ -26,5 +27,6 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Version(args) => version::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
+        Command::Image { command } => image::run(&command, context),
     }
 }

@@ -194,6 +194,15 @@ impl Store {
         Ok(images)
     }
 
+    /// Bytes of the files of each layer, from the bottom up.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn layer_sizes(&self, id: &Digest) -> Result<Vec<u64>, ImageError> {
+        let record = self.image_record(id)?;
+        Ok(record.map_or_else(Vec::new, |record| record.layers.iter().map(|layer| layer.size).collect()))
+    }
+
     /// Gives an image a further name; a name that meant another image is moved.
     ///
     /// # Errors

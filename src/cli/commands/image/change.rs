@@ -1,0 +1,125 @@
+//! `windlass image tag`, `rm` and `prune`
+
+use std::io::{BufRead, Write};
+
+use clap::Args;
+
+use super::list::Filters;
+use crate::cli::images::open_store;
+use crate::cli::ui::human;
+use crate::cli::{CommandError, CommandResult, Context};
+use crate::image::store::{Removal, Removed};
+use crate::image::{ImageError, Reference, Uses};
+
+#[derive(Debug, Args)]
+pub struct TagArgs {
+    /// Image by name or id
+    pub source: String,
+    /// Its new name
+    pub target: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Images by name or id
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+    /// Take the names even when containers use the image (its files stay until they are gone)
+    #[arg(short, long)]
+    pub force: bool,
+    /// Accepted for Docker's sake: there are no parent images
+    #[arg(long)]
+    pub no_prune: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Remove all images that no container uses, not only those without a name
+    #[arg(short, long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+    /// `label=KEY[=VALUE]` (can be repeated)
+    #[arg(long = "filter", value_name = "FILTER")]
+    pub filters: Vec<String>,
+}
+
+pub(super) fn tag(args: &TagArgs, context: &Context) -> CommandResult {
+    context.require_root()?;
+    let store = open_store(context)?;
+    let target: Reference = args.target.parse()?;
+    if target.digest().is_some() {
+        return Err(CommandError::new("a name with a digest cannot be given: the digest is the image's own"));
+    }
+    let image = store.resolve(&args.source)?.ok_or_else(|| ImageError::NotFound(args.source.clone()))?;
+    store.tag(&image.id, &target)?;
+    Ok(0)
+}
+
+pub(super) fn rm(args: &RmArgs, context: &Context) -> CommandResult {
+    context.require_root()?;
+    let store = open_store(context)?;
+    let uses = Uses::read(&context.paths.projects())?;
+    let mut failure: Option<CommandError> = None;
+    for image in &args.images {
+        match store.remove(image, &uses, args.force) {
+            Ok(removal) => print_removal(&removal),
+            Err(error) => {
+                let hint = match &error {
+                    ImageError::InUse { .. } => Some("remove the containers first, or take only the name with --force"),
+                    ImageError::Refused(_) => Some("name the one to remove, or remove all with --force"),
+                    _ => None,
+                };
+                let mut error = CommandError::from(error);
+                if let Some(hint) = hint {
+                    error = error.hint(hint);
+                }
+                if let Some(earlier) = failure.replace(error) {
+                    earlier.print(context.palette());
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(0), Err)
+}
+
+pub(super) fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
+    context.require_root()?;
+    let store = open_store(context)?;
+    let uses = Uses::read(&context.paths.projects())?;
+    let filters = Filters::parse(&args.filters, &store.images()?)?;
+    if !args.force && !confirmed(args.all)? {
+        return Ok(0);
+    }
+    let removal = store.prune(&uses, args.all, &|image| filters.fit(image))?;
+    if !removal.removed.is_empty() {
+        println!("Deleted Images:");
+        print_removal(&removal);
+        println!();
+    }
+    println!("Total reclaimed space: {}", human::size(removal.bytes));
+    Ok(0)
+}
+
+fn confirmed(all: bool) -> Result<bool, CommandError> {
+    let what = if all { "all images without at least one container" } else { "all dangling images" };
+    print!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
+    let mut answer = String::new();
+    let asked = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    asked
+        .map_err(|error| CommandError::caused("the question cannot be asked", &error).hint("answer it with --force"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn print_removal(removal: &Removal) {
+    for removed in &removal.removed {
+        match removed {
+            Removed::Name(name) => println!("Untagged: {}", name.familiar()),
+            Removed::Image(id) => println!("Deleted: {id}"),
+        }
+    }
+    for (image, users) in &removal.kept {
+        eprintln!("image {} stays without a name: it is in use by {users}", image.short());
+    }
+}
