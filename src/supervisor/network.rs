@@ -1,7 +1,7 @@
 //! The project's networks, ports and names, in the order and grouping in which the kernel is quick.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,10 +22,6 @@ use crate::network::{NetworkError, NetworkLease, Networks, Publication, Sandbox,
 use crate::runtime::spec::ContainerId;
 use crate::state::{Paths, ProjectPaths};
 
-/// Namespaces that are made in one go: enough to share the lock and the requests, few enough that the first container
-/// does not wait for the last one's network.
-const BATCH: usize = 8;
-
 #[derive(Debug)]
 pub(super) struct Network {
     networks: Networks,
@@ -37,8 +33,8 @@ pub(super) struct Network {
     publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
     /// Bound before anything is started.
     reserved: RefCell<BTreeMap<ContainerId, Vec<Reservation>>>,
-    queue: RefCell<VecDeque<Wish>>,
-    attaching: Mutex<()>,
+    queue: RefCell<Vec<Wish>>,
+    attaching: Cell<bool>,
     wanted: Cell<u64>,
     applied: Cell<u64>,
     applying: Mutex<()>,
@@ -49,8 +45,10 @@ struct Wish {
     container: ContainerId,
     endpoints: Vec<EndpointSpec>,
     resolver: Resolver,
-    answer: oneshot::Sender<Result<Sandbox, NetworkError>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<Sandbox, NetworkError>>;
 
 /// The network of a container, from its start until it has ended for good.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl Network {
             publications: RefCell::default(),
             reserved: RefCell::default(),
             queue: RefCell::default(),
-            attaching: Mutex::new(()),
+            attaching: Cell::new(false),
             wanted: Cell::new(0),
             applied: Cell::new(0),
             applying: Mutex::new(()),
@@ -184,7 +182,7 @@ impl Network {
     }
 
     /// Makes a container's network.
-    pub(super) async fn attach(&self, record: &ContainerRecord) -> Result<Attached, SupervisorError> {
+    pub(super) async fn attach(self: &Rc<Self>, record: &ContainerRecord) -> Result<Attached, SupervisorError> {
         let sandbox = self.sandbox(record).await?;
         let attached = self.serve(record, Arc::new(sandbox.namespace), sandbox.endpoints, sandbox.resolver)?;
         // For the next supervisor.
@@ -195,67 +193,37 @@ impl Network {
         Ok(attached)
     }
 
-    async fn sandbox(&self, record: &ContainerRecord) -> Result<Sandbox, SupervisorError> {
-        let (answer, mut answered) = oneshot::channel();
+    async fn sandbox(self: &Rc<Self>, record: &ContainerRecord) -> Result<Sandbox, SupervisorError> {
+        let (answer, answered) = oneshot::channel();
         let resolver = if record.endpoints.is_empty() { Resolver::Absent } else { Resolver::Direct };
-        self.queue.borrow_mut().push_back(Wish {
+        self.queue.borrow_mut().push(Wish {
             container: record.id.clone(),
             endpoints: record.endpoints.clone(),
             resolver,
             answer,
         });
-        // Those that start at the same time are in the queue then.
-        tokio::task::yield_now().await;
-        let _turn = self.attaching.lock().await;
-        loop {
-            match answered.try_recv() {
-                Ok(result) => return Ok(result?),
-                Err(oneshot::error::TryRecvError::Closed) => {
-                    return Err(NetworkError::Kernel {
-                        action: "create a network namespace".to_owned(),
-                        source: io::ErrorKind::Other.into(),
-                    }
-                    .into());
-                }
-                Err(oneshot::error::TryRecvError::Empty) => self.attach_some().await,
-            }
+        if !self.attaching.replace(true) {
+            let network = Rc::clone(self);
+            tokio::task::spawn_local(async move { network.attach_queued().await });
         }
+        answered.await.unwrap_or_else(|_| Err(interrupted())).map_err(SupervisorError::from)
     }
 
-    async fn attach_some(&self) {
-        let wishes: Vec<Wish> = {
-            let mut queue = self.queue.borrow_mut();
-            let count = queue.len().min(BATCH);
-            queue.drain(..count).collect()
-        };
-        let networks = self.networks.clone();
-        let inputs: Vec<_> =
-            wishes.iter().map(|wish| (wish.container.clone(), wish.endpoints.clone(), wish.resolver)).collect();
-        let made = blocking(move || {
-            let specs: Vec<SandboxSpec<'_>> = inputs
-                .iter()
-                .map(|(container, endpoints, resolver)| SandboxSpec { container, endpoints, resolver: *resolver })
-                .collect();
-            networks.attach(&specs)
-        })
-        .await;
-        match made {
-            Ok(sandboxes) => {
-                for (wish, sandbox) in wishes.into_iter().zip(sandboxes) {
-                    let _ = wish.answer.send(sandbox);
-                }
+    /// Those that start at the same time share the lock and the requests.
+    async fn attach_queued(&self) {
+        loop {
+            tokio::task::yield_now().await;
+            let wishes = self.queue.take();
+            if wishes.is_empty() {
+                break;
             }
-            Err(error) => {
-                // None was made. The first hears why; the others try again, each with a reason of its own.
-                let mut wishes = wishes.into_iter();
-                if let Some(wish) = wishes.next() {
-                    let _ = wish.answer.send(Err(error));
-                }
-                for wish in wishes.rev() {
-                    self.queue.borrow_mut().push_front(wish);
-                }
+            let networks = self.networks.clone();
+            let done = tokio::task::spawn_blocking(move || attach(&networks, wishes)).await;
+            if let Err(error) = done {
+                tracing::error!("{error}");
             }
         }
+        self.attaching.set(false);
     }
 
     /// Starts the name server of a namespace and makes the container known.
@@ -459,6 +427,39 @@ impl Network {
         self.link.tell(Request::Hold { key: key.to_owned() }, fds);
         Ok(())
     }
+}
+
+/// Makes the networks and hands each to whoever waits for it, as soon as it is ready.
+fn attach(networks: &Networks, mut wishes: Vec<Wish>) {
+    while !wishes.is_empty() {
+        let inputs: Vec<(ContainerId, Vec<EndpointSpec>, Resolver)> = wishes
+            .iter_mut()
+            .map(|wish| (std::mem::take(&mut wish.container), std::mem::take(&mut wish.endpoints), wish.resolver))
+            .collect();
+        let specs: Vec<SandboxSpec<'_>> = inputs
+            .iter()
+            .map(|(container, endpoints, resolver)| SandboxSpec { container, endpoints, resolver: *resolver })
+            .collect();
+        let mut answers: Vec<Option<Answer>> = wishes.drain(..).map(|wish| Some(wish.answer)).collect();
+        let made = networks.attach_each(&specs, |index, sandbox| {
+            if let Some(answer) = answers.get_mut(index).and_then(Option::take) {
+                let _ = answer.send(sandbox);
+            }
+        });
+        let Err(error) = made else { return };
+        // None was made. The first hears why; the others try again and hear a reason of their own.
+        let mut rest = answers.into_iter().zip(inputs).filter_map(|(answer, input)| Some((answer?, input)));
+        if let Some((answer, _)) = rest.next() {
+            let _ = answer.send(Err(error));
+        }
+        wishes = rest
+            .map(|(answer, (container, endpoints, resolver))| Wish { container, endpoints, resolver, answer })
+            .collect();
+    }
+}
+
+fn interrupted() -> NetworkError {
+    NetworkError::Kernel { action: "create a network namespace".to_owned(), source: io::ErrorKind::Interrupted.into() }
 }
 
 fn name_entries(record: &ContainerRecord, endpoints: &[EndpointState]) -> Vec<NameEntry> {

@@ -40,7 +40,7 @@ pub(super) struct Inner {
     pub paths: Paths,
     pub project: ProjectPaths,
     pub link: Rc<Link>,
-    pub network: Network,
+    pub network: Rc<Network>,
     pub volumes: Store,
     pub boot_id: String,
     pub cgroups: Layout,
@@ -78,7 +78,7 @@ impl Project {
         let record = record::read::<ProjectRecord>(&project.record())?;
         Ok(Self {
             inner: Rc::new(Inner {
-                network: Network::new(&paths, &project, Rc::clone(&link)),
+                network: Rc::new(Network::new(&paths, &project, Rc::clone(&link))),
                 volumes: Store::new(&paths),
                 paths,
                 project,
