@@ -38,8 +38,6 @@ pub(super) struct Exit {
     pub status: ExitStatus,
     pub at: Timestamp,
     pub oom_killed: bool,
-    /// The supervisor has got the message.
-    pub told: bool,
 }
 
 impl Container {
@@ -65,7 +63,7 @@ impl Container {
     /// Writes the record of the end, which is told only afterwards.
     pub(super) fn ended(&mut self, status: ExitStatus, oom_killed: bool) {
         let at = Timestamp::now();
-        self.exit = Some(Exit { status, at, oom_killed, told: false });
+        self.exit = Some(Exit { status, at, oom_killed });
         let exit = ExitRecord { pid: self.pid, status, at, oom_killed };
         if let Err(error) = record::write(&self.exit_record, &exit, Durability::Process) {
             tracing::warn!(%error, "an exit record is not written");

@@ -48,7 +48,7 @@ pub enum Request {
     },
     /// The supervisor's socket answers. Sent once by every supervisor; `keeper::spawn` returns then.
     Serving,
-    /// Drops everything held for a container that has ended and is removed.
+    /// The end of a container is worked on, or it is removed: drops everything that is held for it.
     Forget {
         container: ContainerId,
     },
@@ -109,7 +109,7 @@ pub enum Event {
         exec: String,
         status: ExitStatus,
     },
-    /// To a new supervisor: a container that runs, or whose end nobody was told yet (`Exited` follows then).
+    /// To a new supervisor: a container that runs, or whose end nobody has worked on yet (`Exited` follows then).
     /// Descriptors as in `Started`.
     Running {
         container: ContainerId,

@@ -100,11 +100,10 @@ impl Keeper {
         let ids: Vec<_> = self.containers.keys().cloned().collect();
         for id in ids {
             let Some(container) = self.containers.get(&id) else { continue };
-            if container.exit.is_none_or(|exit| !exit.told) {
-                let event = container.running();
-                send(&mut self.link, &event, &container.descriptors());
-                self.tell_exit(&id);
-            }
+            // Also one that has ended: what was told to the last supervisor it may not have worked on.
+            let event = container.running();
+            send(&mut self.link, &event, &container.descriptors());
+            self.tell_exit(&id);
         }
         for (key, fds) in &self.held {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
@@ -394,12 +393,8 @@ impl Keeper {
     }
 
     fn tell_exit(&mut self, id: &str) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if let (Some(event), Some(link)) = (container.exited(), &mut self.link)
-            && link.send(&event, &[]).is_ok()
-            && let Some(exit) = &mut container.exit
-        {
-            exit.told = true;
+        if let Some(event) = self.containers.get(id).and_then(Container::exited) {
+            send(&mut self.link, &event, &[]);
         }
     }
 

@@ -66,7 +66,18 @@ impl Project {
         }
         for container in self.all() {
             let found = handover.running.remove(container.id());
+            let ended = handover.exits.iter().find(|(id, _)| id == container.id()).map(|(_, exit)| exit.at);
             match (container.state().status, found) {
+                // The last supervisor had noted the end, and died before it could say so.
+                (Status::Exited { finished, .. }, Some(_)) if ended == Some(finished) => {
+                    handover.exits.retain(|(id, _)| id != container.id());
+                    self.forget(&container);
+                }
+                (Status::Restarting { finished, .. }, Some(_)) if ended == Some(finished) => {
+                    handover.exits.retain(|(id, _)| id != container.id());
+                    self.forget(&container);
+                    self.restart_after(&container, Duration::from_millis(100));
+                }
                 (_, Some(runs)) => self.adopt(&container, runs, &mut handover.held),
                 (Status::Running { pid, start_time, boot_id, started, .. }, None) => {
                     self.seek(&container, pid, start_time, &boot_id, started).await;

@@ -6,7 +6,6 @@ use super::container::Container;
 use super::error::SupervisorError;
 use super::event::What;
 use super::project::{Project, remove_tree};
-use crate::keeper::protocol::Request;
 
 impl Project {
     /// Removes containers with everything that belongs to them alone; those that run are killed first. With
@@ -43,7 +42,7 @@ impl Project {
             let network = container.live.borrow_mut().network.take();
             freed |= network.is_some_and(|network| self.inner.network.detach(&container.record, network));
             self.inner.network.release_reserved(container.id());
-            self.inner.link.tell(Request::Forget { container: container.record.id.clone() }, Vec::new());
+            self.forget(container);
         }
         if freed {
             self.inner.network.freed().await;

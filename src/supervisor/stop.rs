@@ -12,6 +12,7 @@ use super::event::What;
 use super::project::Project;
 use super::record::{ContainerState, Status};
 use super::signal;
+use crate::keeper::protocol::Request;
 use crate::runtime::spec::{ExitStatus, Namespace};
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
@@ -214,6 +215,11 @@ impl Project {
         self.decide_restart(container, exit.status, exit.at, since.elapsed(), started).await;
     }
 
+    /// The end of a container is on disk: the keeper need not remember it.
+    pub(super) fn forget(&self, container: &Container) {
+        self.inner.link.tell(Request::Forget { container: container.record.id.clone() }, Vec::new());
+    }
+
     /// A container has ended, or could not be brought back: again, or for good.
     pub(super) async fn decide_restart(
         &self,
@@ -233,6 +239,7 @@ impl Project {
                     state.restarts = restarts;
                     state.status = Status::Restarting { exit, finished };
                 });
+                self.forget(container);
                 self.restart_after(container, delay);
             }
             None => {
@@ -243,6 +250,7 @@ impl Project {
                     state.endpoints.clear();
                     state.ports.clear();
                 });
+                self.forget(container);
             }
         }
         let restart_ms = delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
