@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fstat, memfd_create};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::sys::{mount, process};
@@ -28,12 +28,20 @@ pub(super) fn execute(role: &str, arguments: &[&OsStr]) -> io::Error {
 
 /// A mount of the binary that is nowhere and read-only: no byte is copied.
 fn detached() -> io::Result<OwnedFd> {
-    let path = std::fs::read_link("/proc/self/exe")?;
     // The file itself, whatever lies at its path now.
     let file = File::open("/proc/self/exe")?;
+    // Of a supervisor whose keeper died: it runs from such a mount already, of which no other can be made.
+    if rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(file.into());
+    }
+    let path = std::fs::read_link("/proc/self/exe")?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(&file, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)
         .or_else(|_| open_tree(CWD, Path::new(&path), flags))?;
+    let (found, wanted) = (fstat(&tree)?, fstat(&file)?);
+    if (found.st_dev, found.st_ino) != (wanted.st_dev, wanted.st_ino) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     mount::mount_setattr(&tree, false, mount::RDONLY, 0, 0)?;
     Ok(tree)
 }

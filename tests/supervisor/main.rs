@@ -17,6 +17,9 @@ type Test = (&'static str, fn());
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let role = arguments.next().unwrap_or_default();
+    if role == windlass::keeper::ROLE || role == windlass::keeper::SUPERVISOR_ROLE {
+        let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init();
+    }
     if role == windlass::keeper::ROLE {
         return windlass::keeper::main(arguments);
     }
