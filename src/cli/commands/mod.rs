@@ -2,8 +2,8 @@
 
 pub mod down;
 pub mod exec;
-pub mod logs;
 pub mod image;
+pub mod logs;
 pub mod ls;
 pub mod ps;
 pub mod pull;
