@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,7 +62,11 @@ pub fn boot_id() -> io::Result<String> {
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.collect();
-    let result = match arguments.first().map(OsString::as_os_str) {
+    let first = arguments.first().map(OsString::as_os_str);
+    // Whatever a careless caller has left open is not for us, and least of all for a container.
+    let keep: &[RawFd] = if first == Some(OsStr::new(DIRECT)) { &[0, 1, 2, 3] } else { &[0, 1, 2] };
+    let _ = process::close_all_but(keep);
+    let result = match first {
         Some(first) if first == DIRECT => direct(),
         Some(first) if first == COPIED => run(&arguments[1..]),
         _ => detach(&arguments),

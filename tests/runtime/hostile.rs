@@ -77,6 +77,10 @@ fn descriptors_do_not_leak() {
     rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
     assert!(root.as_raw_fd() > 2);
     let mut keeper = Direct::new();
+    for entry in fs::read_dir(format!("/proc/{}/fd", keeper.child.id())).unwrap() {
+        let target = fs::read_link(entry.unwrap().path()).unwrap();
+        assert_ne!(target, Path::new("/"), "the keeper has kept what its caller left open");
+    }
     for number in 3..24 {
         let mut spec = keeper.spec(&["pwd"]);
         spec.process.cwd = format!("/proc/self/fd/{number}").into();

@@ -6,6 +6,7 @@ mod bench;
 mod exec;
 mod filesystem;
 mod hostile;
+mod keeper;
 mod limits;
 mod security;
 mod start;

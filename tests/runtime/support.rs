@@ -52,7 +52,7 @@ impl Direct {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let (ours, theirs) = windlass::sys::packet::pair().unwrap();
         let raw = theirs.as_raw_fd();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        let mut command = Command::new(binary());
         command.arg0("windlass-keeper").arg("direct").stdin(Stdio::null());
         #[allow(unsafe_code, reason = "puts the socket where the role expects it")]
         // SAFETY: async-signal-safe calls only, on a descriptor that stays open in the parent.
@@ -301,6 +301,11 @@ impl Drop for Direct {
             assert!(groups(&format!("windlass/{}", self.tag)).is_empty(), "control groups are left");
         }
     }
+}
+
+/// The binary under test; `WINDLASS_BINARY` names another one, to measure a release.
+pub fn binary() -> PathBuf {
+    std::env::var_os("WINDLASS_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_windlass").into(), PathBuf::from)
 }
 
 /// The directories of a control group in all hierarchies.
