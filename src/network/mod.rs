@@ -128,6 +128,13 @@ impl Networks {
         self.firewall.update(networks, ports)
     }
 
+    /// What of the host's own packet filters keeps containers from reaching the outside or being reached, in words for
+    /// people, as of the last [`Self::update_firewall`]. Empty on most hosts.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<String> {
+        self.firewall.obstacles()
+    }
+
     /// Removes networks with everything attached to them. Those that containers of other projects use stay, and are
     /// returned as [`NetworkError::InUse`].
     ///

@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::dns::{HostServers, NameEntry, Names, Server, Upstream, View};
 use super::netns::Resolver;
 use super::ports::Proxy;
-use super::spec::{EndpointSpec, EndpointState, IpamConfig, NetworkSpec, PortSpec, Protocol};
+use super::spec::{EndpointSpec, EndpointState, IpamConfig, NetworkSpec, PortSpec, Protocol, PublishedPort};
 use super::*;
 
 /// A namespace with nobody in it, that plays the host; the calling thread is moved into it.
@@ -359,10 +359,12 @@ fn names_are_served_in_the_namespace_of_each_container() {
         let leases = networks.ensure(&[network("front"), inner]).unwrap();
         networks.update_firewall(&leases, &[]).unwrap();
         let web = attach_one(&networks, "web", &[endpoint("front")]);
-        let own = attach_one(&networks, "own", &[endpoint("front")]);
+        let front = [endpoint("front")];
+        let own = SandboxSpec { container: "own", endpoints: &front, resolver: Resolver::Redirected };
+        let own = networks.attach(&[own]).unwrap().remove(0).unwrap();
         let vault = attach_one(&networks, "vault", &[endpoint("inner")]);
         upstream_server(neighbour, "203.0.113.254", [9, 9, 9, 9]);
-        upstream_server(own.namespace.as_fd(), "127.0.0.1", [8, 8, 8, 8]);
+        upstream_server(own.namespace.as_fd(), "0.0.0.0", [8, 8, 8, 8]);
         let resolv_conf = world.folder.path().join("resolv.conf");
         // The first server does not exist, and says so.
         std::fs::write(&resolv_conf, "nameserver 203.0.113.1\nnameserver 203.0.113.254\n").unwrap();
@@ -567,6 +569,101 @@ fn containers_of_a_network_can_be_kept_apart() {
         assert!(!talks(a.namespace.as_fd(), b_80));
         assert!(talks(here().as_fd(), b_80));
         assert!(talks(a.namespace.as_fd(), "203.0.113.254:80".parse().unwrap()));
+        networks.remove_all().unwrap();
+    });
+}
+
+/// Loads rules as somebody else would.
+fn nft(rules: &str) {
+    let mut child = Command::new("nft").args(["-f", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn other_packet_filters_let_containers_pass() {
+    on_a_host(|world, neighbour| {
+        // As Docker leaves a host.
+        nft("table ip filter {
+                chain DOCKER-USER { counter return; }
+                chain FORWARD { type filter hook forward priority 0; policy drop; counter jump DOCKER-USER; }
+            }
+            table ip6 filter {
+                chain FORWARD { type filter hook forward priority 0; policy drop; }
+            }");
+        let before = output("nft", "list ruleset");
+        let networks = Networks::new(&world.paths, &world.paths.project("shop"));
+        let leases = networks.ensure(&[network("front")]).unwrap();
+        networks.update_firewall(&leases, &[]).unwrap();
+        networks.update_firewall(&leases, &[]).unwrap();
+        assert!(networks.obstacles().is_empty());
+        let web = attach_one(&networks, "web", &[endpoint("front")]);
+        shout(neighbour, 80);
+        assert!(talks(web.namespace.as_fd(), "203.0.113.254:80".parse().unwrap()));
+        let listed = output("iptables", "-S");
+        let id = world.paths.project("shop").id().to_owned();
+        for direction in ["-i", "-o"] {
+            let rule = format!("-A DOCKER-USER {direction} wl{id}+ -m comment --comment windlass-{id} -j ACCEPT");
+            assert_eq!(listed.matches(&rule).count(), 1, "{rule} in {listed}");
+        }
+        assert!(output("ip6tables", "-S").contains(&format!("-A FORWARD -i wl{id}+ -m comment")));
+        networks.remove_all().unwrap();
+        let without_counts = |text: &str| {
+            let counts = |word: &&str| word.parse::<u64>().is_err();
+            text.split_whitespace().filter(counts).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(without_counts(&output("nft", "list ruleset")), without_counts(&before));
+        nft("table inet paranoid {\n chain everything { type filter hook forward priority 5; policy drop; }\n}");
+        networks.update_firewall(&leases, &[]).unwrap();
+        assert!(networks.obstacles()[0].contains("the chain everything of the packet filter table paranoid drops"));
+        networks.remove_all().unwrap();
+    });
+}
+
+#[test]
+fn a_datagram_client_follows_the_container() {
+    on_a_host(|world, neighbour| {
+        let networks = Networks::new(&world.paths, &world.paths.project("shop"));
+        let leases = networks.ensure(&[network("front")]).unwrap();
+        let answering = |name: &str, letter: u8| {
+            let endpoints = [endpoint("front")];
+            let spec = SandboxSpec { container: name, endpoints: &endpoints, resolver: Resolver::for_ports([53]) };
+            let sandbox = networks.attach(&[spec]).unwrap().remove(0).unwrap();
+            let socket = inside(sandbox.namespace.as_fd(), || UdpSocket::bind("0.0.0.0:53").unwrap());
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16];
+                while let Ok((_, client)) = socket.recv_from(&mut buffer) {
+                    let _ = socket.send_to(&[letter], client);
+                }
+            });
+            sandbox
+        };
+        let publish = |sandbox: &Sandbox| {
+            let port = PublishedPort {
+                host_ip: Ipv4Addr::UNSPECIFIED.into(),
+                published: 5353,
+                target: 53,
+                protocol: Protocol::Udp,
+            };
+            let publication = Publication { port, addresses: vec![ipv4(&sandbox.endpoints[0])] };
+            networks.update_firewall(&leases, &[publication]).unwrap();
+        };
+        let (first, second) = (answering("first", b'1'), answering("second", b'2'));
+        // The same client port all the time: one tracked flow.
+        let client = inside(neighbour, || UdpSocket::bind("203.0.113.254:4000").unwrap());
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.connect("203.0.113.1:5353").unwrap();
+        let ask = || {
+            client.send(b"?").unwrap();
+            let mut answer = [0];
+            client.recv(&mut answer).map(|_| answer[0]).map_err(|error| error.kind())
+        };
+        assert_eq!(ask(), Err(std::io::ErrorKind::ConnectionRefused));
+        publish(&first);
+        assert_eq!(ask(), Ok(b'1'));
+        publish(&second);
+        assert_eq!(ask(), Ok(b'2'));
+        drop((first, second));
         networks.remove_all().unwrap();
     });
 }

@@ -195,7 +195,7 @@ impl Network {
 
     async fn sandbox(self: &Rc<Self>, record: &ContainerRecord) -> Result<Sandbox, SupervisorError> {
         let (answer, answered) = oneshot::channel();
-        let resolver = if record.endpoints.is_empty() { Resolver::Absent } else { Resolver::Direct };
+        let resolver = resolver(record);
         self.queue.borrow_mut().push(Wish {
             container: record.id.clone(),
             endpoints: record.endpoints.clone(),
@@ -371,11 +371,13 @@ impl Network {
                 Ok([udp, tcp]) => Some(ResolverSockets { udp: udp.into(), tcp: tcp.into() }),
                 Err(_) => None,
             },
-            None if record.endpoints.is_empty() => None,
             None => {
-                let sockets = netns::bind_resolver(&namespace).map_err(SupervisorError::system("serve names again"))?;
-                self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
-                Some(sockets)
+                let sockets = netns::bind_resolver(&namespace, resolver(record))
+                    .map_err(SupervisorError::system("serve names again"))?;
+                if let Some(sockets) = &sockets {
+                    self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+                }
+                sockets
             }
         };
         let mut attached = self.serve(record, Arc::new(namespace), endpoints, resolver)?;
@@ -460,6 +462,20 @@ fn attach(networks: &Networks, mut wishes: Vec<Wish>) {
 
 fn interrupted() -> NetworkError {
     NetworkError::Kernel { action: "create a network namespace".to_owned(), source: io::ErrorKind::Interrupted.into() }
+}
+
+/// A container that is a name server itself needs port 53.
+fn resolver(record: &ContainerRecord) -> Resolver {
+    if record.endpoints.is_empty() {
+        return Resolver::Absent;
+    }
+    // `53`, `53/udp` or `50-60/tcp`.
+    let exposed = record.exposed.iter().filter_map(|port| {
+        let (first, last) = port.split('/').next()?.split_once('-').unwrap_or((port.split('/').next()?, ""));
+        let first: u16 = first.parse().ok()?;
+        Some(first..=last.parse().unwrap_or(first))
+    });
+    Resolver::for_ports(exposed.flatten().chain(record.ports.iter().map(|port| port.target)))
 }
 
 fn name_entries(record: &ContainerRecord, endpoints: &[EndpointState]) -> Vec<NameEntry> {

@@ -58,7 +58,14 @@ pub fn delete_table(name: &str) -> Request {
 /// The whole table in place of whatever it was before.
 pub fn replace(table: &Table) -> Vec<Request> {
     // Deleting needs the table to exist; creating one that exists changes nothing.
-    let mut requests = vec![new_table(&table.name), delete_table(&table.name), new_table(&table.name)];
+    let mut requests = vec![new_table(&table.name), delete_table(&table.name)];
+    requests.extend(create(table));
+    requests
+}
+
+/// A table that is not there yet.
+pub fn create(table: &Table) -> Vec<Request> {
+    let mut requests = vec![new_table(&table.name)];
     requests.extend(table.chains.iter().map(|chain| new_chain(&table.name, chain)));
     for chain in &table.chains {
         requests.extend(chain.rules.iter().map(|rule| new_rule(&table.name, &chain.name, rule)));
@@ -149,7 +156,13 @@ fn tracked(out: &mut Vec<Expression>, key: u32, bits: u32) {
     out.push(compare(false, vec![0; 4]));
 }
 
-pub fn interface(out: &mut Vec<Expression>, key: MetaKey, name: &str, is: bool) {
+/// The first bytes of an interface's name: the way in which `iptables` compares them.
+pub fn interface_bytes(out: &mut Vec<Expression>, key: MetaKey, bytes: &[u8]) {
+    out.push(meta(key));
+    out.push(compare(true, bytes.to_vec()));
+}
+
+fn interface(out: &mut Vec<Expression>, key: MetaKey, name: &str, is: bool) {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(16, 0);
     out.push(meta(key));
@@ -244,7 +257,7 @@ fn mask(bytes: Vec<u8>) -> Expression {
 }
 
 /// An expression of numbers in network order, for those that the crate has no type for.
-pub fn other(name: &str, attributes: &[(u16, u32)]) -> Expression {
+fn other(name: &str, attributes: &[(u16, u32)]) -> Expression {
     Expressions::Other {
         expression_type: name.to_owned(),
         attributes: attributes

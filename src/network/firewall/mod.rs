@@ -5,12 +5,18 @@
 //!   link-local and version-crossing clients reach the listening sockets of [`ports`](super::ports).
 //! - What is forwarded to a network comes from the same network, answers something, or was redirected; all else is
 //!   dropped. This is the isolation of networks from each other and from the neighbours of the host.
+//!
+//! `accept` in a table of ours cannot undo a `drop` in somebody else's; `neighbours` deals with them.
 
+mod conntrack;
 mod encode;
+mod neighbours;
 mod rules;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
@@ -19,7 +25,8 @@ use super::error::{NetworkError, Result};
 use super::lease::NetworkLease;
 use super::names;
 use super::netlink::Netlink;
-use super::spec::PublishedPort;
+use super::spec::{Protocol, PublishedPort};
+use neighbours::Interfaces;
 use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
 
 /// A published port and where it leads.
@@ -154,44 +161,129 @@ fn publishing(networks: &[NetworkLease], ports: &[Publication]) -> Vec<Chain> {
     chains
 }
 
+/// Leads 127.0.0.11:53 of the calling thread's namespace to other ports. `fresh`: the namespace has no rules yet.
+pub fn redirect_resolver(udp: SocketAddr, tcp: SocketAddr, fresh: bool) -> io::Result<()> {
+    let redirect = |protocol, to: SocketAddr| {
+        let conditions =
+            vec![Condition::Destination { network: to.ip().into(), is: true }, Condition::Port { protocol, port: 53 }];
+        rule(conditions, Action::Redirect(to))
+    };
+    let rules = vec![redirect(Protocol::Udp, udp), redirect(Protocol::Tcp, tcp)];
+    let chains = vec![base("output", Kind::Nat, HookPoint::Output, DSTNAT, rules)];
+    let mut state = State::default();
+    let table = Table { name: "windlass-resolver".to_owned(), chains };
+    // What is replaced waits to be freed when this socket is closed, some 10 ms.
+    state.commit(if fresh { encode::create(&table) } else { encode::replace(&table) }, |_| false)
+}
+
 /// Writes the table of a project.
 #[derive(Debug, Clone)]
 pub struct Firewall {
     project_id: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Stays open: closing such a socket waits until the kernel has freed what was replaced, some 10 ms.
-    netlink: Arc<Mutex<Option<Netlink>>>,
+    netlink: Option<Netlink>,
+    /// What was asked of other packet filters.
+    passage: Option<Vec<Interfaces>>,
+    obstacles: Vec<String>,
+    /// UDP ports, and where the rules lead them.
+    udp: BTreeSet<(u16, Option<IpAddr>)>,
+}
+
+impl State {
+    fn netlink(&mut self) -> io::Result<&mut Netlink> {
+        match &mut self.netlink {
+            Some(netlink) => Ok(netlink),
+            none => Ok(none.insert(Netlink::netfilter()?)),
+        }
+    }
+
+    fn commit(&mut self, requests: Vec<encode::Request>, tolerated: impl Fn(i32) -> bool) -> io::Result<()> {
+        let last = requests.len();
+        let failures = self.netlink()?.transaction(encode::transaction(requests), last)?;
+        failures.into_iter().find(|failure| !tolerated(failure.errno)).map_or(Ok(()), |failure| Err(failure.into()))
+    }
 }
 
 impl Firewall {
     pub fn new(project_id: &str) -> Self {
-        Self { project_id: project_id.to_owned(), netlink: Arc::default() }
+        Self { project_id: project_id.to_owned(), state: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces the project's table: one transaction, no packet sees a part of it.
     pub fn update(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
+        let mut state = self.state();
         let table = table(&self.project_id, networks, ports);
-        self.commit(encode::replace(&table), "write the packet filter rules", |_| false)
+        state
+            .commit(encode::replace(&table), |_| false)
+            .map_err(NetworkError::kernel("write the packet filter rules"))?;
+        self.pass(&mut state, networks);
+        let udp: BTreeSet<_> = ports
+            .iter()
+            .filter(|publication| publication.port.protocol == Protocol::Udp)
+            .map(|publication| {
+                let target = target(networks, &publication.port, &publication.addresses);
+                (publication.port.published, target)
+            })
+            .collect();
+        let moved = udp.symmetric_difference(&state.udp).map(|(port, _)| *port).collect();
+        // Wrong for a while at worst, and not worth failing for.
+        if let Err(error) = state.netlink().and_then(|netlink| conntrack::forget_udp(netlink, &moved)) {
+            tracing::warn!("cannot forget tracked UDP flows: {error}");
+        }
+        state.udp = udp;
+        Ok(())
     }
 
-    /// Removes the project's table, if there is one.
+    /// Removes the project's table, if there is one, and what it asked of others.
     pub fn remove(&self) -> Result<()> {
+        let mut state = self.state();
         let missing = |errno| errno == Errno::ENOENT as i32;
         let table = names::table(&self.project_id);
-        self.commit(vec![encode::delete_table(&table)], "remove the packet filter rules", missing)
+        state
+            .commit(vec![encode::delete_table(&table)], missing)
+            .map_err(NetworkError::kernel("remove the packet filter rules"))?;
+        state.udp.clear();
+        state.passage = None;
+        let withdrawn = state.netlink().and_then(|netlink| neighbours::withdraw(netlink, &self.project_id));
+        withdrawn.map_err(NetworkError::kernel("take back rules from the host's packet filter"))
     }
 
-    fn commit(&self, requests: Vec<encode::Request>, action: &str, tolerated: impl Fn(i32) -> bool) -> Result<()> {
-        let failed = || NetworkError::kernel(action.to_owned());
-        let mut netlink = self.netlink.lock().unwrap_or_else(PoisonError::into_inner);
-        let netlink = match &mut *netlink {
-            Some(netlink) => netlink,
-            none => none.insert(Netlink::netfilter().map_err(failed())?),
-        };
-        let last = requests.len();
-        let failures = netlink.transaction(encode::transaction(requests), last).map_err(failed())?;
-        match failures.into_iter().find(|failure| !tolerated(failure.errno)) {
-            None => Ok(()),
-            Some(failure) => Err(failed()(failure.into())),
+    /// What of the host's own packet filters stands in the way, in words for people; as of the last update.
+    pub fn obstacles(&self) -> Vec<String> {
+        self.state().obstacles.clone()
+    }
+
+    /// Asks other packet filters for passage, once for the same interfaces.
+    fn pass(&self, state: &mut State, networks: &[NetworkLease]) {
+        let prefix = names::prefix(&self.project_id);
+        let mut wanted = Vec::new();
+        if networks.iter().any(|network| !network.internal) {
+            wanted.push(Interfaces::StartingWith(prefix.clone()));
+        }
+        let foreign = networks.iter().filter(|network| !network.internal && !network.bridge.starts_with(&prefix));
+        wanted.extend(foreign.map(|network| Interfaces::Named(network.bridge.clone())));
+        if state.passage.as_ref() == Some(&wanted) {
+            return;
+        }
+        let asked = state.netlink().and_then(|netlink| neighbours::ask_for_passage(netlink, &self.project_id, &wanted));
+        match asked {
+            Ok(obstacles) => {
+                state.passage = Some(wanted);
+                state.obstacles = obstacles;
+            }
+            Err(error) => state.obstacles = vec![format!("cannot look at the host's packet filters: {error}")],
+        }
+        for obstacle in &state.obstacles {
+            tracing::warn!("{obstacle}");
         }
     }
 }
