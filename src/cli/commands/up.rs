@@ -13,7 +13,7 @@ use crate::cli::images::{PullFlags, ensure};
 use crate::cli::load::Loading;
 use crate::cli::signals::{Interrupts, Wake};
 use crate::cli::ui::prefix::Prefixes;
-use crate::cli::ui::progress::Progress;
+use crate::cli::ui::progress::{Mode, Progress};
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandResult, Context, trace};
 use crate::engine::client::Client;
@@ -157,13 +157,29 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         let timeout_ms = args.wait_timeout.map(|seconds| seconds * 1000);
         let mut client = connect()?;
         ask(&mut client, &Request::Wait { containers, timeout_ms }, &[], &progress)?;
-        return Ok(0);
     }
+    let mode = progress.mode();
     progress.finish();
+    if matches!(mode, Mode::Tty | Mode::Plain) {
+        show_urls(context, &paths, &services)?;
+    }
     let Some(interrupts) = interrupts else { return Ok(0) };
     let followed: Vec<ContainerRef> =
         answer.containers.into_iter().filter(|container| attached.contains(&container.service)).collect();
     follow(args, context, &paths, &interrupts, &followed, &services, begun)
+}
+
+/// Where the services answer, in the order of the file.
+fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Result<(), CommandError> {
+    let containers = crate::engine::inventory::containers(paths)?;
+    let of = |service: &String| {
+        let own = containers.iter().filter(|container| container.record.service == *service);
+        own.flat_map(|container| container.state.ports.clone()).collect::<Vec<_>>()
+    };
+    let ports: Vec<_> = services.iter().map(|service| (service.as_str(), of(service))).collect();
+    let ports: Vec<_> = ports.iter().map(|(service, ports)| (*service, ports.as_slice())).collect();
+    eprint!("{}", super::super::ui::urls::render(&ports, context.palette()));
+    Ok(())
 }
 
 /// Shows events until the last; `None` when the person interrupts.

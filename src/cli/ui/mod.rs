@@ -10,3 +10,4 @@ pub mod status;
 pub mod style;
 pub mod table;
 pub mod template;
+pub mod urls;

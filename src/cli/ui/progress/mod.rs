@@ -189,6 +189,11 @@ impl Progress {
         }
     }
 
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.shared.lock().mode
+    }
+
     /// A line that stays, above the block. It ends with a line break of ours.
     pub fn note(&self, text: &str) {
         let mut inner = self.shared.lock();
