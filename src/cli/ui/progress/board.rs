@@ -86,11 +86,18 @@ impl Board {
         let header = format!("[+] {} {done}/{total}", self.title);
         let mut lines = vec![Canvas::new(columns).put(&header, None, palette).line()];
         let (shown, folded) = self.choose(rows.saturating_sub(1));
-        let names = shown.iter().map(|(id, _)| width(&printable(id))).max().unwrap_or(0);
+        let mut names: Vec<String> = shown.iter().map(|(id, _)| printable(id)).collect();
+        let longest = |names: &[String]| names.iter().map(|name| width(name)).max().unwrap_or(0);
         let statuses = shown.iter().map(|(_, task)| width(&task.status)).max().unwrap_or(0);
-        let layout = Layout::fit(columns, names, statuses);
-        for (id, task) in shown {
-            lines.push(self.line(id, task, columns, &layout, now, palette));
+        let mut layout = Layout::fit(columns, longest(&names), statuses);
+        if longest(&names) > layout.name {
+            // Rather the name without `Container` than a part of the name.
+            names =
+                names.iter().map(|name| name.split_once(' ').map_or(name.as_str(), |(_, own)| own).into()).collect();
+            layout = Layout::fit(columns, longest(&names), statuses);
+        }
+        for ((id, task), name) in shown.into_iter().zip(&names) {
+            lines.push(self.line((id, name), task, columns, &layout, now, palette));
         }
         if folded > 0 {
             let text = format!(" … {folded} more");
@@ -121,7 +128,15 @@ impl Board {
         (shown, folded)
     }
 
-    fn line(&self, id: &str, task: &Task, columns: usize, layout: &Layout, now: Duration, palette: Palette) -> Line {
+    fn line(
+        &self,
+        (id, name): (&str, &str),
+        task: &Task,
+        columns: usize,
+        layout: &Layout,
+        now: Duration,
+        palette: Palette,
+    ) -> Line {
         let (symbol, meaning) = match task.state {
             State::Working => {
                 let index = usize::try_from(now.as_millis() / 80).unwrap_or(0) % SPINNER.len();
@@ -132,10 +147,10 @@ impl Board {
             State::Error => ("✘", Meaning::Bad),
         };
         let time = human::elapsed(task.end.unwrap_or(now).saturating_sub(task.begin));
-        let time_width = if layout.time { width(&time) + 2 } else { 0 };
+        let time_width = if layout.time { TIME } else { 0 };
         let mut canvas = Canvas::new(columns.saturating_sub(time_width));
         canvas = canvas.put(" ", None, palette).put(symbol, Some(meaning), palette).put(" ", None, palette);
-        canvas = canvas.put_padded(&ellipsis_middle(&printable(id), layout.name), layout.name, None, palette);
+        canvas = canvas.put_padded(&ellipsis_middle(name, layout.name), layout.name, None, palette);
         canvas = canvas.put(" ", None, palette).put_padded(&task.status, layout.status, Some(meaning), palette);
         let amount = self.amount(id, task, now);
         if !amount.is_empty() {
@@ -145,7 +160,8 @@ impl Board {
             canvas = canvas.put(" ", None, palette).put(&task.detail, Some(Meaning::Faint), palette);
         }
         if layout.time {
-            canvas = canvas.fill().grow(time_width).put("  ", None, palette).put(&time, Some(Meaning::Faint), palette);
+            canvas = canvas.fill().grow(time_width).put(&" ".repeat(TIME.saturating_sub(width(&time))), None, palette);
+            canvas = canvas.put(&time, Some(Meaning::Faint), palette);
         }
         canvas.line()
     }
@@ -194,6 +210,9 @@ impl Task {
     }
 }
 
+/// Columns of the time with the blanks before it.
+const TIME: usize = 7;
+
 /// How many columns each part of a line gets.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
@@ -206,7 +225,7 @@ impl Layout {
     fn fit(columns: usize, names: usize, statuses: usize) -> Self {
         let time = columns >= 30;
         // Sign and blanks, and the time with the blanks before it.
-        let fixed = 4 + if time { 8 } else { 0 };
+        let fixed = 5 + if time { TIME } else { 0 };
         let room = columns.saturating_sub(fixed);
         let status = statuses.min(room / 2);
         let name = names.min(room.saturating_sub(status)).max(room.min(8));

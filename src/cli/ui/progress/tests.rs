@@ -123,7 +123,7 @@ fn a_wide_block() {
     [+] up 2/5
      ⠧ Image redis:7                                    Pulling [⣄⣿] 13.2MB / 31.2MB 4.14MB/s      3.0s
      ✔ Network shop_default                             Created                                    0.0s
-     ⠧ Container shop-db-1                              Waiting for a healthy answer (2 of 30 tr…  2.7s
+     ⠧ Container shop-db-1                              Waiting for a healthy answer (2 of 30 t…   2.7s
      ✔ Container shop-a-very-long-service-name-worker-1 Started                                    0.0s
      ✘ Container shop-web-1                             Error   port 8080 is taken                 0.0s
     ");
@@ -135,11 +135,11 @@ fn forty_columns_do_not_wrap() {
     draw(&mut block, &mut terminal, &stack(), 24, 3.0);
     insta::assert_snapshot!(terminal.screen(), @r"
     [+] up 2/5
-     ⠧ Image redis:7         Pulling   3.0s
-     ✔ Network shop_default  Created   0.0s
-     ⠧ Container shop-db-1   Waiting   2.7s
-     ✔ Container …e-worker-1 Started   0.0s
-     ✘ Container shop-web-1  Error     0.0s
+     ⠧ redis:7               Pulling   3.0s
+     ✔ shop_default          Created   0.0s
+     ⠧ shop-db-1             Waiting   2.7s
+     ✔ shop-a-ver…e-worker-1 Started   0.0s
+     ✘ shop-web-1            Error     0.0s
     ");
     for columns in 0..120 {
         for line in stack().lines(columns, 24, seconds(75.0), Palette::coloured()) {
