@@ -44,6 +44,12 @@ impl Context {
         Ok(self.paths.project(&name))
     }
 
+    /// Whether there is anything to load.
+    #[must_use]
+    pub fn has_compose_file(&self) -> bool {
+        !self.global.files.is_empty() || !self.compose_files().is_empty()
+    }
+
     /// `-f`, `COMPOSE_FILE`, or the files of the nearest folder that has any.
     fn compose_files(&self) -> Vec<PathBuf> {
         if !self.global.files.is_empty() {

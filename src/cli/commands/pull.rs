@@ -33,7 +33,7 @@ pub struct PullArgs {
 /// When an image cannot be pulled.
 pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
     context.require_root()?;
-    let loaded = context.load(&Loading::default())?;
+    let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
     let chosen = select(project, &args.services, args.include_deps)
         .map_err(|unknown| super::up::no_such_service(&unknown))?

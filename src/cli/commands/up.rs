@@ -89,7 +89,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let detached = args.detach || args.wait || args.no_start;
     // Before any thread begins, so that all of them leave Ctrl-C to us.
     let interrupts = if detached { None } else { Some(Interrupts::catch()?) };
-    let loaded = context.load(&Loading::default())?;
+    let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
     let chosen = select(project, &args.services, !args.no_deps).map_err(|unknown| no_such_service(&unknown))?;
     if chosen.is_empty() {

@@ -139,26 +139,26 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
         .flat_map(|service| service.template.volumes.iter().filter(|volume| !volume.anonymous))
         .map(|volume| volume.volume.as_str())
         .collect();
-    let all_networks = network::networks(project);
-    let all_volumes = mounts::volumes(project);
+    let record = project_record(project);
     let networks: Vec<_> =
-        all_networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
+        record.networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
     let volumes: Vec<_> =
-        all_volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
-    Ok(Desired {
-        project: ProjectRecord {
-            name: project.name.clone(),
-            working_dir: project.working_dir.clone(),
-            config_files: project.compose_files.clone(),
-            environment_files: vec![],
-            services: project.services.keys().chain(project.disabled_services.keys()).cloned().collect(),
-            networks: all_networks,
-            volumes: all_volumes,
-        },
-        networks,
-        volumes,
-        services,
-    })
+        record.volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
+    Ok(Desired { project: record, networks, volumes, services })
+}
+
+/// What a project is as a whole, without regard to images.
+#[must_use]
+pub fn project_record(project: &Project) -> ProjectRecord {
+    ProjectRecord {
+        name: project.name.clone(),
+        working_dir: project.working_dir.clone(),
+        config_files: project.compose_files.clone(),
+        environment_files: vec![],
+        services: project.services.keys().chain(project.disabled_services.keys()).cloned().collect(),
+        networks: network::networks(project),
+        volumes: mounts::volumes(project),
+    }
 }
 
 fn lower_service(
