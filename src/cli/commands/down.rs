@@ -48,7 +48,7 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     let volume_left = |project: &ProjectRecord| {
         project.volumes.iter().any(|volume| !volume.external && matches!(store.find(&volume.name), Ok(Some(_))))
     };
-    if !exists && !(args.volumes && project.as_ref().is_some_and(volume_left)) {
+    if !(exists || args.volumes && project.as_ref().is_some_and(volume_left)) {
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
