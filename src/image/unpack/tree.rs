@@ -1,7 +1,7 @@
 //! A folder that is changed by descriptor only, one path component at a time, so that nothing an archive says can
 //! reach outside it: no call is ever given a path with a slash, and none follows a link.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,11 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 /// Open folders kept for the entries to come; archives are sorted by folder, so few serve well.
 const CACHED: usize = 64;
+/// Looking for an open parent must not cost more than walking from the root.
+const NEAR: usize = 8;
 /// As in the kernel.
 const MOST_LINKS: usize = 40;
 pub const LONGEST_PATH: usize = 4095;
@@ -93,23 +95,36 @@ impl Tree {
         if let Some(folder) = self.cache.get(&key) {
             return Ok(Rc::clone(folder));
         }
-        let folder = self.walk(path, create)?;
-        if self.cache.len() >= CACHED {
+        let mut trail = VecDeque::with_capacity(NEAR + 1);
+        let folder = self.walk(path, create, &mut trail)?;
+        if self.cache.len() + trail.len() >= CACHED {
             self.cache.clear();
+        }
+        // Its parents are likely to be wanted next.
+        for (length, folder) in trail {
+            self.cache.insert(path[..length].join(&b'/'), folder);
         }
         self.cache.insert(key, Rc::clone(&folder));
         Ok(folder)
     }
 
-    fn walk(&mut self, path: &[&[u8]], create: bool) -> Result<Rc<Folder>, TreeError> {
-        // The deepest parent that is open already.
-        let (mut current, done) = (1..path.len())
-            .rev()
-            .find_map(|length| Some((Rc::clone(self.cache.get(&path[..length].join(&b'/'))?), length)))
-            .unwrap_or_else(|| (self.root(), 0));
+    /// `trail` receives the last folders on the way with their number of components, as long as no link was met.
+    fn walk(
+        &mut self,
+        path: &[&[u8]],
+        create: bool,
+        trail: &mut VecDeque<(usize, Rc<Folder>)>,
+    ) -> Result<Rc<Folder>, TreeError> {
+        let (mut current, done) = self.nearest(path);
         let mut ahead: Vec<Vec<u8>> = path[done..].iter().rev().map(|part| part.to_vec()).collect();
         let mut links = 0;
         while let Some(part) = ahead.pop() {
+            if links == 0 && path.len() - ahead.len() > done + 1 {
+                trail.push_back((path.len() - ahead.len() - 1, Rc::clone(&current)));
+                if trail.len() > NEAR {
+                    trail.pop_front();
+                }
+            }
             if part == b".." {
                 let up = current.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 current = self.reopen(&current.path[..up])?;
@@ -154,6 +169,19 @@ impl Tree {
             }
         }
         Ok(current)
+    }
+
+    /// The deepest parent that is open already, if it is near, and how many components lead to it.
+    fn nearest(&self, path: &[&[u8]]) -> (Rc<Folder>, usize) {
+        let key = path.join(&b'/');
+        let mut end = key.len();
+        for up in 1..=NEAR.min(path.len() - 1) {
+            end -= path[path.len() - up].len() + 1;
+            if let Some(folder) = self.cache.get(&key[..end]) {
+                return (Rc::clone(folder), path.len() - up);
+            }
+        }
+        (self.root(), 0)
     }
 
     /// Opens a path that holds no links.
@@ -213,16 +241,13 @@ pub fn remove_file(parent: &Folder, name: &[u8]) -> Result<(), Errno> {
     fs::unlinkat(&parent.fd, os(name), AtFlags::empty())
 }
 
-/// Removes a folder with everything in it, without recursion (a hostile tree may be deep).
+/// Removes a folder with everything in it. Folders inside it are first moved up beside it, so that neither time nor
+/// descriptors grow with the depth of a hostile tree.
 pub fn remove_folder(parent: &Folder, name: &[u8]) -> Result<(), Errno> {
-    // Names of the folders on the way down; each is opened from the one above, so depth costs no descriptors.
-    let mut way: Vec<Vec<u8>> = vec![name.to_vec()];
-    'descend: while let Some(deepest) = way.last().cloned() {
-        let mut holder = Folder { fd: parent.fd.try_clone().map_err(|_| Errno::MFILE)?, path: Vec::new() };
-        for part in &way[..way.len() - 1] {
-            holder = open_folder(&holder, part)?;
-        }
-        let folder = open_folder(&holder, &deepest)?;
+    let mut doomed: Vec<Vec<u8>> = vec![name.to_vec()];
+    let mut number = 0_u64;
+    while let Some(name) = doomed.pop() {
+        let folder = open_folder(parent, &name)?;
         let mut entries = fs::Dir::read_from(&folder.fd)?;
         while let Some(entry) = entries.read() {
             let entry = entry?;
@@ -231,16 +256,38 @@ pub fn remove_folder(parent: &Folder, name: &[u8]) -> Result<(), Errno> {
                 continue;
             }
             match remove_file(&folder, child) {
-                Ok(()) => {}
-                Err(Errno::ISDIR | Errno::PERM) => {
-                    way.push(child.to_vec());
-                    continue 'descend;
+                Err(Errno::ISDIR | Errno::PERM) => {}
+                result => {
+                    result?;
+                    continue;
                 }
-                Err(errno) => return Err(errno),
+            }
+            match fs::unlinkat(&folder.fd, os(child), AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                result => {
+                    result?;
+                    continue;
+                }
+            }
+            loop {
+                let aside = format!(".removed-{number}").into_bytes();
+                number += 1;
+                match fs::renameat_with(&folder.fd, os(child), &parent.fd, os(&aside), RenameFlags::NOREPLACE) {
+                    Ok(()) => {
+                        doomed.push(aside);
+                        break;
+                    }
+                    // The image has something of this name.
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
         }
-        fs::unlinkat(&holder.fd, os(&deepest), AtFlags::REMOVEDIR)?;
-        way.pop();
+        match fs::unlinkat(&parent.fd, os(&name), AtFlags::REMOVEDIR) {
+            // Reading a folder while it shrinks may miss entries.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => doomed.push(name),
+            result => result?,
+        }
     }
     Ok(())
 }

@@ -123,7 +123,11 @@ pub(super) fn load(args: &LoadArgs, context: &Context) -> CommandResult {
         None => Input::Stream(Box::new(std::io::stdin())),
     };
     let progress = progress(context, "image load", args.quiet);
-    let loaded = load::load(&store, input, &options, &|event| progress.event(shown(&event)));
+    let loaded = load::load(&store, input, &options, &|event| {
+        let mut event = shown(&event);
+        event.status = event.status.replace("Pull", "Load");
+        progress.event(event);
+    });
     progress.finish();
     for image in loaded? {
         for reference in &image.references {
