@@ -3,10 +3,12 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
 use crate::engine::client::{Client, ClientError};
 use crate::engine::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
+use crate::state::ProjectPaths;
 
 /// What is left when a request is answered.
 #[derive(Debug, Default)]
@@ -26,13 +28,44 @@ pub fn ask(
     descriptors: &[BorrowedFd<'_>],
     progress: &Progress,
 ) -> Result<Answer, CommandError> {
-    let mut answer = Answer::default();
     client.send(request, descriptors)?;
+    let mut answer = Answer::default();
     loop {
         let (event, _) = client.receive()?;
         if show(&event, progress, &mut answer)? {
             return Ok(answer);
         }
+    }
+}
+
+/// The same on a connection of its own, to a supervisor that is started when there is none. One that was about to
+/// leave when it was asked is no fault: another is started.
+///
+/// # Errors
+/// The failure that the supervisor told, or that it cannot be talked to.
+pub fn converge(
+    context: &Context,
+    project: &ProjectPaths,
+    request: &Request,
+    progress: &Progress,
+) -> Result<Answer, CommandError> {
+    let mut patience = 3;
+    loop {
+        let mut client = Client::connect_or_start(&context.paths, project)?;
+        let first = client.send(request, &[]).and_then(|()| client.receive());
+        let mut event = match first {
+            Ok((event, _)) => event,
+            Err(ClientError::Ended { .. } | ClientError::Frame { .. }) if patience > 0 => {
+                patience -= 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut answer = Answer::default();
+        while !show(&event, progress, &mut answer)? {
+            (event, _) = client.receive()?;
+        }
+        return Ok(answer);
     }
 }
 

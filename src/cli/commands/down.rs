@@ -2,11 +2,10 @@
 
 use clap::Args;
 
-use crate::cli::conversation::ask;
+use crate::cli::conversation::converge;
 use crate::cli::load::Loading;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::compose::LoadOptions;
-use crate::engine::client::Client;
 use crate::engine::message::Request;
 use crate::plan::DownOptions;
 use crate::plan::lower::project_record;
@@ -52,7 +51,6 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
-    let mut client = Client::connect_or_start(&context.paths, &paths)?;
     let request = Request::Down {
         options: DownOptions {
             services: args.services.clone(),
@@ -63,7 +61,7 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         timeout_ms: args.timeout.map(|seconds| seconds * 1000),
         dry_run: context.global.dry_run,
     };
-    ask(&mut client, &request, &[], &progress)?;
+    converge(context, &paths, &request, &progress)?;
     Ok(0)
 }
 

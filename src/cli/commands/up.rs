@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::attach::{Appearance, Attached};
-use crate::cli::conversation::{Answer, ask, show};
+use crate::cli::conversation::{Answer, ask, converge, show};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::images::{PullFlags, ensure};
 use crate::cli::load::Loading;
@@ -126,16 +126,12 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         timeout_ms: args.timeout.map(|seconds| seconds * 1000),
         dry_run: context.global.dry_run,
     };
-    let connect = || {
-        let _span = tracing::info_span!(target: trace::TIMING, "connect").entered();
-        Client::connect_or_start(&context.paths, &paths)
-    };
-    let mut client = connect()?;
     let answer = {
         let _span = tracing::info_span!(target: trace::TIMING, "converge").entered();
         match &interrupts {
-            None => ask(&mut client, &request, &[], &progress)?,
+            None => converge(context, &paths, &request, &progress)?,
             Some(interrupts) => {
+                let mut client = Client::connect_or_start(&context.paths, &paths)?;
                 client.send(&request, &[])?;
                 match interruptible(&mut client, interrupts, &progress)? {
                     Some(answer) => answer,
@@ -155,8 +151,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         let named = |container: &&ContainerRef| args.services.is_empty() || args.services.contains(&container.service);
         let containers = answer.containers.iter().filter(named).map(|container| container.id.clone()).collect();
         let timeout_ms = args.wait_timeout.map(|seconds| seconds * 1000);
-        let mut client = connect()?;
-        ask(&mut client, &Request::Wait { containers, timeout_ms }, &[], &progress)?;
+        converge(context, &paths, &Request::Wait { containers, timeout_ms }, &progress)?;
     }
     let mode = progress.mode();
     progress.finish();
