@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::life::restart::Restarts;
 use super::network::Attached;
 use super::output::Output;
-use super::record::{ContainerRecord, ContainerState, Status};
+use super::record::{ContainerRecord, ContainerState, EndpointState, Status};
+use crate::network::spec::PublishedPort;
 use crate::runtime::spec::ExitStatus;
 use crate::state::ContainerPaths;
 use crate::state::record::{self, Durability};
@@ -35,6 +36,8 @@ pub(super) struct Container {
     pub turn: tokio::sync::Mutex<()>,
     pub live: RefCell<Live>,
     pub removed: Cell<bool>,
+    /// Something was changed in memory alone.
+    unsaved: Cell<bool>,
     failing: Cell<bool>,
 }
 
@@ -51,9 +54,20 @@ pub(super) struct Live {
     pub restart_timer: Option<AbortHandle>,
 }
 
+impl Live {
+    /// As the state on disk has them.
+    pub(super) fn connections(&self) -> (Vec<EndpointState>, Vec<PublishedPort>) {
+        match &self.network {
+            Some(network) => (network.endpoints.clone(), network.ports()),
+            None => (Vec::new(), Vec::new()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Process {
-    pub pidfd: Rc<OwnedFd>,
+    /// `None` for one that was gone when it was taken over: its end is told next.
+    pub pidfd: Option<Rc<OwnedFd>>,
     pub since: Instant,
     pub started: Timestamp,
     /// `None` while the exit is being worked on.
@@ -125,6 +139,7 @@ impl Container {
                 restart_timer: None,
             }),
             removed: Cell::new(false),
+            unsaved: Cell::new(false),
             failing: Cell::new(false),
         })
     }
@@ -158,19 +173,22 @@ impl Container {
     }
 
     pub(super) fn pidfd(&self) -> Option<Rc<OwnedFd>> {
-        self.live.borrow().process.as_ref().map(|process| Rc::clone(&process.pidfd))
+        self.live.borrow().process.as_ref()?.pidfd.clone()
     }
 
     /// Changes the state: on disk first, then for those who wait.
     pub(super) fn update(&self, change: impl FnOnce(&mut ContainerState)) {
         let mut state = self.state();
         change(&mut state);
-        self.save(&state);
-        self.state.send_replace(state);
+        if self.unsaved.replace(false) || state != *self.state.borrow() {
+            self.save(&state);
+            self.state.send_replace(state);
+        }
     }
 
     /// Changes what nobody needs after a crash.
     pub(super) fn update_in_memory(&self, change: impl FnOnce(&mut ContainerState)) {
+        self.unsaved.set(true);
         self.state.send_modify(change);
     }
 

@@ -158,7 +158,7 @@ impl Network {
         record: &ContainerRecord,
         leaving: &[Vec<PublishedPort>],
     ) -> Result<(), SupervisorError> {
-        if record.ports.is_empty() || self.reserved.borrow().contains_key(&record.id) {
+        if !publishes(record) || self.reserved.borrow().contains_key(&record.id) {
             return Ok(());
         }
         let free: Vec<PortSpec> = record
@@ -287,7 +287,7 @@ impl Network {
         record: &ContainerRecord,
         attached: &mut Attached,
     ) -> Result<(), SupervisorError> {
-        if record.ports.is_empty() || !attached.reservations.is_empty() {
+        if !publishes(record) || !attached.reservations.is_empty() {
             return Ok(());
         }
         let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
@@ -494,6 +494,11 @@ fn name_entries(record: &ContainerRecord, endpoints: &[EndpointState]) -> Vec<Na
             NameEntry { network: state.network.clone(), names, ipv4: v4(state.ipv4), ipv6: v6(state.ipv6) }
         })
         .collect()
+}
+
+/// In the host's network, in another container's and in none there is nothing to publish, as with the peer.
+fn publishes(record: &ContainerRecord) -> bool {
+    !record.ports.is_empty() && !record.endpoints.is_empty()
 }
 
 /// Whether a port that is bound is one that is wanted.

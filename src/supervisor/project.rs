@@ -180,7 +180,12 @@ impl Project {
     /// # Errors
     /// When something in the record cannot be done, or the disk refuses; nothing is left then.
     pub async fn create(&self, record: ContainerRecord) -> Result<(), SupervisorError> {
-        Rotation::parse(&record.logging.options).map_err(|reason| SupervisorError::Option { reason })?;
+        let logging = &record.logging;
+        if !matches!(logging.driver.as_str(), "" | "json-file" | "local" | "none") {
+            let reason = format!("logging driver `{}` is not supported; use json-file, local or none", logging.driver);
+            return Err(SupervisorError::Option { reason });
+        }
+        Rotation::parse(logging).map_err(|reason| SupervisorError::Option { reason })?;
         if signal::parse(&record.stop_signal).is_none() {
             return Err(SupervisorError::Signal { text: record.stop_signal.clone() });
         }

@@ -34,7 +34,7 @@ impl Project {
         }
         container.cancel_restart();
         container.live.borrow_mut().restarts.reset();
-        container.update(|state| {
+        container.update_in_memory(|state| {
             state.stopped_by_user = false;
             state.restarts = 0;
         });
@@ -104,6 +104,12 @@ impl Project {
             }
             _ => {}
         }
+        // What a supervisor after us would need to go on.
+        let (endpoints, ports) = container.live.borrow().connections();
+        container.update(|state| {
+            state.endpoints = endpoints;
+            state.ports = ports;
+        });
         container.live.borrow_mut().starting = true;
         let started = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace).await;
         container.live.borrow_mut().starting = false;
@@ -129,8 +135,9 @@ impl Project {
         earlier: Option<Health>,
     ) -> Result<(), SupervisorError> {
         let record = &container.record;
+        let gone = started.fds.len() == if record.spec.process.tty { 0 } else { 3 };
         let mut fds = started.fds.into_iter();
-        let Some(pidfd) = fds.next() else { return Err(SupervisorError::KeeperLost) };
+        let pidfd = if gone { None } else { fds.next().map(Rc::new) };
         let (input, pipes) = if record.spec.process.tty {
             let master: Option<OwnedFd> = fds.next();
             let copy = master
@@ -148,11 +155,8 @@ impl Project {
         let health = record.health.is_some().then(|| {
             earlier.clone().unwrap_or(Health { status: HealthStatus::Starting, failing_streak: 0, log: Vec::new() })
         });
-        let process = Process { pidfd: Rc::new(pidfd), since, started: at, output: Some(output), health: None, input };
-        let (endpoints, ports) = match &container.live.borrow().network {
-            Some(network) => (network.endpoints.clone(), network.ports()),
-            None => (Vec::new(), Vec::new()),
-        };
+        let process = Process { pidfd, since, started: at, output: Some(output), health: None, input };
+        let (endpoints, ports) = container.live.borrow().connections();
         container.live.borrow_mut().process = Some(process);
         container.update(|state| {
             state.status = Status::Running {
@@ -184,7 +188,7 @@ impl Project {
         if logging.driver == "none" {
             return None;
         }
-        let rotation = Rotation::parse(&logging.options).unwrap_or(Rotation { max_size: None, max_files: 1 });
+        let rotation = Rotation::parse(logging).unwrap_or(Rotation { max_size: None, max_files: 1 });
         match LogFile::open(&container.paths.log(), rotation) {
             Ok(log) => Some(log),
             Err(error) => {

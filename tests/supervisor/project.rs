@@ -240,7 +240,7 @@ impl TestProject {
         client.recv::<Value>().unwrap();
         assert!(client.wait_for_end(PATIENCE).unwrap(), "the connection stays open");
         for pid in pids.into_iter().chain([keeper, supervisor]) {
-            eventually(&format!("process {pid} ends"), || !Path::new(&format!("/proc/{pid}")).exists());
+            eventually(&format!("process {pid} ends"), || !alive(pid));
         }
         assert!(!self.project.run().exists(), "{:?} is left", self.project.run());
         assert!(!self.project.data().exists(), "{:?} is left", self.project.data());
@@ -299,6 +299,12 @@ fn kill_role(pid: i32) {
             }
         }
     }
+}
+
+/// Neither gone nor waiting to be reaped by whoever is init here.
+pub fn alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 pub fn kill(pid: i32) {

@@ -3,7 +3,7 @@ use windlass::supervisor::record::*;
 
 use crate::engine::Call;
 use crate::network::{fetch, port, published, server};
-use crate::project::{TestProject, eventually, kill};
+use crate::project::{TestProject, alive, eventually, kill};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("survival::a_killed_supervisor_costs_nothing", a_killed_supervisor_costs_nothing),
@@ -17,10 +17,6 @@ fn pid_of(project: &TestProject, id: &str) -> i32 {
         Status::Running { pid, .. } => pid,
         other => panic!("{other:?}"),
     }
-}
-
-fn alive(pid: i32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
 fn wait_for_supervisor(project: &TestProject, old: i32) {

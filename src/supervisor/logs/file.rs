@@ -1,10 +1,11 @@
 //! The file that holds a container's log, and the older ones it was rotated to.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::supervisor::record::Logging;
 
 /// When a new file is begun, and how many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,13 @@ impl Rotation {
     ///
     /// # Errors
     /// When one of the two is not a number of the kind it should be.
-    pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub fn parse(logging: &Logging) -> Result<Self, String> {
+        let options = &logging.options;
+        // Docker's defaults: `local` is bounded, `json-file` is not.
+        let (size, files) = if logging.driver == "local" { (Some(20 << 20), 5) } else { (None, 1) };
         let max_size = match options.get("max-size").map(|text| text.trim()) {
-            None | Some("-1") => None,
+            None => size,
+            Some("-1") => None,
             Some(text) => Some(
                 parse_size(text)
                     .filter(|size| *size > 0)
@@ -30,7 +35,7 @@ impl Rotation {
             ),
         };
         let max_files = match options.get("max-file") {
-            None => 1,
+            None => files,
             Some(text) => text
                 .trim()
                 .parse()
@@ -154,8 +159,9 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    fn options(pairs: &[(&str, &str)]) -> Logging {
+        let options = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Logging { driver: "json-file".into(), options }
     }
 
     #[test]
@@ -166,6 +172,8 @@ mod tests {
         for size in ["1.5k", "1536", "1536b"] {
             assert_eq!(Rotation::parse(&options(&[("max-size", size)])).unwrap().max_size, Some(1536));
         }
+        let local = Logging { driver: "local".into(), ..options(&[]) };
+        assert_eq!(Rotation::parse(&local), Ok(Rotation { max_size: Some(20 << 20), max_files: 5 }));
         for wrong in ["", "m", "10x", "1e9k", "0", "999999999999t"] {
             assert!(Rotation::parse(&options(&[("max-size", wrong)])).is_err(), "{wrong}");
         }
