@@ -1,6 +1,10 @@
 //! Bridges: made, found again after a crash, removed.
 
+use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -15,6 +19,9 @@ use crate::state::paths::{Paths, ProjectPaths};
 
 /// Drivers that mean a bridge.
 const DRIVERS: [&str; 3] = ["", "default", "bridge"];
+
+/// How often one looks whether links have disappeared.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Makes sure that networks exist: leases, then kernel objects. Returns the leases in the order of `specs`.
 pub fn ensure(paths: &Paths, project: &ProjectPaths, specs: &[NetworkSpec]) -> Result<Vec<NetworkLease>> {
@@ -49,7 +56,7 @@ pub fn ensure(paths: &Paths, project: &ProjectPaths, specs: &[NetworkSpec]) -> R
     let made = build(&mut netlink, &host, &wanted, &fresh);
     if made.is_err() {
         // Leave nothing of what did not exist before.
-        let _ = delete_links(&mut netlink, |name, _| fresh.iter().any(|bridge| bridge == name));
+        let _ = delete_links(|name| fresh.iter().any(|bridge| bridge == name));
         for bridge in &fresh {
             let _ = leases.remove(bridge);
         }
@@ -237,7 +244,7 @@ fn subnet_of(spec: &NetworkSpec, config: &IpamConfig, subnet: IpNetwork) -> Resu
 fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &[String]) -> Result<()> {
     let stale = |lease: &NetworkLease| fresh.contains(&lease.bridge) && host.link_named(&lease.bridge).is_some();
     if networks.iter().any(stale) {
-        delete_links(netlink, |name, _| networks.iter().any(|lease| lease.bridge == name && stale(lease)))?;
+        delete_links(|name| networks.iter().any(|lease| lease.bridge == name && stale(lease)))?;
     }
     let mut missing =
         networks.iter().filter(|lease| stale(lease) || host.link_named(&lease.bridge).is_none()).peekable();
@@ -256,7 +263,7 @@ fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &
         let action = || format!("set up the bridge of network {}", lease.name);
         host::prepare_bridge(&lease.bridge, lease.subnet(false).is_some()).map_err(NetworkError::kernel(action()))?;
         let index = host::index_of(netlink, &lease.bridge)
-            .and_then(|index| index.ok_or_else(|| std::io::Error::other("it has just disappeared")))
+            .and_then(|index| index.ok_or_else(|| io::Error::other("it has just disappeared")))
             .map_err(NetworkError::kernel(action()))?;
         for subnet in &lease.subnets {
             requests.push(link::add_address(index, subnet.gateway, subnet.subnet.prefix()));
@@ -296,21 +303,14 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
             kept.push(lease.bridge.clone());
         }
     }
-    let mut netlink = Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?;
     let prefix = names::prefix(project.id());
     if networks.is_none() {
         release_everywhere(&mut leases, |_, endpoint| endpoint.project_id == project.id())?;
-        delete_links(&mut netlink, |name, _| {
-            doomed.iter().any(|bridge| bridge == name) || (name.starts_with(&prefix) && !kept.iter().any(|b| b == name))
-        })?;
-    } else {
-        let bridges: Vec<u32> =
-            links(&mut netlink)?.into_iter().filter(|l| doomed.contains(&l.name)).map(|l| l.index).collect();
-        delete_links(&mut netlink, |name, controller| {
-            doomed.iter().any(|bridge| bridge == name)
-                || (name.starts_with(&prefix) && controller.is_some_and(|index| bridges.contains(&index)))
-        })?;
     }
+    delete_links(|name| {
+        let ours = networks.is_none() && name.starts_with(&prefix) && !kept.iter().any(|bridge| bridge == name);
+        ours || doomed.iter().any(|bridge| bridge == name)
+    })?;
     for bridge in &doomed {
         leases.remove(bridge)?;
     }
@@ -335,49 +335,59 @@ fn release_everywhere(leases: &mut Leases, goes: impl Fn(&str, &lease::EndpointL
     changed.iter().try_for_each(|lease| leases.save(lease))
 }
 
-struct Found {
-    index: u32,
-    name: String,
-    controller: Option<u32>,
-}
-
-fn links(netlink: &mut Netlink) -> Result<Vec<Found>> {
-    use netlink_packet_route::RouteNetlinkMessage;
-    use netlink_packet_route::link::LinkAttribute;
-
-    let messages = netlink.dump(link::all_links()).map_err(NetworkError::kernel("list the host's links"))?;
-    Ok(messages
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(message) => {
-                let mut found = Found { index: message.header.index, name: String::new(), controller: None };
-                for attribute in message.attributes {
-                    match attribute {
-                        LinkAttribute::IfName(name) => found.name = name,
-                        LinkAttribute::Controller(index) => found.controller = Some(index),
-                        _ => {}
-                    }
-                }
-                Some(found)
-            }
-            _ => None,
-        })
-        .collect())
+/// Names of all links. Unlike a netlink request, reading them does not wait for changes that are under way.
+fn link_names() -> Result<Vec<String>> {
+    let table = "/proc/thread-self/net/dev";
+    let text = std::fs::read_to_string(table).map_err(NetworkError::kernel(format!("read {table}")))?;
+    Ok(text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
 /// Deletes links in one request: they are put into a group of their own first, so that nothing else can be hit.
-pub fn delete_links(netlink: &mut Netlink, chosen: impl Fn(&str, Option<u32>) -> bool) -> Result<()> {
-    let doomed: Vec<u32> =
-        links(netlink)?.into_iter().filter(|l| chosen(&l.name, l.controller)).map(|l| l.index).collect();
+///
+/// The kernel answers only when nobody can hold a reference any more, some 30 ms after the links have disappeared; this
+/// returns when they have disappeared.
+fn delete_links(chosen: impl Fn(&str) -> bool) -> Result<()> {
+    let doomed: Vec<String> = link_names()?.into_iter().filter(|name| chosen(name)).collect();
     if doomed.is_empty() {
         return Ok(());
     }
-    let group = 0x5000_0000 | (std::process::id() & 0x0fff_ffff);
-    let requests = doomed.iter().map(|&index| link::set_group(index, group)).chain([link::delete_group(group)]);
-    let failures = netlink.batch(requests).map_err(NetworkError::kernel("delete links"))?;
+    let (answer, answered) = mpsc::channel();
+    let names = doomed.clone();
+    // In the same namespace as this thread.
+    let thread = std::thread::Builder::new().name("unlink".into()).stack_size(256 * 1024).spawn(move || {
+        let result = delete_now(&names);
+        if let Err(mpsc::SendError(Err(error))) = answer.send(result) {
+            tracing::warn!("deleting links: {error}");
+        }
+    });
+    let failed = NetworkError::kernel("delete links");
+    if let Err(error) = thread {
+        return Err(failed(error));
+    }
+    loop {
+        match answered.recv_timeout(LOOK_AGAIN) {
+            Ok(result) => return result.map_err(failed),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed(io::Error::other("a thread ended early"))),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let left = link_names()?;
+                if !doomed.iter().any(|name| left.contains(name)) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn delete_now(names: &[String]) -> io::Result<()> {
+    const GONE: i32 = nix::errno::Errno::ENODEV as i32;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Of nobody else, also within this process.
+    let number = (std::process::id() << 8) | (NEXT.fetch_add(1, Ordering::Relaxed) & 0xff);
+    let group = 0x4000_0000 | (number & 0x3fff_ffff);
+    let requests = names.iter().map(|name| link::set_group(name, group)).chain([link::delete_group(group)]);
     // A link that goes by itself in the meantime is as good as deleted.
-    match failures.into_iter().find(|failure| failure.errno != nix::errno::Errno::ENODEV as i32) {
+    match Netlink::route()?.batch(requests)?.into_iter().find(|failure| failure.errno != GONE) {
         None => Ok(()),
-        Some(failure) => Err(NetworkError::kernel("delete links")(failure.into())),
+        Some(failure) => Err(failure.into()),
     }
 }

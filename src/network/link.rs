@@ -110,10 +110,9 @@ pub fn isolate_port(name: &str) -> Request {
     (0, RouteNetlinkMessage::NewLink(link))
 }
 
-pub fn set_group(index: u32, group: u32) -> Request {
+pub fn set_group(name: &str, group: u32) -> Request {
     let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.attributes = vec![LinkAttribute::Group(group)];
+    link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Group(group)];
     (0, RouteNetlinkMessage::SetLink(link))
 }
 

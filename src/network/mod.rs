@@ -2,7 +2,7 @@
 //!
 //! Everything here is synchronous and waits for nothing but the kernel's own work (tenths of milliseconds), so that the
 //! supervisor may call it from its event loop; the exceptions are [`Networks::remove`] and [`Networks::remove_all`],
-//! which the kernel lets wait some 20 ms: call those in a thread of their own (`spawn_blocking`).
+//! which the kernel lets wait some 10 ms: call those in a thread of their own (`spawn_blocking`).
 //! [`dns::Server`] and [`ports::Proxy`] are tasks of the runtime in which they are started.
 //!
 //! ```no_run
@@ -135,8 +135,8 @@ impl Networks {
         self.firewall.obstacles()
     }
 
-    /// Removes networks with everything attached to them. Those that containers of other projects use stay, and are
-    /// returned as [`NetworkError::InUse`].
+    /// Removes networks; containers that are still attached are cut off. Those that containers of other projects use
+    /// stay, and are returned as [`NetworkError::InUse`]. Removing several at once takes no longer than one.
     ///
     /// # Errors
     /// When the kernel refuses or the leases cannot be written.
