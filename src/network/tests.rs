@@ -541,6 +541,16 @@ fn networks_of_two_projects() {
         shop.update_firewall(&leases, &[]).unwrap();
         blog.update_firewall(&used, &[]).unwrap();
         assert!(talks(a.namespace.as_fd(), SocketAddr::new(ipv4(&b.endpoints[0]), 80)));
+        // Each finds the other by name, as soon as it has an address.
+        let shop_names = Names::of_project(&world.paths, &world.paths.project("shop"));
+        let view = View { networks: vec![("shop_front".into(), "front".into())], links: vec![] };
+        assert_eq!(shop_names.resolve(&view, "blog"), None);
+        let named = EndpointSpec { aliases: vec!["Blog".into()], ..endpoint("front") };
+        let c = attach_one(&blog, "c", &[named]);
+        assert_eq!(shop_names.resolve(&view, "blog"), Some(vec![ipv4(&c.endpoints[0])]));
+        assert_eq!(shop_names.reverse(&view, ipv4(&c.endpoints[0])).as_deref(), Some("blog.shop_front"));
+        blog.release(&["c"]).unwrap();
+        assert_eq!(shop_names.resolve(&view, "blog"), None);
         // The owner goes first: what the other one uses stays.
         let kept = shop.remove_all().unwrap();
         assert_eq!(kept.len(), 1);

@@ -38,6 +38,10 @@ pub(super) struct Network {
     wanted: Cell<u64>,
     applied: Cell<u64>,
     applying: Mutex<()>,
+    /// Networks to remove, one removal at a time, and those that could not go because others use them.
+    leaving: RefCell<Vec<String>>,
+    removing: Mutex<()>,
+    kept: RefCell<Vec<NetworkError>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +82,7 @@ impl Network {
     pub(super) fn new(paths: &Paths, project: &ProjectPaths, link: Rc<Link>) -> Self {
         Self {
             networks: Networks::new(paths, project),
-            names: Names::default(),
+            names: Names::of_project(paths, project),
             host: HostServers::default(),
             link,
             leases: RefCell::default(),
@@ -90,6 +94,9 @@ impl Network {
             wanted: Cell::new(0),
             applied: Cell::new(0),
             applying: Mutex::new(()),
+            leaving: RefCell::default(),
+            removing: Mutex::new(()),
+            kept: RefCell::default(),
         }
     }
 
@@ -116,14 +123,36 @@ impl Network {
         for name in names {
             self.leases.borrow_mut().remove(name);
         }
+        self.leaving.borrow_mut().extend(names.iter().cloned());
+        // Those that go at the same time go in one request, which takes no longer than one of them.
+        tokio::task::yield_now().await;
+        let _turn = self.removing.lock().await;
+        let batch = std::mem::take(&mut *self.leaving.borrow_mut());
+        if !batch.is_empty() {
+            match self.remove_now(batch.clone()).await {
+                Ok(kept) => self.kept.borrow_mut().extend(kept),
+                Err(error) => {
+                    // The others try again, and hear a reason of their own.
+                    let others = batch.into_iter().filter(|name| !names.contains(name));
+                    self.leaving.borrow_mut().extend(others);
+                    return Err(error);
+                }
+            }
+        }
+        let mut kept = self.kept.borrow_mut();
+        let mine =
+            |error: &NetworkError| matches!(error, NetworkError::InUse { network, .. } if names.contains(network));
+        kept.iter().position(mine).map_or(Ok(()), |position| Err(kept.swap_remove(position)))
+    }
+
+    async fn remove_now(&self, names: Vec<String>) -> Result<Vec<NetworkError>, NetworkError> {
         self.update_rules().await?;
-        let (networks, names) = (self.networks.clone(), names.to_vec());
-        let kept = blocking(move || {
+        let networks = self.networks.clone();
+        blocking(move || {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             networks.remove(&names)
         })
-        .await?;
-        kept.into_iter().next().map_or(Ok(()), Err)
+        .await
     }
 
     /// Everything of the project, known or not.

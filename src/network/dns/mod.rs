@@ -11,6 +11,7 @@
 
 mod answer;
 mod names;
+mod others;
 mod server;
 mod upstream;
 

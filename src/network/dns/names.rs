@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::others::Others;
+use crate::state::paths::{Paths, ProjectPaths};
+
 /// The names of a container in one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameEntry {
@@ -28,6 +31,7 @@ pub struct View {
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     table: Arc<RwLock<Table>>,
+    others: Option<Arc<Others>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +43,13 @@ struct Table {
 }
 
 impl Names {
+    /// Knows the containers of other projects too that are in a network which a container of this project is in, or
+    /// which is this project's.
+    #[must_use]
+    pub fn of_project(paths: &Paths, project: &ProjectPaths) -> Self {
+        Self { table: Arc::default(), others: Some(Arc::new(Others::new(paths, project))) }
+    }
+
     /// Sets all names of a container.
     pub fn set(&self, container: &str, entries: Vec<NameEntry>) {
         let entries = entries.into_iter().map(normalised).collect();
@@ -70,6 +81,7 @@ impl Names {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let link = view.links.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(&name));
         let name = link.map_or(name, |(_, target)| target.to_ascii_lowercase());
+        self.look_around(view, &name);
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = view.networks.iter().find_map(|(network, _)| table.in_network(network, &name));
         if found.is_none() {
@@ -85,6 +97,22 @@ impl Names {
             shuffle(&mut addresses);
             addresses
         })
+    }
+
+    /// Brings the names of other projects up to date before they are needed.
+    fn look_around(&self, view: &View, name: &str) {
+        let Some(others) = &self.others else { return };
+        let own = {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            let known = |entry: &NameEntry| {
+                view.networks.iter().any(|(network, _)| *network == entry.network)
+                    && entry.names.iter().any(|known| known == name)
+            };
+            table.own.values().flatten().any(known)
+        };
+        if !own && let Some(entries) = others.changed() {
+            self.set_others(entries);
+        }
     }
 
     /// The name of an address: `container.network`.
