@@ -128,7 +128,7 @@ impl Plan<'_> {
         match &self.files {
             Some(files) => {
                 let copy = |fd: &OwnedFd| fd.try_clone().step(|| "connect the standard streams");
-                Ok(Streams::Files([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?]))
+                Ok(Streams::Pipes([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?]))
             }
             None => {
                 let terminal = terminal::open(root)?;

@@ -26,6 +26,7 @@ pub(super) fn split(report: OwnedFd, terminal: bool) -> Result<OwnedFd, StartErr
         clone::Fork::Parent(child) => {
             drop(report);
             let _ = rustix::thread::set_name(c"init");
+            process::set_title("windlass-init");
             serve(child)
         }
     }

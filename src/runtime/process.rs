@@ -44,6 +44,9 @@ pub(super) struct Program<'a> {
 /// Where its output goes.
 #[derive(Debug)]
 pub(super) enum Streams {
+    /// Pipes that were made for this container.
+    Pipes([OwnedFd; 3]),
+    /// Files of whoever asked: not ours to give away.
     Files([OwnedFd; 3]),
     Terminal(Terminal),
 }
@@ -91,7 +94,7 @@ impl Program<'_> {
         if let Some(socket) = report {
             let master = match &streams {
                 Streams::Terminal(terminal) => vec![terminal.master.as_fd()],
-                Streams::Files(_) => vec![],
+                Streams::Pipes(_) | Streams::Files(_) => vec![],
             };
             Report::Ready.send(socket.as_fd(), &master).step(|| "report")?;
             // Whatever the keeper had open is not for the container, neither now nor as /proc/self/fd/N of the exec.
@@ -251,13 +254,14 @@ fn enter(root: BorrowedFd<'_>, cwd: &Path) -> Result<(), StartError> {
 fn connect(streams: &Streams, identity: &Identity) -> Result<bool, StartError> {
     let step = || "connect the standard streams";
     let [stdin, stdout, stderr] = match streams {
-        Streams::Files([stdin, stdout, stderr]) => [stdin, stdout, stderr],
+        Streams::Pipes([stdin, stdout, stderr]) | Streams::Files([stdin, stdout, stderr]) => [stdin, stdout, stderr],
         Streams::Terminal(terminal) => {
             rustix::process::ioctl_tiocsctty(&terminal.peer).step(|| "take the terminal")?;
             [&terminal.peer; 3]
         }
     };
-    for file in [stdin, stdout, stderr] {
+    let ours = !matches!(streams, Streams::Files(_));
+    for file in [stdin, stdout, stderr].into_iter().filter(|_| ours) {
         let found = fstat(file).step(step)?;
         let kind = FileType::from_raw_mode(found.st_mode);
         let is_null = kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3);

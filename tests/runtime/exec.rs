@@ -31,6 +31,11 @@ fn it_is_inside_in_every_respect() {
         assert_eq!(*line, own.to_str().unwrap());
     }
 
+    // The files that it was given stay their owner's.
+    use std::os::unix::fs::MetadataExt;
+    let owners = std::fs::read_dir(keeper.folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().uid());
+    assert!(owners.into_iter().all(|uid| uid == 0));
+
     let mut root = exec("id -u; pwd; grep -E 'Cap(Inh|Eff|Bnd|Amb)|Seccomp:' /proc/self/status");
     root.user = Some("0".into());
     root.cwd = Some("/etc".into());

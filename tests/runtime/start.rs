@@ -168,6 +168,8 @@ fn our_init_reaps_forwards_and_ends_as_the_program_does() {
     let text = read_until(&running.fds[1], "ready");
     assert!(text.starts_with("2\n"), "the program is not the init: {text}");
     assert_eq!(fs::read_to_string(format!("/proc/{}/comm", running.pid)).unwrap(), "init\n");
+    let title = fs::read(format!("/proc/{}/cmdline", running.pid)).unwrap();
+    assert_eq!(String::from_utf8_lossy(&title).trim_end_matches('\0'), "windlass-init");
     rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::TERM).unwrap();
     assert_eq!(keeper.finish(running).status, ExitStatus::Code(9));
 
