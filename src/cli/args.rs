@@ -78,6 +78,9 @@ pub enum Progress {
 pub enum Command {
     /// Create and start the services
     Up(Box<super::commands::up::UpArgs>),
+    /// Print the project as it is understood
+    #[command(visible_alias = "convert")]
+    Config(Box<super::commands::config::ConfigArgs>),
     /// Stop and remove containers and networks
     Down(super::commands::down::DownArgs),
     /// List containers

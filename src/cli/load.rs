@@ -72,7 +72,9 @@ impl Context {
         CommandError::rendered(render_all(&failure.diagnostics, &failure.sources, self.paint()))
     }
 
-    fn paint(&self) -> Paint {
+    /// Whether diagnostics are coloured.
+    #[must_use]
+    pub fn paint(&self) -> Paint {
         match self.palette().is_on() {
             true => Paint::Colour,
             false => Paint::Plain,

@@ -90,8 +90,7 @@ impl Checks<'_> {
             let implied = entry.node.get("#origin").is_some();
             let path = if implied { path.to_owned() } else { format!("{path}.depends_on.{used}") };
             match self.services.get(used) {
-                Some(_) if self.enabled.contains(used) => {}
-                _ if !required => {}
+                Some(_) if self.enabled.contains(used) || !required => {}
                 Some(dependency) => {
                     let profiles: Vec<_> = dependency
                         .get("profiles")
@@ -269,7 +268,9 @@ fn source(name: &str, entry: &Entry, path: &str, session: &mut Session) {
     let service = &entry.node;
     let has = |key: &str| service.get(key).is_some_and(|node| !node.is_null() && node.as_str() != Some(""));
     let host = service.get("x-windlass").and_then(|it| it.get("rootfs")).is_some();
-    if !has("image") && !has("build") && !has("provider") && !host {
+    // What it extends could not be read: that is said already.
+    let unknown = has("extends");
+    if !(has("image") || has("build") || has("provider") || host || unknown) {
         session.report(
             Diagnostic::error(format!("service {name:?} has neither an image nor a build context"))
                 .at(entry.key_span, "`image` or `build` is missing")

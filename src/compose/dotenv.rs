@@ -40,8 +40,17 @@ pub enum DotenvFault {
 
 /// Reads a file. Variables in values are looked up with `lookup` first, then among the lines above.
 pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Assignment>, DotenvError> {
+    parse_after(text, lookup, &|_| None)
+}
+
+/// The same, with what earlier files set as the last resort.
+pub fn parse_after(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    earlier: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Assignment>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { rest: text, line: 1, lookup, set: HashMap::new(), assignments: Vec::new() };
+    let mut reader = Reader { rest: text, line: 1, lookup, earlier, set: HashMap::new(), assignments: Vec::new() };
     while reader.statement()? {}
     Ok(reader.assignments)
 }
@@ -64,6 +73,7 @@ struct Reader<'a> {
     rest: &'a str,
     line: u32,
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    earlier: &'a dyn Fn(&str) -> Option<String>,
     set: HashMap<String, String>,
     assignments: Vec<Assignment>,
 }
@@ -156,7 +166,7 @@ impl<'a> Reader<'a> {
         if name.contains(char::is_whitespace) {
             return self.fail(DotenvFault::SpaceInName);
         }
-        let value = (self.lookup)(&name);
+        let value = (self.lookup)(&name).or_else(|| (self.earlier)(&name));
         self.assign(name, value, line);
         Ok(None)
     }
@@ -214,6 +224,7 @@ impl<'a> Reader<'a> {
         let mut values: HashMap<String, String> = HashMap::new();
         template.variables(&mut |variable| {
             let value = (self.lookup)(&variable.name).or_else(|| self.set.get(&variable.name).cloned());
+            let value = value.or_else(|| (self.earlier)(&variable.name));
             if let Some(value) = value {
                 values.insert(variable.name.clone(), value);
             }

@@ -6,6 +6,30 @@ use super::template::{OperatorKind, Template, TemplateError, Variable};
 use super::yaml::{Node, Value};
 use crate::diag::{Diagnostic, Span, nearest};
 
+/// Notes the variables that are named below `node` and leaves them there.
+pub fn note(node: &Node, path: &mut ModelPath, session: &mut Session) {
+    match &node.value {
+        Value::String(text) if text.contains('$') => match Template::parse(text) {
+            Ok(template) => note_uses(&template, node.span, path, session),
+            Err(error) => {
+                let diagnostic = invalid(&error, node.span, session, path);
+                session.report(diagnostic);
+            }
+        },
+        Value::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.index(index, |path| note(item, path, session));
+            }
+        }
+        Value::Mapping(mapping) => {
+            for (key, entry) in mapping.iter() {
+                path.key(key, |path| note(&entry.node, path, session));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Replaces variables in every string below `node`; keys stay as they are.
 pub fn interpolate(node: &mut Node, path: &mut ModelPath, environment: &Environment, session: &mut Session) {
     match &mut node.value {

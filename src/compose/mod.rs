@@ -6,6 +6,7 @@ mod canonical;
 mod consistency;
 mod decode;
 mod dotenv;
+pub mod emit;
 pub mod environment;
 mod files;
 mod interpolate;
@@ -25,4 +26,6 @@ mod yaml;
 
 pub use files::{FileSource, FsSource};
 pub use load::load;
+pub use project::prune;
 pub use request::{LoadFailure, LoadOptions, LoadRequest, Loaded};
+pub use schema::json_schema;

@@ -20,12 +20,8 @@ pub fn defaults(project: &mut Node, base: &Base, session: &mut Session) {
             fill(dependency, "condition", Value::String("service_started".to_owned()));
             fill(dependency, "required", Value::Bool(true));
         });
-        items(service, "volumes", |volume| {
-            at(volume, "bind", |bind| fill(bind, "create_host_path", Value::Bool(true)));
-        });
         at(service, "build", |build| {
             fill(build, "context", Value::String(base.display_dir()));
-            items(build, "secrets", |_| {});
         });
         at(service, "deploy", |deploy| {
             at(deploy, "resources", |resources| {

@@ -77,6 +77,9 @@ pub fn resolve(project: &mut Node, base: &Base) {
         each(project, kind, |resource| at(resource, "file", |node| text(node, |path| base.resolve(path))));
     }
     each(project, "volumes", |volume| {
+        if volume.get("driver").and_then(Node::as_str) != Some("local") {
+            return;
+        }
         at(volume, "driver_opts", |options| {
             let is_bind = options.get("o").and_then(Node::as_str).is_some_and(|o| o.split(',').any(|o| o == "bind"));
             if is_bind {

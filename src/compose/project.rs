@@ -99,7 +99,7 @@ fn resources<T: serde::de::DeserializeOwned + Default>(
 }
 
 /// Takes away what no active service uses.
-fn prune(project: &mut Project) {
+pub fn prune(project: &mut Project) {
     let mut networks: HashSet<&str> = HashSet::new();
     let mut volumes: HashSet<&str> = HashSet::new();
     let mut secrets: HashSet<&str> = HashSet::new();

@@ -73,6 +73,19 @@ pub struct Loaded {
     pub tree: serde_json::Value,
 }
 
+impl Loaded {
+    /// The canonical tree as it is before variables get their values, keys sorted.
+    #[must_use]
+    pub fn uninterpolated(&self, json: bool) -> serde_json::Value {
+        let mut tree = self.tree.clone();
+        if let Some(root) = tree.as_object_mut() {
+            root.insert("name".to_owned(), self.project.name.as_str().into());
+        }
+        super::emit::sorted_tree(&mut tree, json);
+        tree
+    }
+}
+
 /// Why a project cannot be loaded: all faults, in the order of the places, and the warnings.
 #[derive(Debug, Clone)]
 pub struct LoadFailure {

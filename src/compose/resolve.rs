@@ -100,13 +100,12 @@ impl Reader<'_> {
             let Some(text) = self.text(node, required, "env file", &model_path) else { continue };
             let lookup = |name: &str| {
                 let outside = self.environment.get(name).map(str::to_owned);
-                outside
-                    .or_else(|| own.get(name).cloned())
-                    .or_else(|| read.get(name).and_then(|(value, _)| value.clone()))
+                outside.or_else(|| own.get(name).cloned())
             };
+            let earlier = |name: &str| read.get(name).and_then(|(value, _)| value.clone());
             let assignments = match format {
                 "raw" => dotenv::parse_raw(&text, &lookup),
-                _ => match dotenv::parse(&text, &lookup) {
+                _ => match dotenv::parse_after(&text, &lookup, &earlier) {
                     Ok(assignments) => assignments,
                     Err(error) => {
                         let path = Path::new(node.as_str().unwrap_or_default());

@@ -10,6 +10,8 @@ pub struct Session {
     pub sources: SourceMap,
     pub diagnostics: Vec<Diagnostic>,
     pub trail: Trail,
+    /// Variables stay as they are: what names one is not read any further.
+    pub raw: bool,
 }
 
 /// How variables made values.
@@ -120,10 +122,10 @@ impl ModelPath {
         &self.0
     }
 
-    /// The last key.
+    /// The last key, with the index of a list's item.
     #[must_use]
     pub fn last(&self) -> &str {
-        self.0.rsplit(['.', '[']).next().unwrap_or_default().trim_end_matches(']')
+        self.0.rsplit('.').next().unwrap_or_default()
     }
 }
 

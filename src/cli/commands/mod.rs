@@ -1,5 +1,6 @@
 //! One command a file: its arguments, and what it prints.
 
+pub mod config;
 pub mod down;
 pub mod exec;
 pub mod image;
@@ -20,6 +21,7 @@ use super::{CommandResult, Context};
 pub fn run(command: Command, context: &Context) -> CommandResult {
     match command {
         Command::Up(args) => up::run(&args, context),
+        Command::Config(args) => config::run(&args, context),
         Command::Down(args) => down::run(&args, context),
         Command::Ps(args) => ps::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),

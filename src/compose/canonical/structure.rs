@@ -11,6 +11,9 @@ pub fn canonicalise(node: &mut Node, shape: &Shape, path: &mut ModelPath, sessio
     if node.tag == Tag::Reset || node.is_null() {
         return;
     }
+    if session.raw && node.as_str().is_some_and(|text| text.contains('$')) {
+        return;
+    }
     match shape {
         Shape::Any => {}
         Shape::Text
@@ -207,16 +210,16 @@ fn unknown_key(key: &str, span: Span, known: &Object, path: &ModelPath) -> Diagn
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
         });
+    if let Some(hint) = elsewhere(key, path.as_str()) {
+        return diagnostic.hint(hint);
+    }
     match nearest(key, known.names()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => match elsewhere(key, path.as_str()) {
-            Some(hint) => diagnostic.hint(hint),
-            None if known.attributes.len() <= 12 => {
-                let names: Vec<_> = known.names().map(|name| format!("`{name}`")).collect();
-                diagnostic.hint(format!("known keys: {}", names.join(", ")))
-            }
-            None => diagnostic.hint(format!("keys of your own begin with `x-`: `x-{key}`")),
-        },
+        None if known.attributes.len() <= 12 => {
+            let names: Vec<_> = known.names().map(|name| format!("`{name}`")).collect();
+            diagnostic.hint(format!("known keys: {}", names.join(", ")))
+        }
+        None => diagnostic.hint(format!("keys of your own begin with `x-`: `x-{key}`")),
     }
 }
 

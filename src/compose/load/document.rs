@@ -8,7 +8,7 @@ use super::env_files::reason;
 use crate::compose::canonical::canonicalise;
 use crate::compose::environment::Environment;
 use crate::compose::files::FileSource;
-use crate::compose::interpolate::interpolate;
+use crate::compose::interpolate::{interpolate, note};
 use crate::compose::paths::Base;
 use crate::compose::request::LoadOptions;
 use crate::compose::schema::{PROJECT, Shape};
@@ -87,8 +87,9 @@ impl Loader<'_> {
                 continue;
             }
             let mut model_path = ModelPath::default();
-            if self.options.interpolate {
-                interpolate(document, &mut model_path, environment, &mut self.session);
+            match self.options.interpolate {
+                true => interpolate(document, &mut model_path, environment, &mut self.session),
+                false => note(document, &mut model_path, &mut self.session),
             }
             canonicalise(document, &PROJECT_SHAPE, &mut model_path, &mut self.session);
             self.obsolete_version(document);

@@ -91,7 +91,13 @@ impl Loader<'_> {
         chain.pop();
         let merged = match base {
             Some(base) => merge(base, service, &SERVICE_SHAPE),
-            None => service,
+            None => {
+                // Its key stays, so that nobody misses what it would have brought.
+                if let Some(mapping) = service.as_mapping_mut() {
+                    mapping.insert("extends", extends);
+                }
+                service
+            }
         };
         self.extended_services.insert(key, merged.clone());
         Some(merged)

@@ -12,6 +12,7 @@ use crate::compose::environment::{Environment, VariableSource};
 use crate::compose::files::FileSource;
 use crate::compose::interpolate::interpolate;
 use crate::compose::merge::{merge, settle, unify};
+use crate::compose::model::Project;
 use crate::compose::normalise;
 use crate::compose::paths::{self, Base};
 use crate::compose::project;
@@ -29,7 +30,7 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
         files,
         options: &request.options,
         shown_from: request.current_dir.clone(),
-        session: Session::default(),
+        session: Session { raw: !request.options.interpolate, ..Session::default() },
         extended_files: HashMap::new(),
         extended_services: HashMap::new(),
         layers: 0,
@@ -59,7 +60,7 @@ fn sort(diagnostics: &mut [Diagnostic]) {
 }
 
 struct Parts {
-    project: crate::compose::model::Project,
+    project: Project,
     environment: Environment,
     tree: serde_json::Value,
 }
@@ -139,7 +140,11 @@ impl Loader<'_> {
         }
         support::warn(&tree, &enabled, &mut self.session);
         let json = tree.to_json();
-        let mut project = project::decode(&tree, &enabled, self.options, &mut self.session)?;
+        // Text with variables has no type yet.
+        let mut project = match self.options.interpolate {
+            true => project::decode(&tree, &enabled, self.options, &mut self.session)?,
+            false => Project::default(),
+        };
         project.name = project_name;
         project.working_dir = dir;
         project.compose_files = compose_files;

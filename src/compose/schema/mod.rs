@@ -2,9 +2,11 @@
 
 mod build;
 mod deploy;
+mod json;
 mod resource;
 mod service;
 
+pub use json::json_schema;
 pub(super) use resource::INCLUDE;
 pub use resource::PROJECT;
 pub use service::SERVICE;

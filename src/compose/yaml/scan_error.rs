@@ -28,7 +28,7 @@ fn hint(file: &SourceFile, line: u32, text: &str, info: &str) -> Option<String> 
         }
     }
     let value = text.split_once(": ").map_or("", |(_, value)| value.trim());
-    if info.contains("mapping values are not allowed") || value.contains(": ") {
+    if value.contains(": ") {
         return Some(
             "a value that contains `: ` must be quoted; otherwise check the indentation of this line".to_owned(),
         );
@@ -46,14 +46,29 @@ fn hint(file: &SourceFile, line: u32, text: &str, info: &str) -> Option<String> 
             "`*` refers to an anchor and `&` sets one; quote the value when you mean the character".to_owned(),
         );
     }
-    for (open, close) in [('[', ']'), ('{', '}')] {
-        if text.matches(open).count() > text.matches(close).count() {
-            return Some(format!("a closing {close} is missing"));
+    let above: Vec<(u32, &str)> = (line.saturating_sub(5).max(1)..=line).rev().map(|it| (it, file.line(it))).collect();
+    for (number, text) in &above {
+        for (open, close) in [('[', ']'), ('{', '}')] {
+            if text.matches(open).count() > text.matches(close).count() {
+                return Some(format!("a closing {close} is missing on line {number}"));
+            }
         }
     }
-    let before = (1..line).rev().map(|number| file.line(number)).find(|text| !text.trim().is_empty());
+    let glued = text.trim_start().split(' ').next().filter(|word| {
+        word.split_once(':')
+            .is_some_and(|(key, rest)| !rest.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_'))
+    });
+    if let Some(word) = glued {
+        return Some(format!("put a space after `{}:`", word.split(':').next().unwrap_or_default()));
+    }
+    let before = above.iter().skip(1).find(|(_, text)| !text.trim().is_empty());
     match before {
-        Some(before) if !before.trim_end().ends_with(':') && indentation(before).len() < indentation(text).len() => {
+        Some((number, before)) if !before.contains(':') && !before.trim_start().starts_with(['-', '#']) => {
+            Some(format!("line {number} has no `:` at its end"))
+        }
+        Some((_, before))
+            if !before.trim_end().ends_with(':') && indentation(before).len() < indentation(text).len() =>
+        {
             Some("this line is indented deeper than the one above; line it up with its neighbours".to_owned())
         }
         _ if !text.contains(':') && !text.trim_start().starts_with('-') => {

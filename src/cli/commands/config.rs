@@ -1,0 +1,324 @@
+//! `windlass config`: the project as it is understood.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use crate::cli::exit::CommandError;
+use crate::cli::load::Loading;
+use crate::cli::{CommandResult, Context};
+use crate::compose::emit::{Format, canonical, natural, to_yaml};
+use crate::compose::model::Project;
+use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
+use crate::diag::{render_all, to_json};
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Print the environment that variables are taken from
+    #[arg(long)]
+    pub environment: bool,
+    /// `yaml` or `json`
+    #[arg(long, value_name = "FORMAT", value_parser = ["yaml", "json"])]
+    pub format: Option<String>,
+    /// Print the hash of a service's configuration, `*` for all
+    #[arg(long, value_name = "SERVICE")]
+    pub hash: Option<String>,
+    /// Print the images, one a line
+    #[arg(long)]
+    pub images: bool,
+    /// Print the models, one a line
+    #[arg(long)]
+    pub models: bool,
+    /// Print the networks, one a line
+    #[arg(long)]
+    pub networks: bool,
+    /// Do not check that the parts fit together
+    #[arg(long)]
+    pub no_consistency: bool,
+    /// Do not read the services' env files
+    #[arg(long)]
+    pub no_env_resolution: bool,
+    /// Leave variables as they are
+    #[arg(long)]
+    pub no_interpolate: bool,
+    /// Do not add what follows from the file: networks, names, dependencies
+    #[arg(long)]
+    pub no_normalize: bool,
+    /// Leave relative paths as they are
+    #[arg(long)]
+    pub no_path_resolution: bool,
+    /// Write to a file
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the profiles, one a line
+    #[arg(long)]
+    pub profiles: bool,
+    /// Only check, print nothing
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// Print a JSON schema of Compose files for editors
+    #[arg(long)]
+    pub schema: bool,
+    /// Print the services, one a line
+    #[arg(long)]
+    pub services: bool,
+    /// Print the variables of the files and their defaults
+    #[arg(long)]
+    pub variables: bool,
+    /// Print the volumes, one a line
+    #[arg(long)]
+    pub volumes: bool,
+    /// Only these services and what they depend on
+    #[arg(value_name = "SERVICE")]
+    pub only: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// How the project is to be loaded.
+    #[must_use]
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            interpolate: !(self.no_interpolate || self.variables),
+            normalise: !self.no_normalize,
+            resolve_paths: !self.no_path_resolution,
+            check_consistency: !self.no_consistency && !self.variables,
+            resolve_environment: !(self.no_env_resolution || self.no_interpolate || self.variables),
+            services: self.only.clone(),
+            all_resources: self.networks || self.volumes,
+        }
+    }
+}
+
+/// # Errors
+/// Every fault of the files, or when the output cannot be written.
+pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
+    if args.schema {
+        println!("{:#}", json_schema());
+        return Ok(0);
+    }
+    let loading = Loading { services: args.only.clone(), options: args.options() };
+    let loaded = match compose::load(context.load_request(&loading), &FsSource) {
+        Ok(loaded) => loaded,
+        Err(failure) if args.format.as_deref() == Some("json") => {
+            println!("{:#}", to_json(&failure.diagnostics, &failure.sources));
+            return Err(CommandError::silent(1));
+        }
+        Err(failure) => return Err(context.load_error(&failure)),
+    };
+    if !loaded.warnings.is_empty() {
+        eprint!("{}", render_all(&loaded.warnings, &loaded.sources, context.paint()));
+    }
+    let text = render(args, &loaded)?;
+    match &args.output {
+        Some(path) => {
+            let path = context.working_dir.join(path);
+            std::fs::write(&path, text)
+                .map_err(|error| CommandError::caused(format!("cannot write {}", path.display()), &error))?;
+        }
+        None => print!("{text}"),
+    }
+    Ok(0)
+}
+
+/// The output for a loaded project.
+///
+/// # Errors
+/// When a service that is named does not exist.
+pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError> {
+    let project = &loaded.project;
+    let lines = |names: Vec<String>| names.into_iter().fold(String::new(), |text, name| text + &name + "\n");
+    if args.quiet {
+        return Ok(String::new());
+    }
+    if args.variables {
+        return Ok(variables(loaded));
+    }
+    if args.environment {
+        let set = loaded.environment.iter().map(|(name, variable)| format!("{name}={}", variable.value));
+        return Ok(lines(set.collect()));
+    }
+    if let Some(hashed) = &args.hash {
+        return hashes(project, hashed);
+    }
+    if args.services {
+        return Ok(lines(in_order(project)));
+    }
+    if args.volumes {
+        return Ok(lines(sorted(project.volumes.keys())));
+    }
+    if args.networks {
+        return Ok(lines(sorted(project.networks.keys())));
+    }
+    if args.models {
+        let models = project.models.values().map(|model| &model.model);
+        return Ok(lines(sorted(models)));
+    }
+    if args.profiles {
+        let all = project.services.values().chain(project.disabled_services.values());
+        let names: BTreeSet<&String> = all.flat_map(|service| &service.profiles).collect();
+        return Ok(lines(names.into_iter().cloned().collect()));
+    }
+    if args.images {
+        let image = |name: &str| match project.services.get(name) {
+            Some(service) => service.image.clone().or_else(|| Some(format!("{}-{name}", project.name))),
+            None => None,
+        };
+        return Ok(lines(sorted(project.services.keys()).iter().filter_map(|name| image(name)).collect()));
+    }
+    Ok(whole(args, loaded))
+}
+
+fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
+    let json = args.format.as_deref() == Some("json");
+    let value = match args.no_interpolate {
+        true => loaded.uninterpolated(json),
+        false => {
+            let format = if json { Format::Json } else { Format::Yaml };
+            let project = only(&loaded.project, &args.only);
+            canonical(&project, format, args.no_env_resolution)
+        }
+    };
+    let text = match json {
+        true => escaped(&format!("{value:#}")),
+        false => to_yaml(&value),
+    };
+    // What is printed is to be read again.
+    match args.no_interpolate {
+        true => text,
+        false => text.replace('$', "$$"),
+    }
+}
+
+/// The named services, with all that they depend on; all without names.
+fn only(project: &Project, names: &[String]) -> Project {
+    if names.is_empty() {
+        return project.clone();
+    }
+    let mut project = project.clone();
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    let mut queue: Vec<String> = names.to_vec();
+    while let Some(name) = queue.pop() {
+        if let Some(service) = project.services.get(&name)
+            && wanted.insert(name)
+        {
+            queue.extend(service.depends_on.keys().cloned());
+        }
+    }
+    project.services.retain(|name, _| wanted.contains(name));
+    compose::prune(&mut project);
+    project
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = names.cloned().collect();
+    names.sort_by(|a, b| natural(a, b));
+    names.dedup();
+    names
+}
+
+/// Services by name, each after those that it depends on.
+fn in_order(project: &Project) -> Vec<String> {
+    fn visit(name: &str, project: &Project, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
+        let Some(service) = project.services.get(name) else { return };
+        if !seen.insert(name.to_owned()) {
+            return;
+        }
+        for dependency in sorted(service.depends_on.keys()) {
+            visit(&dependency, project, seen, order);
+        }
+        order.push(name.to_owned());
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    for name in sorted(project.services.keys()) {
+        visit(&name, project, &mut seen, &mut order);
+    }
+    order
+}
+
+/// A table of the variables that the files name.
+fn variables(loaded: &Loaded) -> String {
+    #[derive(Default)]
+    struct Named {
+        required: bool,
+        default: String,
+        alternative: String,
+    }
+    let mut named: BTreeMap<&str, Named> = BTreeMap::new();
+    for used in &loaded.trail.uses {
+        let entry = named.entry(&used.name).or_default();
+        entry.required |= used.required;
+        if let Some(default) = used.default.as_ref().filter(|_| entry.default.is_empty()) {
+            entry.default.clone_from(default);
+        }
+        if let Some(alternative) = used.alternative.as_ref().filter(|_| entry.alternative.is_empty()) {
+            entry.alternative.clone_from(alternative);
+        }
+    }
+    let header = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"];
+    let rows: Vec<[&str; 4]> = std::iter::once(header)
+        .chain(named.iter().map(|(name, it)| {
+            [*name, if it.required { "true" } else { "false" }, it.default.as_str(), it.alternative.as_str()]
+        }))
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(20);
+    let widths: Vec<usize> = (0..3).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            _ = write!(text, "{cell:<width$}");
+        }
+        text.push_str(row[3]);
+        text.push('\n');
+    }
+    text
+}
+
+/// `SERVICE HASH` lines.
+fn hashes(project: &Project, hashed: &str) -> Result<String, CommandError> {
+    let names: Vec<String> = match hashed {
+        "*" => sorted(project.services.keys()),
+        names => names.split(',').map(str::to_owned).collect(),
+    };
+    let mut text = String::new();
+    for name in names {
+        let Some(hash) = hash(project, &name) else {
+            return Err(CommandError::new(format!("no such service: {name}"))
+                .hint(format!("services: {}", sorted(project.services.keys()).join(", "))));
+        };
+        _ = writeln!(text, "{name} {hash}");
+    }
+    Ok(text)
+}
+
+/// SHA-256 of the service as JSON, without what does not change its containers.
+fn hash(project: &Project, name: &str) -> Option<String> {
+    let mut service = project.services.get(name)?.clone();
+    service.build = None;
+    service.pull_policy = None;
+    service.scale = None;
+    if let Some(deploy) = &mut service.deploy {
+        deploy.replicas = None;
+    }
+    service.depends_on.clear();
+    service.profiles.clear();
+    service.extensions.clear();
+    let alone = Project { services: [(name.to_owned(), service)].into_iter().collect(), ..Project::default() };
+    let value = canonical(&alone, Format::Json, false);
+    let text = value["services"][name].to_string();
+    Some(hex::encode(Sha256::digest(escaped(&text).as_bytes())))
+}
+
+/// JSON as the peer writes it: these characters can only stand in strings.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => _ = write!(text, "\\u{:04x}", c as u32),
+            c => text.push(c),
+        }
+    }
+    text
+}

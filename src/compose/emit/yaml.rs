@@ -1,0 +1,354 @@
+//! YAML in the style of the peer's writer: two spaces, lists indented, literal blocks for several lines.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::compose::yaml::{Value as Resolved, float_text, resolve_plain};
+
+/// `value` as a document that ends with a newline.
+#[must_use]
+pub fn to_yaml(value: &Value) -> String {
+    let mut out = String::new();
+    match value {
+        Value::Object(mapping) if !mapping.is_empty() => entries(&mut out, value, 0),
+        Value::Array(items) if !items.is_empty() => entries(&mut out, value, 0),
+        _ => {
+            inline(&mut out, value, 0);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The lines of a mapping or list that is not empty; the first begins where `out` ends.
+fn entries(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(mapping) => {
+            for (index, (key, value)) in mapping.iter().enumerate() {
+                if index > 0 {
+                    pad(out, indent);
+                }
+                out.push_str(&scalar(key, None));
+                out.push(':');
+                nested(out, value, indent);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                if index > 0 {
+                    pad(out, indent);
+                }
+                out.push('-');
+                match is_block(value) {
+                    true => {
+                        out.push(' ');
+                        entries(out, value, indent + 2);
+                    }
+                    false => {
+                        out.push(' ');
+                        inline(out, value, indent + 2);
+                        out.push('\n');
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn nested(out: &mut String, value: &Value, indent: usize) {
+    if is_block(value) {
+        out.push('\n');
+        pad(out, indent + 2);
+        entries(out, value, indent + 2);
+    } else {
+        out.push(' ');
+        inline(out, value, indent + 2);
+        out.push('\n');
+    }
+}
+
+fn is_block(value: &Value) -> bool {
+    match value {
+        Value::Object(mapping) => !mapping.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+fn inline(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(value) => _ = write!(out, "{value}"),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), _, _) => _ = write!(out, "{value}"),
+            (_, Some(value), _) => _ = write!(out, "{value}"),
+            (_, _, value) => out.push_str(&float_text(value.unwrap_or_default())),
+        },
+        Value::String(text) => out.push_str(&scalar(text, Some(indent))),
+        Value::Array(_) => out.push_str("[]"),
+        Value::Object(_) => out.push_str("{}"),
+    }
+}
+
+/// A string; several lines become a literal block when `block` gives its indentation.
+fn scalar(text: &str, block: Option<usize>) -> String {
+    if text.is_empty() {
+        return "\"\"".to_owned();
+    }
+    let shape = Analysis::of(text);
+    if text.contains('\n')
+        && let Some(indent) = block
+    {
+        return match shape.block_allowed {
+            true => literal(text, indent),
+            false => double_quoted(text),
+        };
+    }
+    if text.contains('\n') || !is_string(text) {
+        return double_quoted(text);
+    }
+    match (shape.plain_allowed, shape.single_allowed) {
+        (true, _) => text.to_owned(),
+        (false, true) => format!("'{}'", text.replace('\'', "''")),
+        (false, false) => double_quoted(text),
+    }
+}
+
+/// Whether the text is a string when it stands there without quotes.
+fn is_string(text: &str) -> bool {
+    const OLD_BOOLEANS: [&str; 18] =
+        ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF", "<<", "=<"];
+    matches!(resolve_plain(text), Resolved::String(_))
+        && !OLD_BOOLEANS.contains(&text)
+        && !is_sexagesimal(text)
+        && !is_timestamp(text)
+        && !is_go_number(text)
+}
+
+/// `0o17`, `0b1_0` and the like, which the peer's reader takes for numbers too.
+fn is_go_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit())
+        && matches!(
+            resolve_plain(&digits.replace('_', "")),
+            Resolved::Int(_) | Resolved::Float(_) | Resolved::Unsigned(_)
+        )
+}
+
+/// `1:30`, `12:30:45.5`: numbers in YAML 1.1.
+fn is_sexagesimal(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, fraction) = text.split_once('.').map_or((text, ""), |(whole, fraction)| (whole, fraction));
+    let mut parts = whole.split(':');
+    let first = parts.next().unwrap_or_default();
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let rest: Vec<&str> = parts.collect();
+    first.starts_with(|c: char| c.is_ascii_digit())
+        && digits(first)
+        && digits(fraction)
+        && !rest.is_empty()
+        && rest.iter().all(|part| {
+            let bytes = part.as_bytes();
+            match bytes {
+                [one] => one.is_ascii_digit(),
+                [ten, one] => (b'0'..=b'5').contains(ten) && one.is_ascii_digit(),
+                _ => false,
+            }
+        })
+}
+
+/// `2001-01-01`, with a time or without.
+fn is_timestamp(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let year = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if year != 4 || bytes.get(4) != Some(&b'-') {
+        return false;
+    }
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
+    };
+    let parts: Vec<&str> = date.split('-').collect();
+    let number = |text: &str, max: u32| {
+        (1..=2).contains(&text.len()) && text.parse::<u32>().is_ok_and(|number| (1..=max).contains(&number))
+    };
+    let is_date = parts.len() == 3 && number(parts[1], 12) && number(parts[2], 31);
+    let clock = time.trim_start();
+    is_date
+        && (text.len() == date.len()
+            || clock.split(':').count() >= 3 && clock.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Which styles a text may have.
+struct Analysis {
+    plain_allowed: bool,
+    single_allowed: bool,
+    block_allowed: bool,
+}
+
+impl Analysis {
+    fn of(text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let is_blank = |c: Option<&char>| {
+            c.is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'))
+        };
+        let mut indicator = text.starts_with("---") || text.starts_with("...");
+        let (mut special, mut tab, mut breaks) = (false, false, false);
+        let (mut break_space, mut space_break) = (false, false);
+        let mut previous_space = false;
+        let mut previous_break = false;
+        for (index, &c) in chars.iter().enumerate() {
+            let next_blank = is_blank(chars.get(index + 1));
+            let previous_blank = index == 0 || is_blank(chars.get(index - 1));
+            if index == 0 {
+                indicator |= "#,[]{}&*!|>'\"%@`".contains(c) || ("?:-".contains(c) && next_blank);
+            } else {
+                indicator |= (c == ':' && next_blank) || (c == '#' && previous_blank);
+            }
+            let is_break = matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+            match c {
+                '\t' => tab = true,
+                c if !is_printable(c) => special = true,
+                _ => {}
+            }
+            breaks |= is_break;
+            break_space |= c == ' ' && previous_break;
+            space_break |= is_break && previous_space;
+            previous_space = c == ' ';
+            previous_break = is_break;
+        }
+        let edge = |c: Option<&char>| c.is_some_and(|c| matches!(c, ' ' | '\n' | '\r'));
+        let trailing_space = chars.last() == Some(&' ');
+        let plain_allowed = !(indicator
+            || breaks
+            || edge(chars.first())
+            || edge(chars.last())
+            || break_space
+            || space_break
+            || tab
+            || special);
+        Self {
+            plain_allowed,
+            single_allowed: !(break_space || space_break || tab || special),
+            block_allowed: !(trailing_space || space_break || special),
+        }
+    }
+}
+
+fn is_printable(c: char) -> bool {
+    matches!(c,
+        '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
+        && c != '\u{feff}'
+}
+
+fn literal(text: &str, indent: usize) -> String {
+    let mut out = "|".to_owned();
+    if text.starts_with([' ', '\n']) {
+        out.push('2');
+    }
+    let body = text.strip_suffix('\n');
+    match body {
+        None => out.push('-'),
+        Some(body) if body.is_empty() || body.ends_with('\n') => out.push('+'),
+        Some(_) => {}
+    }
+    for line in body.unwrap_or(text).split('\n') {
+        out.push('\n');
+        if !line.is_empty() {
+            pad(&mut out, indent);
+            out.push_str(line);
+        }
+    }
+    out
+}
+
+fn double_quoted(text: &str) -> String {
+    let mut out = "\"".to_owned();
+    for c in text.chars() {
+        match c {
+            '\0' => out.push_str("\\0"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            '\u{1b}' => out.push_str("\\e"),
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{85}' => out.push_str("\\N"),
+            '\u{a0}' => out.push_str("\\_"),
+            '\u{2028}' => out.push_str("\\L"),
+            '\u{2029}' => out.push_str("\\P"),
+            c if is_printable(c) => out.push(c),
+            c if (c as u32) <= 0xff => _ = write!(out, "\\x{:02X}", c as u32),
+            c if (c as u32) <= 0xffff => _ = write!(out, "\\u{:04X}", c as u32),
+            c => _ = write!(out, "\\U{:08X}", c as u32),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn strings_are_written_as_the_peer_writes_them() {
+        for (text, written) in [
+            ("a", "a"),
+            ("@x", "'@x'"),
+            ("true", "\"true\""),
+            ("yes", "\"yes\""),
+            ("n", "\"n\""),
+            ("a: b", "'a: b'"),
+            ("a #b", "'a #b'"),
+            ("- x", "'- x'"),
+            ("2001-01-01", "\"2001-01-01\""),
+            ("12:30:45", "\"12:30:45\""),
+            ("8080:80", "8080:80"),
+            (".", "."),
+            ("", "\"\""),
+            ("x ", "'x '"),
+            ("a\tb", "\"a\\tb\""),
+            ("it's", "it's"),
+            ("a\u{1}b", "\"a\\x01b\""),
+            ("0o7", "\"0o7\""),
+            ("1_000", "\"1_000\""),
+            ("~", "\"~\""),
+            ("a\\b", "a\\b"),
+            ("x: /y", "'x: /y'"),
+            ("é", "é"),
+            ("'a'", "'''a'''"),
+            ("a\rb", "\"a\\rb\""),
+            ("\u{1f600}", "\"\\U0001F600\""),
+        ] {
+            assert_eq!(scalar(text, Some(2)), written, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_literal() {
+        let value = json!({"a": "x\ny\n", "b": "x\ny", "c": " x\ny", "d": "x\n\n", "e": "x \ny"});
+        assert_eq!(
+            to_yaml(&value),
+            "a: |\n  x\n  y\nb: |-\n  x\n  y\nc: |2-\n   x\n  y\nd: |+\n  x\n\ne: \"x \\ny\"\n"
+        );
+    }
+
+    #[test]
+    fn nesting() {
+        let value = json!({"a": [1, {"b": [], "c": {"d": null}}, ["x"]], "e": {}, "f": 0.5});
+        assert_eq!(to_yaml(&value), "a:\n  - 1\n  - b: []\n    c:\n      d: null\n  - - x\ne: {}\nf: 0.5\n");
+    }
+}
