@@ -5,6 +5,8 @@
 //! itself), `-- expected --` the output. `refused` says that both refuse it. `UPDATE_FIXTURES=1` writes the expected
 //! texts of the faulty files anew; read them before they are committed.
 
+#![allow(clippy::unwrap_used, reason = "what only tests use may panic")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

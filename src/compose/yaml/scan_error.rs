@@ -16,11 +16,11 @@ pub(super) fn diagnose(error: &ScanError, source: SourceId, file: &SourceFile) -
     }
     let text = file.line(line);
     let span = Span { source, line, column, end_line: line, end_column: column + 1 };
-    let hint = hint(file, line, text, error.info());
+    let hint = hint(file, line, text);
     Diagnostic::error("not valid YAML").at(span, error.info().to_owned()).hint_opt(hint)
 }
 
-fn hint(file: &SourceFile, line: u32, text: &str, info: &str) -> Option<String> {
+fn hint(file: &SourceFile, line: u32, text: &str) -> Option<String> {
     let indentation = |text: &str| text.chars().take_while(|c| c.is_whitespace()).collect::<String>();
     for number in [line, line.saturating_sub(1)] {
         if number > 0 && indentation(file.line(number)).contains('\t') {
