@@ -64,7 +64,7 @@ pub fn ensure(
     progress: Progress<'_>,
 ) -> Result<Image, ImageError> {
     if options.policy != PullPolicy::Always
-        && let Some(image) = store.find(reference)?
+        && let Some(image) = store.find(reference)?.filter(Image::is_whole)
     {
         match fits(reference, &image, options.platform.as_ref()) {
             Ok(()) => return Ok(image),
@@ -163,7 +163,7 @@ impl Puller<'_> {
         let (fetched, manifest) = self.image_manifest(&named)?;
         let id = manifest.config.digest;
         let _using = self.store.using()?;
-        let known = self.store.image(&id)?;
+        let known = self.store.image(&id)?.filter(Image::is_whole);
         let before = self.store.find(self.reference)?.map(|image| image.id);
         if known.is_none() {
             self.import(&fetched, &manifest)?;

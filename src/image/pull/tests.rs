@@ -370,6 +370,21 @@ fn an_endless_manifest_is_cut_off() {
 }
 
 #[test]
+fn a_layer_that_somebody_deleted_is_fetched_again() {
+    let image = sample();
+    let served = image.clone();
+    let server = Server::start(move |asked, _| registry_answer(&served, asked));
+    let world = World::new();
+    let name = format!("{}/app:1", server.host());
+    let pulled = world.pull(&name).unwrap();
+    fs::remove_dir_all(pulled.layers[1].parent().unwrap()).unwrap();
+    let client = Client::new(world.options.clone());
+    let again = ensure(&world.store, &client, &name.parse().unwrap(), &PullOptions::default(), &|_| {}).unwrap();
+    assert!(again.is_whole());
+    assert_eq!(again, pulled);
+}
+
+#[test]
 fn nobody_listens() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let text = World::new().pull_error(&format!("127.0.0.1:{port}/app:1"));

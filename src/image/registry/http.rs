@@ -26,6 +26,8 @@ const MOST_REDIRECTS: usize = 8;
 /// Of what an error answer says, this much is shown.
 const LONGEST_MESSAGE: u64 = 16 << 10;
 
+const NO_SUCH_HOST: &str = "there is no host of this name";
+
 /// A request to one endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -100,7 +102,7 @@ impl Client {
             let authorization = self.cached_authorization(endpoint, reference);
             let result = self.send(endpoint, request, authorization.as_deref());
             let response = match result {
-                Err(error) if last || !error.is_worth_retrying() => return Err(error),
+                Err(error) if last || !error.is_worth_retrying(attempt) => return Err(error),
                 Err(error) => {
                     tracing::debug!("{host}: {error}; trying again");
                     self.pause(attempt, None);
@@ -273,10 +275,15 @@ impl Origin {
 }
 
 impl RegistryError {
-    fn is_worth_retrying(&self) -> bool {
+    /// A host that cannot be reached is tried twice only: waiting for it takes long, and it is mostly a typing error
+    /// or a network that is down.
+    fn is_worth_retrying(&self, attempt: u32) -> bool {
         match self {
             Self::Broken { .. } => true,
-            Self::Unreachable { source, .. } => !source.to_string().contains("refused"),
+            Self::Unreachable { source, .. } => {
+                let hopeless = source.to_string();
+                attempt == 1 && !hopeless.contains("refused") && hopeless != NO_SUCH_HOST
+            }
             _ => false,
         }
     }
@@ -290,9 +297,7 @@ pub(super) fn unreachable(host: &str, error: ureq::Error) -> RegistryError {
             RegistryError::NotHttps { host }
         }
         ureq::Error::Io(error) if error.to_string().contains("InvalidContentType") => RegistryError::NotHttps { host },
-        ureq::Error::HostNotFound => {
-            RegistryError::Unreachable { host, source: "there is no host of this name".into() }
-        }
+        ureq::Error::HostNotFound => RegistryError::Unreachable { host, source: NO_SUCH_HOST.into() },
         error => RegistryError::Unreachable { host, source: error.into() },
     }
 }

@@ -83,6 +83,14 @@ pub struct Image {
     pub architecture: String,
 }
 
+impl Image {
+    /// Whether all its layers are still there. Nothing of ours takes them away, but people do.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.layers.iter().all(|layer| layer.is_dir())
+    }
+}
+
 impl Store {
     /// Opens the store at `root` (see [`crate::state::Paths::images`]) and makes it when it is missing.
     ///
