@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use error::HostError;
 
 use super::config::ImageConfig;
+use crate::state::Lock;
 
 /// What an image's configuration would say: a search path and a shell, no command.
 #[must_use]
@@ -88,6 +89,36 @@ fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
         HostOverlay { target: system.target, lower, upper: base.join("upper"), work: base.join("work") }
     });
     Ok(HostRootfs { overlays: overlays.collect(), lower: vec![folder.join("root")] })
+}
+
+/// Removes layers of earlier states of the host that none of `used` (layers of existing containers) lies in; returns
+/// how many bytes came free. Those of the present state stay: a command may be about to use them.
+///
+/// # Errors
+/// When something cannot be read or removed.
+pub fn prune(store: &Path, used: &[PathBuf]) -> Result<u64, HostError> {
+    prune_from(Path::new("/"), store, used)
+}
+
+fn prune_from(root: &Path, store: &Path, used: &[PathBuf]) -> Result<u64, HostError> {
+    let folder = store.join("host");
+    if !folder.is_dir() {
+        return Ok(0);
+    }
+    let _lock = Lock::acquire(&folder.join(".lock")).map_err(HostError::io("lock", folder.join(".lock")))?;
+    let current = snapshot::Plan::make(root, &system::find(root)?)?;
+    let mut freed = 0;
+    for entry in fs::read_dir(&folder).map_err(HostError::io("read", &folder))? {
+        let path = entry.map_err(HostError::io("read", &folder))?.path();
+        let is_current = path.ends_with(current.fingerprint());
+        if is_current || !path.is_dir() || used.iter().any(|layer| layer.starts_with(&path)) {
+            continue;
+        }
+        let found = walk::walk(&path).map_err(HostError::io("read", &path))?;
+        freed += found.iter().map(|entry| u64::try_from(entry.stat.st_blocks).unwrap_or(0) * 512).sum::<u64>();
+        fs::remove_dir_all(&path).map_err(HostError::io("remove", &path))?;
+    }
+    Ok(freed)
 }
 
 /// Makes an upper folder that looks like the topmost lower one (its owner and mode are those of the mount's root), and

@@ -128,6 +128,19 @@ fn layers_that_a_crash_of_the_machine_broke_are_made_again_after_the_next_boot()
 }
 
 #[test]
+fn pruning_leaves_what_is_used_or_current() {
+    let (host, store) = (small_host(), tempfile::tempdir().unwrap());
+    assert_eq!(prune_from(host.path(), store.path(), &[]).unwrap(), 0);
+    let mut states = Vec::new();
+    for state in ["one", "two", "three"] {
+        fs::write(host.path().join("etc/app/public"), state).unwrap();
+        states.push(prepare_from(host.path(), store.path()).unwrap().lower[0].clone());
+    }
+    assert!(prune_from(host.path(), store.path(), &states[..1]).unwrap() > 0);
+    assert_eq!(states.iter().map(|layer| layer.exists()).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
 fn a_data_root_inside_a_system_folder_is_refused() {
     let host = small_host();
     let error = prepare_from(host.path(), &host.path().join("usr/share/windlass")).unwrap_err();

@@ -1,6 +1,7 @@
 //! `windlass image tag`, `rm` and `prune`
 
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -8,8 +9,9 @@ use super::list::Filters;
 use crate::cli::images::open_store;
 use crate::cli::ui::human;
 use crate::cli::{CommandError, CommandResult, Context};
+use crate::engine::inventory;
 use crate::image::store::{Removal, Removed};
-use crate::image::{ImageError, Reference, Uses};
+use crate::image::{ImageError, Reference, Uses, host};
 
 #[derive(Debug, Args)]
 pub struct TagArgs {
@@ -98,8 +100,19 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
         print_removal(&removal);
         println!();
     }
-    println!("Total reclaimed space: {}", human::size(removal.bytes));
+    let hosts = host::prune(&context.paths.images(), &layers_in_use(context)?)?;
+    println!("Total reclaimed space: {}", human::size(removal.bytes + hosts));
     Ok(0)
+}
+
+/// Layers that containers of any project are made of.
+fn layers_in_use(context: &Context) -> Result<Vec<PathBuf>, CommandError> {
+    let mut layers = Vec::new();
+    for project in inventory::projects(&context.paths)? {
+        let containers = inventory::containers(&context.paths.project(&project))?;
+        layers.extend(containers.into_iter().flat_map(|container| container.record.spec.rootfs.lower));
+    }
+    Ok(layers)
 }
 
 fn confirmed(all: bool) -> Result<bool, CommandError> {
