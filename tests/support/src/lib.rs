@@ -11,6 +11,7 @@ pub mod registry;
 use std::path::Path;
 use std::process::Command;
 
+pub use anyhow;
 use anyhow::{Context, Result, ensure};
 
 pub use eventually::eventually;

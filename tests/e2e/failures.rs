@@ -1,0 +1,194 @@
+//! Whatever goes wrong in `up`: one clear reason, a code that says so, and nothing that `down` cannot clean.
+
+use std::fs;
+
+use crate::env::{Output, TestEnv};
+use crate::net::free_port;
+use crate::volumes::Mounted;
+
+/// Starts a project that cannot start, and cleans up after it.
+#[track_caller]
+fn refused(name: &str, compose: &str, reasons: &[&str]) -> Output {
+    let env = TestEnv::with(name, compose);
+    let output = env.fails(&["up", "-d"]);
+    for reason in reasons {
+        assert!(output.stderr.contains(reason), "{reason:?} is missing in:\n{}", output.stderr);
+    }
+    assert!(output.stderr.matches("error:").count() <= 1, "one message:\n{}", output.stderr);
+    env.down();
+    output
+}
+
+#[test]
+fn an_image_that_is_not_there() {
+    refused("no-image", r#"services: { web: { image: "busybox:9.99" } }"#, &["busybox:9.99"]);
+    refused("no-name", r#"services: { web: { image: "no-such-image" } }"#, &["no-such-image"]);
+}
+
+#[test]
+fn a_registry_that_is_not_there() {
+    let port = free_port();
+    refused(
+        "no-registry",
+        &format!(r#"services: {{ web: {{ image: "127.0.0.1:{port}/app:1" }} }}"#),
+        &[&port.to_string()],
+    );
+}
+
+#[test]
+fn a_bind_source_that_must_exist() {
+    refused(
+        "no-bind",
+        r#"
+services:
+  web:
+    image: "busybox:1.35"
+    volumes: [{ type: bind, source: ./absent, target: /data, bind: { create_host_path: false } }]
+"#,
+        &["absent", "web"],
+    );
+}
+
+#[test]
+fn a_command_that_is_not_there_or_cannot_run() {
+    refused(
+        "no-command",
+        r#"services: { web: { image: "busybox:1.35", command: no-such-command } }"#,
+        &["no-such-command", "web"],
+    );
+    refused("no-program", r#"services: { web: { image: "busybox:1.35", command: /etc/passwd } }"#, &["/etc/passwd"]);
+    refused(
+        "no-user",
+        r#"services: { web: { image: "busybox:1.35", user: stranger, command: sleep 1 } }"#,
+        &["stranger"],
+    );
+}
+
+#[test]
+fn a_dependency_that_is_unhealthy_tells_its_last_words() {
+    let output = refused(
+        "unhealthy",
+        r#"
+services:
+  web: { image: "busybox:1.35", command: sleep 1000, depends_on: { db: { condition: service_healthy } } }
+  db:
+    image: "busybox:1.35"
+    command: sh -c "echo the disk is tired; exec sleep 1000"
+    stop_signal: SIGKILL
+    healthcheck: { test: "echo probe says no; exit 1", interval: 50ms, retries: 2 }
+"#,
+        &["db", "unhealthy", "probe says no", "the disk is tired"],
+    );
+    assert_eq!(output.code, 1);
+}
+
+#[test]
+fn a_dependency_that_fails_or_ends() {
+    refused(
+        "failed",
+        r#"
+services:
+  web: { image: "busybox:1.35", command: sleep 1000, depends_on: { job: { condition: service_completed_successfully } } }
+  job: { image: "busybox:1.35", command: sh -c "echo no such table; exit 4" }
+"#,
+        &["job", "4"],
+    );
+    refused(
+        "ended",
+        r#"
+services:
+  web: { image: "busybox:1.35", command: sleep 1000, depends_on: { db: { condition: service_healthy } } }
+  db: { image: "busybox:1.35", command: sh -c "exit 6", healthcheck: { test: "true", interval: 10s } }
+"#,
+        &["db", "6"],
+    );
+}
+
+#[test]
+fn a_full_disk() {
+    let env = TestEnv::with("full", r#"services: { db: { image: "redis:8" } }"#);
+    fs::create_dir_all(env.home()).unwrap();
+    let home = env.home();
+    let disk = Mounted::tmpfs(&home, "size=10m");
+    let output = env.fails(&["up", "-d"]);
+    assert!(output.stderr.contains("No space left on device"), "{}", output.stderr);
+    let left = walk(&home.join("data/images"));
+    assert!(left < 2 << 20, "an interrupted pull leaves nothing half made, not {left} bytes");
+    env.ok(&["down", "-v"]);
+    drop(disk);
+    env.assert_nothing_left();
+}
+
+#[test]
+fn a_file_that_is_wrong_touches_nothing() {
+    let env = TestEnv::with("wrong", "services: { web: { image: busybox, prots: ['80:80'] } }");
+    let output = env.fails(&["up", "-d"]);
+    assert!(output.stderr.contains("compose.yaml:1:") && output.stderr.contains("prots"), "{}", output.stderr);
+    assert!(output.stderr.contains("ports"), "did you mean: {}", output.stderr);
+    assert!(!env.home().join("run").exists() || fs::read_dir(env.home().join("run")).unwrap().next().is_none());
+    let env = TestEnv::new("empty");
+    assert!(env.fails(&["up", "-d"]).stderr.contains("compose.yaml"));
+}
+
+#[test]
+fn a_failed_wait_says_what_happened() {
+    let env = TestEnv::with(
+        "unwell",
+        r#"
+services:
+  web:
+    image: "busybox:1.35"
+    command: sleep 1000
+    stop_signal: SIGKILL
+    healthcheck: { test: "echo not today; exit 1", interval: 50ms, retries: 2 }
+"#,
+    );
+    let output = env.fails(&["up", "--wait"]);
+    assert!(output.stderr.contains("web") && output.stderr.contains("not today"), "{}", output.stderr);
+    let slow = env.fails(&["up", "--wait", "--wait-timeout", "0"]);
+    assert_eq!(slow.code, 1);
+    env.down();
+}
+
+fn walk(folder: &std::path::Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => walk(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[test]
+fn without_root_it_says_so() {
+    let env = TestEnv::with("ordinary", r#"services: { web: { image: "busybox:1.35" } }"#);
+    let mut command = std::process::Command::new("setpriv");
+    env.prepare(&mut command);
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(crate::env::binary())
+        .args(["up", "-d"]);
+    let output = crate::env::Running::start(command, "up as nobody".into()).finish(crate::env::PATIENCE);
+    assert_eq!(output.code, 1, "{}", output.text());
+    assert!(output.stderr.contains("root") && output.stderr.contains("sudo"), "{}", output.stderr);
+}
+
+#[test]
+fn a_home_with_a_long_path_works() {
+    // Longer than the name of a socket may be.
+    let mut env = TestEnv::with(
+        "long",
+        r#"services: { box: { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL } }"#,
+    );
+    let home =
+        env.home().join("a-rather-long-name-of-a-folder".repeat(4)).join("and another one, with spaces: and a colon");
+    env.set("WINDLASS_HOME", &home.to_string_lossy());
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("box", "echo here"), "here");
+    env.ok(&["down", "-v"]);
+    let id = windlass::state::Paths::from_home(Some(&home)).project("long").id().to_owned();
+    let left = crate::leaks::settled(&home, &[("long".into(), id)]);
+    assert!(left.is_empty(), "{left:?}");
+}

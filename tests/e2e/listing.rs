@@ -1,0 +1,84 @@
+//! `ps`, `ls`, `version`, `config`: what there is.
+
+use crate::env::{PATIENCE, TestEnv};
+
+const STACK: &str = r#"
+services:
+  web: { image: "busybox:1.35", command: sleep 1000, expose: ["8080"], labels: { flavour: vanilla }, stop_signal: SIGKILL }
+  once: { image: "busybox:1.35", command: sh -c "exit 3" }
+"#;
+
+#[test]
+fn ps_lists_what_runs_as_a_table_and_as_json() {
+    let env = TestEnv::with("listing", STACK);
+    assert!(env.ok(&["ps"]).stdout.starts_with("NAME"), "an empty project has a table too");
+    env.ok(&["up", "-d"]);
+    support::eventually("once has ended", PATIENCE, || {
+        let state = env.ps_field("once", "State");
+        if state == "exited" { Ok(()) } else { Err(state) }
+    });
+    let table = env.ok(&["ps"]).stdout;
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]);
+    assert!(table.contains("listing-web-1") && !table.contains("listing-once-1"), "{table}");
+    assert!(
+        table.contains("busybox:1.35") && table.contains("\"sleep 1000\"") && table.contains("8080/tcp"),
+        "{table}"
+    );
+    assert!(env.ok(&["ps", "-a"]).stdout.contains("Exited (3)"));
+    let web = env.ps().into_iter().find(|row| row["Service"] == "web").unwrap();
+    for (key, value) in
+        [("Name", "listing-web-1"), ("Project", "listing"), ("State", "running"), ("Image", "busybox:1.35")]
+    {
+        assert_eq!(web[key], value, "{key}");
+    }
+    let labels = web["Labels"].as_str().unwrap();
+    for label in [
+        "flavour=vanilla",
+        "com.docker.compose.project=listing",
+        "com.docker.compose.service=web",
+        "com.docker.compose.container-number=1",
+    ] {
+        assert!(labels.split(',').any(|found| found == label), "{label} in {labels}");
+    }
+    assert_eq!(env.ok(&["ps", "-a", "--services"]).stdout.lines().count(), 2);
+    assert_eq!(env.ok(&["ps", "-q", "web"]).stdout.trim().len(), 64);
+    env.down();
+}
+
+#[test]
+fn ls_lists_projects() {
+    let env = TestEnv::with("project-list", STACK);
+    env.ok(&["up", "-d"]);
+    let table = env.ok(&["ls"]).stdout;
+    assert!(
+        table.contains("project-list") && table.contains("running(1)") && table.contains("compose.yaml"),
+        "{table}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&env.ok(&["ls", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json[0]["Name"], "project-list");
+    env.down();
+    assert!(!env.ok(&["ls"]).stdout.contains("project-list"));
+}
+
+#[test]
+fn commands_find_a_project_by_name_alone() {
+    let env = TestEnv::with("by-name", STACK);
+    env.ok(&["up", "-d"]);
+    std::fs::remove_file(env.folder().join("compose.yaml")).unwrap();
+    assert!(env.ok(&["-p", "by-name", "ps"]).stdout.contains("by-name-web-1"));
+    env.ok(&["-p", "by-name", "exec", "-T", "web", "true"]);
+    env.ok(&["-p", "by-name", "down", "-v"]);
+    env.assert_nothing_left();
+    env.file("compose.yaml", STACK);
+}
+
+#[test]
+fn version_and_config_need_no_project_to_run() {
+    let env = TestEnv::with("stopped", STACK);
+    assert!(env.ok(&["version"]).stdout.contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(env.ok(&["version", "--short"]).stdout.trim(), env!("CARGO_PKG_VERSION"));
+    assert!(env.ok(&["config"]).stdout.contains("name: stopped"));
+    assert_eq!(env.ok(&["config", "--services"]).stdout, "once\nweb\n");
+    assert_eq!(env.ok(&["config", "-q"]).stdout, "");
+}

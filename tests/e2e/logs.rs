@@ -1,0 +1,80 @@
+//! `logs`
+
+use nix::sys::signal::Signal;
+
+use crate::env::{PATIENCE, TestEnv};
+
+#[test]
+fn logs_have_prefixes_tails_and_times() {
+    let env = TestEnv::with(
+        "logs",
+        r#"
+services:
+  web: { image: "busybox:1.35", command: "sh -c 'for i in 1 2 3; do echo line $$i; done; echo wrong >&2; printf unfinished'" }
+  other: { image: "busybox:1.35", command: "echo other" }
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    support::eventually("both have ended", PATIENCE, || {
+        let states = (env.ps_field("web", "State"), env.ps_field("other", "State"));
+        if states == ("exited".into(), "exited".into()) { Ok(()) } else { Err(format!("{states:?}")) }
+    });
+    let all = env.ok(&["logs"]).stdout;
+    assert!(all.contains("web-1    | line 1\n") && all.contains("other-1  | other\n"), "{all}");
+    assert_eq!(env.ok(&["logs", "--no-log-prefix", "web"]).stdout.matches("line").count(), 3);
+    assert!(env.ok(&["logs", "web"]).stdout.contains("unfinished"), "a line without an end is a line too");
+    assert_eq!(env.ok(&["logs", "--no-log-prefix", "other"]).stdout, "other\n");
+    let tail = env.ok(&["logs", "--tail", "1", "other", "web"]).stdout;
+    assert_eq!(tail.lines().count(), 2, "{tail}");
+    assert_eq!(env.ok(&["logs", "-n", "0"]).stdout, "");
+    let timed = env.ok(&["logs", "-t", "--no-log-prefix", "other"]).stdout;
+    let time = timed.split(' ').next().unwrap_or_default();
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.contains('T'), "{timed}");
+    assert!(env.fails(&["logs", "nobody"]).stderr.contains("nobody"));
+    env.down();
+}
+
+#[test]
+fn following_shows_what_comes_and_ends_with_ctrl_c() {
+    let env = TestEnv::with(
+        "follow",
+        r#"
+services:
+  web: { image: "busybox:1.35", stop_signal: SIGKILL, command: "sh -c 'echo begun; until [ -e /go ]; do sleep 0.02; done; echo gone on; exec sleep 1000'" }
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    let mut following = env.start(&["logs", "-f"]);
+    following.wait_for("begun");
+    env.sh("web", "touch /go");
+    following.wait_for("gone on");
+    following.signal(Signal::SIGINT);
+    let code = following.finish(PATIENCE).code;
+    assert!([0, 130].contains(&code), "{code}");
+    assert_eq!(env.ps_field("web", "State"), "running");
+    env.down();
+}
+
+#[test]
+fn following_ends_when_the_last_container_does() {
+    let env = TestEnv::with(
+        "ending",
+        r#"services: { web: { image: "busybox:1.35", command: "sh -c 'sleep 0.3; echo the end'" } }"#,
+    );
+    env.ok(&["up", "-d"]);
+    let output = env.ok(&["logs", "-f", "--no-log-prefix"]);
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| !line.contains("exited with code")).collect();
+    assert_eq!(lines, ["the end"]);
+    env.down();
+}
+
+#[test]
+fn a_flood_of_output_arrives_whole() {
+    let env = TestEnv::with("flood", r#"services: { web: { image: "busybox:1.35", command: "sh -c 'seq 200000'" } }"#);
+    env.ok(&["up", "-d"]);
+    let output = env.ok(&["logs", "-f", "--no-log-prefix"]);
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| !line.contains("exited with code")).collect();
+    assert_eq!(lines.len(), 200_000);
+    assert_eq!(lines.last(), Some(&"200000"));
+    env.down();
+}

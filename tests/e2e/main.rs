@@ -1,0 +1,57 @@
+//! End to end: the built binary, real images, real namespaces. Needs root, and what the test script installs.
+//!
+//! Each test has its own home, project and ports, waits for conditions and never for time, and ends with a check that
+//! nothing of its project is left on the machine.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
+
+mod containers;
+mod crash;
+mod env;
+mod examples;
+mod exec;
+mod failures;
+mod foreground;
+mod health;
+mod images;
+mod leaks;
+mod limits;
+mod listing;
+mod logs;
+mod names;
+mod net;
+mod order;
+mod ports;
+mod proof;
+mod terminal;
+mod volumes;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use support::Registry;
+use support::cache::Images;
+
+/// The images, made on first use, and the registry that serves them to all tests of this run.
+static IMAGES: LazyLock<Result<(Images, Registry), String>> = LazyLock::new(|| {
+    let serve = || -> support::anyhow::Result<_> {
+        let images = Images::ready()?;
+        let registry = images.serve()?;
+        Ok((images, registry))
+    };
+    serve().map_err(|error| format!("{error:?}"))
+});
+
+fn images() -> &'static (Images, Registry) {
+    IMAGES.as_ref().unwrap_or_else(|error| panic!("no images to test with: {error}"))
+}
+
+/// `127.0.0.1:PORT`
+fn registry() -> String {
+    images().1.host()
+}
+
+/// The OCI layout that holds the images.
+fn layout() -> PathBuf {
+    images().0.layout()
+}
