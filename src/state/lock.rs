@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -12,7 +12,8 @@ use nix::fcntl::{Flock, FlockArg};
 /// The order, for whoever needs several: project, then global, then image store.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -21,8 +22,14 @@ impl Lock {
     /// # Errors
     /// When the file cannot be created or the wait is interrupted by a signal.
     pub fn acquire(path: &Path) -> io::Result<Self> {
-        let file = open(path)?;
-        Flock::lock(file, FlockArg::LockExclusive).map(|file| Self { _file: file }).map_err(|(_, errno)| errno.into())
+        loop {
+            let file = Flock::lock(open(path)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+            let lock = Self { file, path: path.into() };
+            // Whoever held it may have removed the file meanwhile; then this lock keeps nobody out.
+            if lock.is_current()? {
+                return Ok(lock);
+            }
+        }
     }
 
     /// `None` when somebody else holds it.
@@ -30,10 +37,36 @@ impl Lock {
     /// # Errors
     /// When the file cannot be created.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Some(Self { _file: file })),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno.into()),
+        loop {
+            match Flock::lock(open(path)?, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => {
+                    let lock = Self { file, path: path.into() };
+                    if lock.is_current()? {
+                        return Ok(Some(lock));
+                    }
+                }
+                Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Gives the lock back and removes its file: the end of what it guards.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+
+    fn is_current(&self) -> io::Result<bool> {
+        match self.path.metadata() {
+            Ok(named) => {
+                let held = self.file.metadata()?;
+                Ok((held.dev(), held.ino()) == (named.dev(), named.ino()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }
@@ -57,5 +90,21 @@ mod tests {
         assert!(Lock::try_acquire(&path).unwrap().is_none());
         drop(held);
         assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = Lock::acquire(&path).unwrap();
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::acquire(&path).unwrap()
+        });
+        first.remove().unwrap();
+        let second = waiting.join().unwrap();
+        assert!(path.exists(), "the second one guards a file that others find");
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        drop(second);
     }
 }

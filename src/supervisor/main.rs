@@ -149,7 +149,7 @@ async fn part(project: &Project, server: &Server, link: &Rc<Link>) -> bool {
         return false;
     }
     // Whoever starts or looks for a keeper holds this lock: they must find us, or nothing.
-    let Ok(Some(_lock)) = Lock::try_acquire(&project.project_paths().lock()) else {
+    let Ok(Some(lock)) = Lock::try_acquire(&project.project_paths().lock()) else {
         tokio::time::sleep(Duration::from_millis(20)).await;
         return false;
     };
@@ -164,6 +164,9 @@ async fn part(project: &Project, server: &Server, link: &Rc<Link>) -> bool {
     link.tell(Request::Hold { key: "parting".to_owned() }, server.parting());
     link.tell(Request::Shutdown, Vec::new());
     link.caught_up().await;
+    if let Err(error) = lock.remove() {
+        tracing::warn!("cannot remove the project's lock: {error}");
+    }
     true
 }
 

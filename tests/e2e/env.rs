@@ -206,7 +206,7 @@ impl Drop for TestEnv {
         }
         // A second panic would end the whole run, so faults are gathered first.
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let down = self.start(&["down", "-v", "--remove-orphans", "-t", "0"]).ended(PATIENCE);
+            let down = self.start(&["-p", &self.name, "down", "-v", "--remove-orphans", "-t", "0"]).ended(PATIENCE);
             let left = leaks::settled(&self.home(), &[(self.name.clone(), self.id())]);
             leaks::clean(&self.home(), &self.id());
             match down {
