@@ -41,6 +41,9 @@ pub fn ensure(paths: &Paths, project: &ProjectPaths, specs: &[NetworkSpec]) -> R
             return Err(NetworkError::Driver { network: spec.name.clone(), driver: spec.driver.clone() });
         }
         let options = Options::read(spec)?;
+        for option in &options.ignored {
+            tracing::warn!("network {}: the driver option {option} has no effect", spec.name);
+        }
         let own = leases.networks.iter().find(|lease| lease.project_id == project.id() && lease.name == spec.name);
         if let Some(own) = own {
             check_unchanged(spec, &options, own)?;

@@ -111,6 +111,9 @@ fn plan(
     let mut plans: Vec<Plan> = Vec::with_capacity(spec.endpoints.len());
     let mut number = 0;
     for endpoint in spec.endpoints {
+        for option in endpoint.driver_opts.keys() {
+            tracing::warn!("network {}: the driver option {option} of an endpoint has no effect", endpoint.network);
+        }
         let unknown = || NetworkError::Unknown { network: endpoint.network.clone() };
         let network = leases.find(project.id(), &endpoint.network)?.ok_or_else(unknown)?;
         let inside = match &endpoint.interface {
