@@ -164,7 +164,7 @@ impl Network {
     }
 
     /// The packet filter follows networks and ports; those who ask at the same time share one change.
-    async fn update_rules(&self) -> Result<(), NetworkError> {
+    pub(super) async fn update_rules(&self) -> Result<(), NetworkError> {
         let mine = self.wanted.get() + 1;
         self.wanted.set(mine);
         let _turn = self.applying.lock().await;
@@ -310,12 +310,8 @@ impl Network {
         }
     }
 
-    /// Opens the container's published ports.
-    pub(super) async fn publish(
-        &self,
-        record: &ContainerRecord,
-        attached: &mut Attached,
-    ) -> Result<(), SupervisorError> {
+    /// Opens the container's published ports; they are reached from everywhere after [`Network::update_rules`].
+    pub(super) fn publish(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
         if !publishes(record) || !attached.reservations.is_empty() {
             return Ok(());
         }
@@ -331,9 +327,7 @@ impl Network {
             self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
         }
         attached.reservations = reservations;
-        self.open_ports(record, attached)?;
-        self.update_rules().await?;
-        Ok(())
+        self.open_ports(record, attached)
     }
 
     fn open_ports(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {

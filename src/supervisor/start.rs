@@ -18,6 +18,7 @@ use super::output::Output;
 use super::probe;
 use super::project::{Project, blocking};
 use super::record::{Health, HealthStatus, Status};
+use super::signal;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Namespace, NetworkNamespace, Propagation};
 use crate::volumes::{self, VolumeSpec, bind, files};
 
@@ -111,14 +112,29 @@ impl Project {
             state.ports = ports;
         });
         container.live.borrow_mut().starting = true;
-        let started = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace).await;
+        let start = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace);
+        // The packet filter's change and the process need not wait for each other.
+        let rules = async {
+            if container.live.borrow().connections().1.is_empty() {
+                return Ok(());
+            }
+            self.inner.network.update_rules().await
+        };
+        let (started, ruled) = tokio::join!(start, rules);
         container.live.borrow_mut().starting = false;
+        let early = container.live.borrow_mut().early_exit.take();
         let started = started?;
+        if let Err(error) = ruled {
+            // Its end is told when nobody knows of its start any more.
+            if let Some(pidfd) = started.fds.first() {
+                let _ = signal::send(pidfd, nix::libc::SIGKILL);
+            }
+            return Err(error.into());
+        }
         for warning in &started.warnings {
             tracing::warn!(container = %record.name, "{warning}");
         }
         self.started(container, started, Timestamp::now(), Instant::now(), None)?;
-        let early = container.live.borrow_mut().early_exit.take();
         if let Some(exit) = early {
             self.exited(container, exit);
         }
@@ -227,7 +243,7 @@ impl Project {
             Some(attached) => attached,
             None => self.inner.network.attach(&container.record).await?,
         };
-        let published = self.inner.network.publish(&container.record, &mut attached).await;
+        let published = self.inner.network.publish(&container.record, &mut attached);
         let namespace = attached.namespace.try_clone().map_err(SupervisorError::system("duplicate a descriptor"));
         // Kept also after a failure: whoever undoes the start detaches it.
         container.live.borrow_mut().network = Some(attached);

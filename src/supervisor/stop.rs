@@ -196,10 +196,14 @@ impl Project {
     }
 
     async fn finish_exit(&self, container: &Rc<Container>, exit: Exit) {
-        let (output, health, since) = match &mut container.live.borrow_mut().process {
-            Some(process) => (process.output.take(), process.health.take(), process.since),
-            None => return,
-        };
+        let taken = container
+            .live
+            .borrow_mut()
+            .process
+            .as_mut()
+            .map(|process| (process.output.take(), process.health.take(), process.since));
+        // A start that was undone.
+        let Some((output, health, since)) = taken else { return self.forget(container) };
         if let Some(health) = health {
             health.abort();
         }

@@ -12,6 +12,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("network::a_taken_port_is_found_first_and_free_after_a_stop", a_taken_port_is_found_first_and_free_after_a_stop),
     ("network::a_container_in_the_network_of_another", a_container_in_the_network_of_another),
     ("network::ten_at_once", ten_at_once),
+    ("network::fifty_services_need_little_memory", fifty_services_need_little_memory),
 ];
 
 pub fn port(target: u16, published: Option<u16>) -> PortSpec {
@@ -130,5 +131,58 @@ fn ten_at_once() {
     let begin = std::time::Instant::now();
     project.ok(Call::Remove(ids, false));
     println!("    ten removed in {:?}", begin.elapsed());
+    project.finish(&[]);
+}
+
+/// With a published port, names, a log and a health check each.
+fn fifty_services_need_little_memory() {
+    let project = TestProject::new();
+    project.ok(Call::Network(Box::new(project.network())));
+    let mut ids = Vec::new();
+    for number in 0..50 {
+        let name = format!("s{number}");
+        let script = "echo up; trap 'exit 0' TERM; sleep 1000 & wait";
+        let mut record = project.record(&name, script);
+        record.endpoints = vec![project.endpoint(&name)];
+        record.ports = vec![port(80, None)];
+        record.health = Some(HealthSpec {
+            test: HealthTest::Command(vec!["/bin/true".into()]),
+            interval_ms: 30_000,
+            timeout_ms: 5000,
+            start_period_ms: 0,
+            start_interval_ms: 5000,
+            retries: 3,
+        });
+        project.ok(Call::Create(Box::new(record.clone())));
+        ids.push(record.id);
+    }
+    let begin = std::time::Instant::now();
+    project.ok(Call::Start(ids.clone()));
+    println!("    fifty started in {:?}", begin.elapsed());
+    for id in &ids {
+        project.ok(Call::Wait(id.clone(), Condition::ServiceHealthy));
+    }
+    println!("    fifty healthy in {:?}", begin.elapsed());
+    // Threads for what blocks end when they are idle.
+    eventually("the supervisor is at rest", || {
+        std::fs::read_dir(format!("/proc/{}/task", project.supervisor_pid())).is_ok_and(|tasks| tasks.count() == 1)
+    });
+    let mut total = 0;
+    for (role, pid) in [("keeper", project.keeper_pid()), ("supervisor", project.supervisor_pid())] {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let field = |name: &str| -> u64 {
+            let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        println!("    {role}: {} KiB proportional, {} KiB anonymous", field("Pss:"), field("Anonymous:"));
+        total += field("Pss:");
+    }
+    assert!(total <= 25 * 1024, "{total} KiB");
+    let begin = std::time::Instant::now();
+    project.ok(Call::Stop(ids.clone(), None));
+    println!("    fifty stopped in {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    project.ok(Call::Remove(ids, false));
+    println!("    fifty removed in {:?}", begin.elapsed());
     project.finish(&[]);
 }
