@@ -1,11 +1,16 @@
 //! Removing containers, many at once: what is slow alone is quick together.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::container::Container;
 use super::error::SupervisorError;
 use super::event::What;
 use super::project::{Project, remove_tree};
+use crate::runtime::cgroup::ControlGroup;
+
+/// Threads that delete folders.
+const WORKERS: usize = 4;
 
 impl Project {
     /// Removes containers with everything that belongs to them alone; those that run are killed first. With
@@ -62,26 +67,25 @@ impl Project {
                 _ => {}
             }
         }
-        let folders: Vec<_> = ready
-            .iter()
-            .flat_map(|container| [container.paths.run().to_owned(), container.paths.data().to_owned()])
+        // Removing a folder is mostly waiting for the kernel: several wait at the same time.
+        let share = ready.len().div_ceil(WORKERS).max(1);
+        let workers: Vec<_> = ready
+            .chunks(share)
+            .map(|share| {
+                let work: Vec<_> = share
+                    .iter()
+                    .map(|container| {
+                        let folders = [container.paths.run().to_owned(), container.paths.data().to_owned()];
+                        (self.cgroup(container), folders)
+                    })
+                    .collect();
+                tokio::task::spawn_blocking(move || delete(work))
+            })
             .collect();
-        let groups: Vec<_> = ready.iter().map(|container| self.cgroup(container)).collect();
-        let removed = tokio::task::spawn_blocking(move || {
-            for group in groups {
-                // The keeper has done so, unless it died.
-                let _ = group.remove();
+        for worker in workers {
+            if let Ok(Some(error)) = worker.await {
+                failure.get_or_insert(error);
             }
-            let mut failed = None;
-            for folder in folders {
-                if let Err(error) = remove_tree(&folder) {
-                    failed.get_or_insert(SupervisorError::io("remove", folder)(error));
-                }
-            }
-            failed
-        });
-        if let Ok(Some(error)) = removed.await {
-            failure.get_or_insert(error);
         }
         for container in &ready {
             self.inner.containers.borrow_mut().remove(container.id());
@@ -110,4 +114,19 @@ impl Project {
             }
         }
     }
+}
+
+/// The first failure; the rest is deleted all the same.
+fn delete(work: Vec<(ControlGroup, [PathBuf; 2])>) -> Option<SupervisorError> {
+    let mut failed = None;
+    for (group, folders) in work {
+        // The keeper has done so, unless it died.
+        let _ = group.remove();
+        for folder in folders {
+            if let Err(error) = remove_tree(&folder) {
+                failed.get_or_insert(SupervisorError::io("remove", folder)(error));
+            }
+        }
+    }
+    failed
 }
