@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a path of the host cannot be bind-mounted.
@@ -42,11 +42,28 @@ pub fn ensure_source(path: &Path, create: bool) -> Result<bool, BindError> {
     if !create {
         return Err(BindError::Missing { path: path.into() });
     }
-    match DirBuilder::new().recursive(true).mode(0o755).create(path) {
+    match create_folders(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(blocked(path, error)),
         Err(source) => Err(BindError::Create { path: path.into(), source }),
     }
+}
+
+/// As `mkdir -p`, but every folder that is made has mode 0755 whatever the umask: the container's user may not be root.
+fn create_folders(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_folders(path.parent().ok_or(error)?)?;
+            match DirBuilder::new().mode(0o755).create(path) {
+                // Another container needs the same one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+                other => other?,
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// Names the part of the path that is in the way.
@@ -68,7 +85,9 @@ mod tests {
         assert!(matches!(ensure_source(&path, false), Err(BindError::Missing { .. })));
         assert!(!path.exists());
         assert!(ensure_source(&path, true).unwrap());
-        assert!(path.is_dir());
+        for made in [&path, path.parent().unwrap()] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o7777, 0o755);
+        }
         assert!(!ensure_source(&path, true).unwrap());
     }
 
