@@ -33,8 +33,9 @@ impl Context {
     /// # Errors
     /// Every fault of the files, rendered.
     pub fn load(&self, loading: &Loading) -> Result<Loaded, CommandError> {
-        let loaded =
-            compose::load(self.load_request(loading), &FsSource).map_err(|failure| self.load_error(&failure))?;
+        let mut request = self.load_request(loading);
+        request.options.for_running = true;
+        let loaded = compose::load(request, &FsSource).map_err(|failure| self.load_error(&failure))?;
         if !loaded.warnings.is_empty() {
             eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint()));
         }

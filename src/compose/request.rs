@@ -42,6 +42,8 @@ pub struct LoadOptions {
     pub services: Vec<String>,
     /// Keep networks, volumes, secrets and configs that no active service uses.
     pub all_resources: bool,
+    /// The services are to run: attributes that are refused are faults, not warnings.
+    pub for_running: bool,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +56,7 @@ impl Default for LoadOptions {
             resolve_environment: true,
             services: Vec::new(),
             all_resources: false,
+            for_running: false,
         }
     }
 }

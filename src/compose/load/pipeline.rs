@@ -138,7 +138,10 @@ impl Loader<'_> {
         if self.session.failed() {
             return None;
         }
-        support::warn(&tree, &enabled, &mut self.session);
+        support::warn(&tree, &enabled, self.options.for_running, &mut self.session);
+        if self.session.failed() {
+            return None;
+        }
         let json = tree.to_json();
         // Text with variables has no type yet.
         let mut project = match self.options.interpolate {

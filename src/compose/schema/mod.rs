@@ -168,3 +168,30 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
         | Special::Ssh => None,
     }
 }
+
+/// The paths of all attributes, `*` for names and indexes.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    let mut all = Vec::new();
+    below(&PROJECT, "", &mut all);
+    all
+}
+
+fn below(known: &Object, path: &str, all: &mut Vec<String>) {
+    for (name, shape) in known.attributes {
+        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+        all.push(path.clone());
+        let mut shape = match shape {
+            Shape::Special(special) => object_of(*special).unwrap_or(shape),
+            shape => shape,
+        };
+        let mut inner = path;
+        while let Shape::Table(item) | Shape::List(item) | Shape::Set(item) = shape {
+            inner.push_str(".*");
+            shape = item;
+        }
+        if let Shape::Object(known) | Shape::Nullable(known) = shape {
+            below(known, &inner, all);
+        }
+    }
+}
