@@ -78,6 +78,6 @@ mod tests {
     fn numbers_count_as_numbers() {
         let mut names = ["web10", "web9", "a", "Z", "web", "b-1", "b1", "b01", "1a", "_x"];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["1a", "_x", "Z", "a", "b-1", "b01", "b1", "web", "web9", "web10"]);
+        assert_eq!(names, ["_x", "1a", "Z", "a", "b-1", "b1", "b01", "web", "web9", "web10"]);
     }
 }
