@@ -64,3 +64,10 @@ impl Interrupts {
         matches!(self.fd.read_signal(), Ok(Some(_)))
     }
 }
+
+impl AsFd for Interrupts {
+    /// Readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -109,6 +109,10 @@ pub(super) fn populate(dev: BorrowedFd<'_>, terminal: bool) -> Result<(), StartE
         ("/proc/kcore", "core"),
     ];
     for (text, name) in links {
+        // A link to nothing would only confuse; few kernels show their memory.
+        if name == "core" && !Path::new(text).exists() {
+            continue;
+        }
         symlinkat(text, dev, name).step(|| format!("make /dev/{name}"))?;
     }
     for (name, mode) in [("pts", 0o755), ("mqueue", 0o755), ("shm", 0o1777)] {

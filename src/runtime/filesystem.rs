@@ -48,6 +48,11 @@ pub(super) fn overlay(step: &str, lower: &[PathBuf], writable: Option<(&Path, &P
             return Err(StartError::new(step, format!("the folder {} is missing", folder.display())));
         }
     }
+    // fsconfig(2) takes strings of at most 255 bytes.
+    let mut paths = lower.iter().map(PathBuf::as_path).chain(writable.iter().flat_map(|(upper, work)| [*upper, *work]));
+    if paths.any(|path| path.as_os_str().len() > 255) {
+        return overlay_by_string(step, lower, writable);
+    }
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
     for layer in lower {
         if let Err(error) = fsconfig_set_string(&context, "lowerdir+", layer.as_path()) {

@@ -12,7 +12,7 @@ fn source(path: &str) -> PathBuf {
 
 /// A copy of an example, on a port of its own.
 fn example(name: &str) -> (TestEnv, u16) {
-    let mut env = TestEnv::new(name);
+    let mut env = TestEnv::new(&format!("{name}-example"));
     env.copy(&source("examples").join(name));
     assert!(env.folder().join("README.md").is_file(), "{name} says what it shows");
     let port = free_port();

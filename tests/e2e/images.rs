@@ -7,7 +7,7 @@ use crate::env::TestEnv;
 #[test]
 fn images_are_pulled_listed_inspected_and_removed() {
     let env = TestEnv::with(
-        "images",
+        "image-commands",
         r#"services: { box: { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL } }"#,
     );
     let output = env.ok(&["pull"]);

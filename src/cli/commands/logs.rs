@@ -1,11 +1,14 @@
 //! `windlass logs`
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 
 use clap::Args;
 use jiff::Timestamp;
 
+use crate::cli::exit::INTERRUPTED;
 use crate::cli::logs::{Follower, Screen, Selection, Wake, parse_tail, parse_time, remaining};
+use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandError, CommandResult, Context};
@@ -69,29 +72,44 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
     let prefixes = Prefixes::new(palette, args.no_log_prefix);
     let mut screen = Screen::new(prefixes, args.timestamps, Box::new(raw_stdout()?), Box::new(io::stderr()));
     let selection = Selection { services: args.services.clone(), index: args.index, oneoff: false };
+    let interrupts = if args.follow { Some(Interrupts::catch()?) } else { None };
     let result = Follower::open(&paths, selection, span, args.follow)
-        .and_then(|mut follower| show(&mut follower, &mut screen, args.follow, span.until));
+        .and_then(|mut follower| show(&mut follower, &mut screen, interrupts.as_ref(), span.until));
     match result {
         // `windlass logs | head`: whoever read has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
         Err(error) => Err(CommandError::caused("cannot read the logs", &error)),
-        Ok(()) => Ok(0),
+        Ok(Shown::Everything) => Ok(0),
+        Ok(Shown::UntilInterrupted) => Ok(INTERRUPTED),
     }
 }
 
-fn show(follower: &mut Follower, screen: &mut Screen<'_>, follow: bool, until: Option<Timestamp>) -> io::Result<()> {
+enum Shown {
+    Everything,
+    UntilInterrupted,
+}
+
+/// Shows what there is; with `interrupts`, also what comes, until then.
+fn show(
+    follower: &mut Follower,
+    screen: &mut Screen<'_>,
+    interrupts: Option<&Interrupts>,
+    until: Option<Timestamp>,
+) -> io::Result<Shown> {
     follower.drain(screen)?;
-    while follow && !follower.all_ended() {
-        if follower.wait(None, remaining(until, Timestamp::now()))? == Wake::Timeout {
-            break;
+    let Some(interrupts) = interrupts else { return Ok(Shown::Everything) };
+    while !follower.all_ended() {
+        match follower.wait(Some(interrupts.as_fd()), remaining(until, Timestamp::now()))? {
+            Wake::Timeout => break,
+            Wake::Other if interrupts.pending() => return Ok(Shown::UntilInterrupted),
+            _ => {}
         }
         follower.drain(screen)?;
     }
-    Ok(())
+    Ok(Shown::Everything)
 }
 
 /// Rust's own stdout writes at every line end; logs are written in large pieces.
 fn raw_stdout() -> io::Result<std::fs::File> {
-    use std::os::fd::AsFd;
     Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
