@@ -38,8 +38,9 @@ pub fn ask(
     }
 }
 
-/// The same on a connection of its own, to a supervisor that is started when there is none. One that was about to
-/// leave when it was asked is no fault: another is started.
+/// The same on a connection of its own, to a supervisor that is started when there is none. One that leaves or dies
+/// before it has answered is no fault: what was asked for is a state, so another one is asked for the same and goes on
+/// from what there is.
 ///
 /// # Errors
 /// The failure that the supervisor told, or that it cannot be talked to.
@@ -52,20 +53,19 @@ pub fn converge(
     let mut patience = 3;
     loop {
         let mut client = Client::connect_or_start(&context.paths, project)?;
-        let first = client.send(request, &[]).and_then(|()| client.receive());
-        let mut event = match first {
-            Ok((event, _)) => event,
-            Err(ClientError::Ended { .. } | ClientError::Frame { .. }) if patience > 0 => {
-                patience -= 1;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
         let mut answer = Answer::default();
-        while !show(&event, progress, &mut answer)? {
-            (event, _) = client.receive()?;
+        let mut received = client.send(request, &[]).and_then(|()| client.receive());
+        while let Ok((event, _)) = &received {
+            if show(event, progress, &mut answer)? {
+                return Ok(answer);
+            }
+            received = client.receive();
         }
-        return Ok(answer);
+        match received {
+            Err(ClientError::Ended { .. } | ClientError::Frame { .. }) if patience > 0 => patience -= 1,
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
     }
 }
 
