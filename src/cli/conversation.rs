@@ -18,6 +18,9 @@ pub struct Answer {
     pub containers: Vec<ContainerRef>,
 }
 
+/// The end of the processes behind a project takes milliseconds; nobody waits longer for it than this.
+const PARTING: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Sends a request and shows its events until the last.
 ///
 /// # Errors
@@ -57,6 +60,10 @@ pub fn converge(
         let mut received = client.send(request, &[]).and_then(|()| client.receive());
         while let Ok((event, _)) = &received {
             if show(event, progress, &mut answer)? {
+                if matches!(request, Request::Down { .. }) {
+                    // Where nothing is left, the processes behind the project are gone too when the command returns.
+                    client.wait_for_end(PARTING);
+                }
                 return Ok(answer);
             }
             received = client.receive();

@@ -102,6 +102,14 @@ impl Client {
         }
     }
 
+    /// After the last event: returns when the supervisor has closed the connection, which it does at once unless it
+    /// ends itself, or after `limit`.
+    pub fn wait_for_end(&mut self, limit: std::time::Duration) {
+        if let Err(error) = self.inner.wait_for_end(limit) {
+            tracing::debug!("the end of the connection cannot be waited for: {error}");
+        }
+    }
+
     /// Readable when [`Client::receive`] has something.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {

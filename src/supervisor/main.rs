@@ -99,6 +99,17 @@ async fn run(
         tokio::task::spawn_local(async move { server.serve(handler).await })
     };
     link.tell(Request::Serving, Vec::new());
+    {
+        let (project, server) = (project.clone(), Rc::clone(&server));
+        tokio::task::spawn_local(async move {
+            loop {
+                project.ending().await;
+                server.keep_parting(true);
+                project.staying().await;
+                server.keep_parting(false);
+            }
+        });
+    }
     loop {
         tokio::select! {
             () = idle(&project, &server) => {
@@ -154,6 +165,8 @@ async fn part(project: &Project, server: &Server, link: &Rc<Link>) -> bool {
         return false;
     };
     if server.has_waiting() || *server.connections().borrow() > 0 {
+        // They are served first.
+        tokio::task::yield_now().await;
         return false;
     }
     let run = project.project_paths().run();

@@ -119,7 +119,7 @@ impl Project {
     pub fn set_record(&self, record: ProjectRecord) -> Result<(), SupervisorError> {
         record::write(&self.inner.project.record(), &record, Durability::Process)?;
         *self.inner.record.borrow_mut() = Some(record);
-        self.inner.ending.set(false);
+        self.stay();
         Ok(())
     }
 
@@ -220,7 +220,7 @@ impl Project {
         }
         let container = Container::new(record, state, paths);
         self.inner.containers.borrow_mut().insert(container.record.id.clone(), Rc::clone(&container));
-        self.inner.ending.set(false);
+        self.stay();
         self.emit(&container, What::Created);
         Ok(())
     }
@@ -363,13 +363,23 @@ impl Project {
 
     pub(super) fn stay(&self) {
         self.inner.ending.set(false);
+        self.inner.ending_changed.notify_waiters();
     }
 
     /// Returns when the supervisor may end.
     pub(super) async fn ending(&self) {
+        self.ending_is(true).await;
+    }
+
+    /// Returns when it may not (any more).
+    pub(super) async fn staying(&self) {
+        self.ending_is(false).await;
+    }
+
+    async fn ending_is(&self, wanted: bool) {
         loop {
             let changed = self.inner.ending_changed.notified();
-            if self.inner.ending.get() {
+            if self.inner.ending.get() == wanted {
                 return;
             }
             changed.await;

@@ -26,7 +26,8 @@ pub fn port(target: u16, published: Option<u16>) -> PortSpec {
 
 /// A web server that serves one word.
 pub fn server(project: &TestProject, name: &str) -> ContainerRecord {
-    let script = "mkdir -p /www; echo hello > /www/index.html; trap 'exit 0' TERM; httpd -f -p 80 -h /www & wait";
+    let script =
+        "trap 'exit 0' TERM; mkdir -p /www; echo hello > /www/index.html; httpd -f -p 80 -h /www & echo up; wait";
     let mut record = project.record(name, script);
     record.endpoints = vec![project.endpoint(name)];
     record
@@ -125,6 +126,9 @@ fn ten_at_once() {
     let begin = std::time::Instant::now();
     project.ok(Call::Start(ids.clone()));
     println!("    ten started in {:?}", begin.elapsed());
+    for id in &ids {
+        eventually("it listens to signals", || project.log(id).contains("up"));
+    }
     let begin = std::time::Instant::now();
     project.ok(Call::Stop(ids.clone(), None));
     println!("    ten stopped in {:?}", begin.elapsed());
@@ -141,7 +145,7 @@ fn fifty_services_need_little_memory() {
     let mut ids = Vec::new();
     for number in 0..50 {
         let name = format!("s{number}");
-        let script = "echo up; trap 'exit 0' TERM; sleep 1000 & wait";
+        let script = "trap 'exit 0' TERM; echo up; sleep 1000 & wait";
         let mut record = project.record(&name, script);
         record.endpoints = vec![project.endpoint(&name)];
         record.ports = vec![port(80, None)];
