@@ -1,11 +1,15 @@
 //! The command's end of the conversation with a project's supervisor.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::message::{Event, Failure, Request};
 use crate::keeper;
 use crate::state::{Lock, Paths, ProjectPaths};
 use crate::supervisor::rpc::{self, ConnectError, FrameError};
+
+/// How long a living keeper may take to bring a dead supervisor back.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a conversation failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,17 @@ impl Client {
         let _lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
         if let Some(client) = Self::connect(project)? {
             return Ok(client);
+        }
+        if let Ok(Some(_)) = keeper::find(project) {
+            // Its supervisor has died, and it starts another one.
+            let deadline = Instant::now() + PATIENCE;
+            while Instant::now() < deadline {
+                if let Some(client) = Self::connect(project)? {
+                    return Ok(client);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            return Err(ClientError::Ended { project: name() });
         }
         keeper::spawn(paths, project.name()).map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })

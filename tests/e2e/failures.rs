@@ -126,6 +126,7 @@ fn a_file_that_is_wrong_touches_nothing() {
     assert!(output.stderr.contains("compose.yaml:1:") && output.stderr.contains("prots"), "{}", output.stderr);
     assert!(output.stderr.contains("ports"), "did you mean: {}", output.stderr);
     assert!(!env.home().join("run").exists() || fs::read_dir(env.home().join("run")).unwrap().next().is_none());
+    env.file("compose.yaml", "services: { web: { image: busybox } }");
     let env = TestEnv::new("empty");
     assert!(env.fails(&["up", "-d"]).stderr.contains("compose.yaml"));
 }

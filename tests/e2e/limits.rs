@@ -77,7 +77,8 @@ services:
         let held = texts
             .iter()
             .flat_map(|text| text.lines())
-            .find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok());
+            .filter_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok())
+            .max();
         if held > Some(3_u64) { Ok(()) } else { Err(format!("{texts:?}")) }
     });
     let quotas = [cgroup_files(&env, "cpu.cfs_quota_us"), cgroup_files(&env, "cpu.max")].concat();

@@ -71,7 +71,7 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
         privileged: args.privileged,
     };
     let request = Request::Exec { container: record.id.clone(), spec: Box::new(spec), detach: args.detach };
-    let mut client = Client::connect(&project)?.ok_or_else(|| not_running(&args.service))?;
+    let mut client = Client::connect_or_start(&context.paths, &project)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let descriptors = if tty { vec![] } else { vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] };
     client.send(&request, &descriptors)?;
