@@ -22,25 +22,6 @@ pub enum Wake {
     Ready,
 }
 
-/// Ends the process with the code of an interrupted command when a signal asks for it. For commands that only show
-/// things; must be called before other threads begin.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn exit_on_interrupt() -> io::Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block()?;
-    std::thread::spawn(move || {
-        let _ = signals.wait();
-        #[allow(clippy::exit, reason = "nothing is under way that has to be finished")]
-        std::process::exit(super::exit::INTERRUPTED.into());
-    });
-    Ok(())
-}
-
 impl Interrupts {
     /// Must be called before other threads begin: they inherit the mask.
     ///

@@ -60,16 +60,16 @@ impl Client {
         if let Some(client) = Self::connect(project)? {
             return Ok(client);
         }
-        if let Ok(Some(_)) = keeper::find(project) {
-            // Its supervisor has died, and it starts another one.
-            let deadline = Instant::now() + PATIENCE;
-            while Instant::now() < deadline {
-                if let Some(client) = Self::connect(project)? {
-                    return Ok(client);
-                }
-                std::thread::sleep(Duration::from_millis(2));
+        // A living keeper brings a dead supervisor back, or is about to leave itself.
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(Some(_)) = keeper::find(project) {
+            if let Some(client) = Self::connect(project)? {
+                return Ok(client);
             }
-            return Err(ClientError::Ended { project: name() });
+            if Instant::now() > deadline {
+                return Err(ClientError::Ended { project: name() });
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
         keeper::spawn(paths, project.name()).map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })

@@ -12,7 +12,7 @@ use crate::runtime::capability::Capabilities;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::child::Plan;
 use crate::runtime::error::Step;
-use crate::runtime::helper::Helper;
+use crate::runtime::intermediate::Helper;
 use crate::runtime::report::Report;
 use crate::runtime::spec::{ContainerSpec, Namespace, NetworkNamespace};
 use crate::runtime::{devices, seccomp, sysctl};

@@ -1,5 +1,6 @@
 //! The supervisor's process: takes over, serves, and ends when nothing is left.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,10 +41,7 @@ pub fn main(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The keeper shows the last line to whoever waits for us.
-            #[allow(clippy::print_stderr, reason = "the log of the background processes")]
-            {
-                eprintln!("{}", chain(error.as_ref()));
-            }
+            let _ = writeln!(std::io::stderr(), "{}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -33,8 +33,7 @@ fn find(home: &Path, projects: &[(String, String)]) -> Vec<String> {
         left.extend(links_of(id).into_iter().map(|link| format!("link {link}")));
         left.extend(tables_of(id).into_iter().map(|table| format!("nftables {table}")));
         left.extend(cgroups_of(id).into_iter().map(|folder| format!("cgroup {}", folder.display())));
-        // What belongs to all projects, `data/networks` for one, may have the name of a project of the tests.
-        for place in ["run", "run/projects", "data/projects", "data/networks", "data/volumes"] {
+        for place in ["run", "data"] {
             files_of(&home.join(place), &[name, id], &mut left);
         }
     }

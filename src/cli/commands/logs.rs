@@ -50,9 +50,6 @@ pub struct LogsArgs {
 /// # Errors
 /// When the project or a service is not known, or a log cannot be read.
 pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
-    if args.follow {
-        crate::cli::signals::exit_on_interrupt()?;
-    }
     let now = Timestamp::now();
     let time = |flag, text: &Option<String>| text.as_deref().map(|text| parse_time(flag, text, now)).transpose();
     let span =
