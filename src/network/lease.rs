@@ -1,12 +1,13 @@
 //! Which network has which subnet, and which container which address: one record a network, shared by all projects.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::error::{NetworkError, Result};
@@ -165,6 +166,9 @@ impl NetworkLease {
 pub struct Leases {
     folder: PathBuf,
     _lock: Lock,
+    /// Two homes have two locks, but the host's routes are the same: whoever looks for a free subnet also locks the
+    /// network namespace itself, until the subnet is in use.
+    _namespace: Option<Flock<File>>,
     pub networks: Vec<NetworkLease>,
 }
 
@@ -172,7 +176,10 @@ impl Leases {
     /// Waits for the lock and reads them.
     pub fn open(paths: &Paths) -> Result<Self> {
         let lock = Lock::acquire(&paths.global_lock()).map_err(|source| NetworkError::Lock { source })?;
-        Ok(Self { folder: paths.networks(), _lock: lock, networks: read(paths)? })
+        // Not everywhere can that file be locked; then homes may meet, as with any other program that makes networks.
+        let namespace = File::open("/proc/self/ns/net").ok();
+        let namespace = namespace.and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
+        Ok(Self { folder: paths.networks(), _lock: lock, _namespace: namespace, networks: read(paths)? })
     }
 
     /// The network that a project means by a name: its own, else the only other one.
