@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 
 /// What is left, once it no longer changes: a command may return just before the last process is gone.
 pub fn settled(home: &Path, projects: &[(String, String)]) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(3);
+    // A supervisor that nobody asked for anything stays for five seconds.
+    let end = Instant::now() + Duration::from_secs(15);
     loop {
         let left = find(home, projects);
         if left.is_empty() || Instant::now() > end {

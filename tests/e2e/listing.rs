@@ -50,11 +50,11 @@ fn ps_lists_what_runs_as_a_table_and_as_json() {
 fn ls_lists_projects() {
     let env = TestEnv::with("project-list", STACK);
     env.ok(&["up", "-d"]);
-    let table = env.ok(&["ls"]).stdout;
-    assert!(
-        table.contains("project-list") && table.contains("running(1)") && table.contains("compose.yaml"),
-        "{table}"
-    );
+    support::eventually("the one-shot has ended", PATIENCE, || {
+        let table = env.ok(&["ls"]).stdout;
+        let right = table.contains("project-list") && table.contains("running(1)") && table.contains("compose.yaml");
+        if right { Ok(()) } else { Err(table) }
+    });
     let json: serde_json::Value = serde_json::from_str(&env.ok(&["ls", "--format", "json"]).stdout).unwrap();
     assert_eq!(json[0]["Name"], "project-list");
     env.down();
