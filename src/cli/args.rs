@@ -95,6 +95,14 @@ pub enum Command {
     Exec(super::commands::exec::ExecArgs),
     /// Pull the services' images
     Pull(super::commands::pull::PullArgs),
+    /// Print where a port of a service is published
+    Port(super::commands::port::PortArgs),
+    /// Show the processes of the containers
+    Top(super::commands::top::TopArgs),
+    /// List the images of the containers
+    Images(super::commands::images::ImagesArgs),
+    /// List the project's volumes
+    Volumes(super::commands::volumes::VolumesArgs),
     /// Manage images
     Image {
         #[command(subcommand)]

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod attach;
 pub mod commands;
+pub mod containers;
 pub mod context;
 pub mod conversation;
 pub mod exit;

@@ -8,6 +8,7 @@ mod failure;
 pub mod images;
 pub mod inventory;
 pub mod message;
+pub mod processes;
 pub mod report;
 pub mod selection;
 pub mod serve;

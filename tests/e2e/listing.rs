@@ -82,3 +82,36 @@ fn version_and_config_need_no_project_to_run() {
     assert_eq!(env.ok(&["config", "--services"]).stdout, "once\nweb\n");
     assert_eq!(env.ok(&["config", "-q"]).stdout, "");
 }
+
+#[test]
+fn ps_and_ls_choose() {
+    let env = TestEnv::with(
+        "choosing",
+        "services:\n  web: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }\n  once: { x-windlass: { rootfs: host }, command: sh -c 'exit 3' }\n",
+    );
+    env.ok(&["up", "-d"]);
+    support::eventually("once has ended", PATIENCE, || {
+        let state = env.ps_field("once", "State");
+        if state == "exited" { Ok(()) } else { Err(state) }
+    });
+    let names = |arguments: &[&str]| env.ok(&[&["ps", "--format", "{{.Service}}"], arguments].concat()).stdout;
+    assert_eq!(names(&[]), "web\n");
+    assert_eq!(names(&["-a"]), "once\nweb\n");
+    assert_eq!(names(&["--status", "exited"]), "once\n");
+    assert_eq!(names(&["--status", "exited", "--status", "running"]), "once\nweb\n");
+    assert_eq!(names(&["--filter", "status=running"]), "web\n");
+    assert_eq!(names(&["-a", "once"]), "once\n");
+    assert!(env.fails(&["ps", "--filter", "name=web"]).stderr.contains("unknown filter"));
+    assert_eq!(env.ok(&["ps", "--services"]).stdout, "web\n");
+    // A service that the file has no more.
+    env.file("compose.yaml", "services:\n  once: { x-windlass: { rootfs: host }, command: sh -c 'exit 3' }\n");
+    env.ok(&["up", "-d", "once"]);
+    assert_eq!(names(&["--orphans=false"]), "");
+    assert_eq!(names(&[]), "web\n");
+    let ls = |arguments: &[&str]| env.ok(&[&["ls", "-q"], arguments].concat()).stdout;
+    assert_eq!(ls(&["--filter", "name=choos"]), "choosing\n");
+    assert_eq!(ls(&["--filter", "name=other"]), "");
+    assert!(env.ok(&["ls"]).stdout.contains("running(1)"));
+    assert!(env.ok(&["ls", "-a"]).stdout.contains("exited(1), running(1)"));
+    env.down();
+}

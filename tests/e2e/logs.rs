@@ -78,3 +78,46 @@ fn a_flood_of_output_arrives_whole() {
     assert_eq!(lines.last(), Some(&"200000"));
     env.down();
 }
+
+#[test]
+fn logs_of_a_span_of_time_and_of_one_replica() {
+    let env = TestEnv::with(
+        "spans",
+        r#"
+services:
+  web:
+    x-windlass: { rootfs: host }
+    stop_signal: SIGKILL
+    scale: 2
+    command: [sh, -c, "echo early; echo early >&2; until [ -e /go ]; do sleep 0.02; done; echo late; exec sleep 1000"]
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let output = env.ok(&[&["logs", "--no-log-prefix"], arguments].concat());
+        output.stdout.lines().chain(output.stderr.lines()).map(str::to_owned).collect()
+    };
+    support::eventually("both have begun", PATIENCE, || {
+        let lines = lines(&[]);
+        if lines.len() == 4 { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
+    let between = jiff::Timestamp::now().to_string();
+    for index in ["1", "2"] {
+        env.ok(&["exec", "-T", "--index", index, "web", "touch", "/go"]);
+    }
+    support::eventually("both have gone on", PATIENCE, || {
+        let lines = lines(&[]);
+        if lines.len() == 6 { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
+    assert_eq!(lines(&["--since", &between]), ["late", "late"]);
+    assert_eq!(lines(&["--until", &between]), ["early"; 4]);
+    assert_eq!(lines(&["--until", &between, "--index", "2"]), ["early"; 2]);
+    assert_eq!(lines(&["-n", "1", "--index", "1", "web"]), ["late"]);
+    assert_eq!(lines(&["--since", "1h"]).len(), 6);
+    assert!(env.fails(&["logs", "--since", "yesterday"]).stderr.contains("--since"));
+    let prefixed = env.ok(&["--ansi", "always", "logs", "--index", "1", "-n", "1"]).stdout;
+    assert!(prefixed.contains("web-1") && prefixed.contains('\x1b'), "{prefixed:?}");
+    let plain = env.ok(&["--ansi", "always", "logs", "--no-color", "--index", "1", "-n", "1"]).stdout;
+    assert_eq!(plain, "web-1  | late\n");
+    env.down();
+}

@@ -23,6 +23,7 @@ mod net;
 mod order;
 mod ports;
 mod proof;
+mod reading;
 mod terminal;
 mod volumes;
 

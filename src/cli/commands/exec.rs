@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::containers::Containers;
 use crate::cli::exit::CommandError;
 use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::{CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
 use crate::runtime::spec::ExecSpec;
-use crate::supervisor::record::{ContainerRecord, Status};
 
 #[derive(Debug, Args)]
 pub struct ExecArgs {
@@ -52,8 +52,9 @@ pub struct ExecArgs {
 /// # Errors
 /// When the service does not run or the command cannot be started.
 pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
-    let project = context.project_paths()?;
-    let record = find(args, context, project.name())?;
+    let containers = Containers::of(context)?;
+    let project = &containers.project;
+    let record = &containers.pick(&args.service, Some(args.index), true)?.record;
     let tty = !args.no_tty && !args.detach && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let spec = ExecSpec {
         args: args.command.clone(),
@@ -71,7 +72,7 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
         privileged: args.privileged,
     };
     let request = Request::Exec { container: record.id.clone(), spec: Box::new(spec), detach: args.detach };
-    let mut client = Client::connect_or_start(&context.paths, &project)?;
+    let mut client = Client::connect_or_start(&context.paths, project)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let descriptors = if tty { vec![] } else { vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] };
     client.send(&request, &descriptors)?;
@@ -100,32 +101,4 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
             _ => {}
         }
     }
-}
-
-/// The wanted replica, or the first; a one-off container only when there is no other.
-fn find(args: &ExecArgs, context: &Context, project: &str) -> Result<ContainerRecord, CommandError> {
-    let containers = crate::engine::inventory::containers(&context.paths.project(project))?;
-    let running = |have: &&crate::plan::ObservedContainer| {
-        have.record.service == args.service && matches!(have.state.status, Status::Running { .. })
-    };
-    containers
-        .iter()
-        .filter(running)
-        .filter(|have| args.index == 0 || have.record.number == args.index)
-        .min_by_key(|have| (have.record.oneoff, have.record.number))
-        .map(|have| have.record.clone())
-        .ok_or_else(|| {
-            if args.index > 0 {
-                return CommandError::new(format!(
-                    "container {} of service \"{}\" is not running",
-                    args.index, args.service
-                ));
-            }
-            not_running(&args.service)
-        })
-}
-
-fn not_running(service: &str) -> CommandError {
-    CommandError::new(format!("service \"{service}\" is not running"))
-        .hint(format!("start it with `windlass up -d {service}`; `windlass ps -a` shows what there is"))
 }

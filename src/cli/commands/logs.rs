@@ -6,16 +6,14 @@ use std::os::fd::AsFd;
 use clap::Args;
 use jiff::Timestamp;
 
+use crate::cli::containers::Containers;
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::logs::{Follower, Screen, Selection, Wake, parse_tail, parse_time, remaining};
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::inventory;
-use crate::state::record;
 use crate::supervisor::logs::reader::Span;
-use crate::supervisor::record::ProjectRecord;
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
@@ -54,16 +52,9 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
     let time = |flag, text: &Option<String>| text.as_deref().map(|text| parse_time(flag, text, now)).transpose();
     let span =
         Span { tail: parse_tail(&args.tail)?, since: time("since", &args.since)?, until: time("until", &args.until)? };
-    let paths = context.project_paths()?;
-    let project = record::read::<ProjectRecord>(&paths.record())?;
-    let declared = project.map(|project| project.services).unwrap_or_default();
-    for service in &args.services {
-        if !declared.contains(service)
-            && !inventory::containers(&paths)?.iter().any(|found| found.record.service == *service)
-        {
-            return Err(CommandError::new(format!("no such service: {service}")));
-        }
-    }
+    let containers = Containers::of(context)?;
+    containers.check_services(&args.services)?;
+    let paths = &containers.project;
     let palette = if args.no_color {
         Palette::plain()
     } else {
@@ -73,7 +64,7 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
     let mut screen = Screen::new(prefixes, args.timestamps, Box::new(raw_stdout()?), Box::new(io::stderr()));
     let selection = Selection { services: args.services.clone(), index: args.index, oneoff: false };
     let interrupts = if args.follow { Some(Interrupts::catch()?) } else { None };
-    let result = Follower::open(&paths, selection, span, args.follow)
+    let result = Follower::open(paths, selection, span, args.follow)
         .and_then(|mut follower| show(&mut follower, &mut screen, interrupts.as_ref(), span.until));
     match result {
         // `windlass logs | head`: whoever read has seen enough.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::cli::ui::format::{self, Format, Listing};
 use crate::cli::ui::status;
-use crate::cli::ui::table::Table;
+use crate::cli::ui::template::TemplateError;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::{inventory, truth};
 use crate::state::record;
@@ -20,13 +22,22 @@ pub struct LsArgs {
     /// Only projects that this holds for: `name=shop`
     #[arg(long, value_name = "KEY=VALUE")]
     pub filter: Vec<String>,
-    /// `table` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    /// `table`, `json`, `table TEMPLATE` or a template such as `{{.Name}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
     /// Only names
     #[arg(short = 'q', long)]
     pub quiet: bool,
 }
+
+const LISTING: Listing = Listing {
+    fields: &["Name", "Status", "ConfigFiles"],
+    columns: &["Name", "Status", "ConfigFiles"],
+    title,
+    min_width: 20,
+    gap: 3,
+    json_array: true,
+};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -42,6 +53,7 @@ struct Row {
 /// When a record cannot be read.
 pub fn run(args: &LsArgs, context: &Context) -> CommandResult {
     let names = parse_filters(&args.filter)?;
+    let format = LISTING.parse(Some(&args.format))?;
     let mut rows = Vec::new();
     for name in inventory::projects(&context.paths)? {
         if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted.as_str())) {
@@ -63,20 +75,23 @@ pub fn run(args: &LsArgs, context: &Context) -> CommandResult {
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         rows.push(Row { name, status: combine(&statuses), config_files: files.join(",") });
     }
-    print!("{}", render(args, &rows));
+    print!("{}", render(args, &format, &rows)?);
     Ok(0)
 }
 
-fn render(args: &LsArgs, rows: &[Row]) -> String {
+fn render(args: &LsArgs, format: &Format, rows: &[Row]) -> Result<String, TemplateError> {
     if args.quiet {
-        return rows.iter().map(|row| format!("{}\n", row.name)).collect();
+        return Ok(rows.iter().map(|row| format!("{}\n", row.name)).collect());
     }
-    if args.format == "json" {
-        return format!("{}\n", serde_json::to_string(rows).unwrap_or_default());
-    }
-    let mut table = Table::with_min_width(&["NAME", "STATUS", "CONFIG FILES"], 20);
-    rows.iter().for_each(|row| table.row([&row.name, &row.status, &row.config_files]));
-    table.render()
+    let fields = |row: &Row| match serde_json::to_value(row) {
+        Ok(Value::Object(fields)) => format::Row::new(fields),
+        _ => format::Row::default(),
+    };
+    LISTING.render(format, &rows.iter().map(fields).collect::<Vec<_>>())
+}
+
+fn title(field: &str) -> String {
+    if field == "ConfigFiles" { "CONFIG FILES".into() } else { field.to_uppercase() }
 }
 
 /// `exited(1), running(2)`
@@ -101,8 +116,9 @@ fn parse_filters(filters: &[String]) -> Result<Vec<String>, CommandError> {
 mod tests {
     use super::*;
 
-    fn args(quiet: bool, format: &str) -> LsArgs {
-        LsArgs { all: false, filter: vec![], format: format.into(), quiet }
+    fn text(quiet: bool, format: &str, rows: &[Row]) -> String {
+        let args = LsArgs { all: false, filter: vec![], format: format.into(), quiet };
+        render(&args, &LISTING.parse(Some(format)).unwrap(), rows).unwrap()
     }
 
     #[test]
@@ -116,14 +132,15 @@ mod tests {
             row("shop", &["running", "exited", "running"], "/shop/compose.yaml,/shop/b.yaml"),
             row("x", &["paused"], ""),
         ];
-        insta::assert_snapshot!(render(&args(false, "table"), &rows), @r"
+        insta::assert_snapshot!(text(false, "table", &rows), @r"
         NAME                STATUS                  CONFIG FILES
         shop                exited(1), running(2)   /shop/compose.yaml,/shop/b.yaml
         x                   paused(1)
         ");
-        insta::assert_snapshot!(render(&args(false, "json"), &rows), @r#"[{"Name":"shop","Status":"exited(1), running(2)","ConfigFiles":"/shop/compose.yaml,/shop/b.yaml"},{"Name":"x","Status":"paused(1)","ConfigFiles":""}]"#);
-        assert_eq!(render(&args(true, "table"), &rows), "shop\nx\n");
-        assert_eq!(render(&args(false, "json"), &[]), "[]\n");
+        insta::assert_snapshot!(text(false, "json", &rows), @r#"[{"Name":"shop","Status":"exited(1), running(2)","ConfigFiles":"/shop/compose.yaml,/shop/b.yaml"},{"Name":"x","Status":"paused(1)","ConfigFiles":""}]"#);
+        assert_eq!(text(true, "table", &rows), "shop\nx\n");
+        assert_eq!(text(false, "json", &[]), "[]\n");
+        assert_eq!(text(false, "{{.Name}}: {{.Status}}", &rows[1..]), "x: paused(1)\n");
         assert!(parse_filters(&["label=x".into()]).is_err());
     }
 }

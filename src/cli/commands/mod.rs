@@ -4,12 +4,16 @@ pub mod config;
 pub mod down;
 pub mod exec;
 pub mod image;
+pub mod images;
 pub mod logs;
 pub mod ls;
+pub mod port;
 pub mod ps;
 pub mod pull;
+pub mod top;
 pub mod up;
 pub mod version;
+pub mod volumes;
 
 use super::args::Command;
 use super::{CommandResult, Context};
@@ -29,6 +33,10 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Version(args) => version::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
+        Command::Port(args) => port::run(&args, context),
+        Command::Top(args) => top::run(&args, context),
+        Command::Images(args) => images::run(&args, context),
+        Command::Volumes(args) => volumes::run(&args, context),
         Command::Image { command } => image::run(&command, context),
     }
 }

@@ -2,6 +2,7 @@
 //! [`progress`] writes by itself.
 
 pub mod error;
+pub mod format;
 pub mod human;
 pub mod ports;
 pub mod prefix;
@@ -11,3 +12,4 @@ pub mod style;
 pub mod table;
 pub mod template;
 pub mod urls;
+pub mod volumes;

@@ -7,6 +7,7 @@ use super::style::width;
 pub struct Table {
     rows: Vec<Vec<String>>,
     min_width: usize,
+    gap: usize,
 }
 
 const GAP: usize = 3;
@@ -21,8 +22,14 @@ impl Table {
     /// Columns of at least so many; `docker compose ls` takes twenty.
     #[must_use]
     pub fn with_min_width(header: &[&str], min_width: usize) -> Self {
-        let rows = if header.is_empty() { vec![] } else { vec![header.iter().map(ToString::to_string).collect()] };
-        Self { rows, min_width }
+        Self::with_widths(&header.iter().map(ToString::to_string).collect::<Vec<_>>(), min_width, GAP)
+    }
+
+    /// With so many blanks between columns: `docker compose top` takes two.
+    #[must_use]
+    pub fn with_widths(header: &[String], min_width: usize, gap: usize) -> Self {
+        let rows = if header.is_empty() { vec![] } else { vec![header.to_vec()] };
+        Self { rows, min_width, gap }
     }
 
     pub fn row<I, S>(&mut self, cells: I)
@@ -40,7 +47,7 @@ impl Table {
         let widths: Vec<usize> = (0..columns)
             .map(|column| {
                 let padded = self.rows.iter().filter(|row| row.len() > column + 1);
-                padded.map(|row| width(&row[column]) + GAP).max().unwrap_or(0).max(self.min_width)
+                padded.map(|row| width(&row[column]) + self.gap).max().unwrap_or(0).max(self.min_width)
             })
             .collect();
         let mut text = String::new();

@@ -116,6 +116,12 @@ impl Store {
         Ok(store)
     }
 
+    /// The store at `root`, to be read only: nothing is made where there is none.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), options: StoreOptions::default() }
+    }
+
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -428,7 +434,13 @@ pub(super) fn boot_id() -> String {
 
 fn json_files(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(ImageError::io("read", folder))? {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // No store has been made yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(ImageError::io("read", folder)(error)),
+    };
+    for entry in entries {
         let path = entry.map_err(ImageError::io("read", folder))?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "json") {

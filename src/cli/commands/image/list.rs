@@ -4,12 +4,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::cli::images::open_store;
+use crate::cli::ui::format::{self, Listing};
 use crate::cli::ui::human;
-use crate::cli::ui::table::Table;
-use crate::cli::ui::template::Template;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::image::{Image, Reference};
+use crate::image::{Image, Reference, Store};
 
 #[derive(Debug, Args)]
 pub struct LsArgs {
@@ -36,7 +34,9 @@ pub struct LsArgs {
     pub quiet: bool,
 }
 
-const FIELDS: [&str; 8] = ["ID", "Repository", "Tag", "Digest", "CreatedSince", "CreatedAt", "Size", "Containers"];
+const FIELDS: &[&str] = &["ID", "Repository", "Tag", "Digest", "CreatedSince", "CreatedAt", "Size", "Containers"];
+const COLUMNS: &[&str] = &["Repository", "Tag", "ID", "CreatedSince", "Size"];
+const COLUMNS_WITH_DIGEST: &[&str] = &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
 
 /// One line: an image under one of its names.
 struct Row<'a> {
@@ -47,7 +47,14 @@ struct Row<'a> {
 }
 
 pub(super) fn run(args: &LsArgs, context: &Context) -> CommandResult {
-    let store = open_store(context)?;
+    let listing = Listing {
+        fields: FIELDS,
+        columns: if args.digests { COLUMNS_WITH_DIGEST } else { COLUMNS },
+        title,
+        ..Listing::default()
+    };
+    let format = listing.parse(Some(&args.format))?;
+    let store = Store::at(&context.paths.images());
     let images = store.images()?;
     let filters = Filters::parse(&args.filters, &images)?;
     let mut rows = Vec::new();
@@ -62,33 +69,21 @@ pub(super) fn run(args: &LsArgs, context: &Context) -> CommandResult {
         return Ok(0);
     }
     let now = Timestamp::now();
-    let values = |row: &Row<'_>| fields(row, &id(row.image), now);
-    match args.format.as_str() {
-        "json" => rows.iter().for_each(|row| println!("{}", Value::Object(values(row)))),
-        "table" => {
-            let mut header = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
-            let mut names = vec!["Repository", "Tag", "ID", "CreatedSince", "Size"];
-            if args.digests {
-                header.insert(2, "DIGEST");
-                names.insert(2, "Digest");
-            }
-            let mut table = Table::new(&header);
-            for row in &rows {
-                let values = values(row);
-                table.row(names.iter().map(|name| values[*name].as_str().unwrap_or_default().to_owned()));
-            }
-            print!("{}", table.render());
-        }
-        format => {
-            let template = Template::parse(format.strip_prefix("table ").unwrap_or(format))?;
-            template.check(&FIELDS)?;
-            for row in &rows {
-                let label = |key: &str| row.image.config.labels.get(key).cloned();
-                println!("{}", template.render(&values(row), &label));
-            }
-        }
-    }
+    let rows: Vec<format::Row> = rows
+        .iter()
+        .map(|row| format::Row { fields: fields(row, &id(row.image), now), labels: row.image.config.labels.clone() })
+        .collect();
+    print!("{}", listing.render(&format, &rows)?);
     Ok(0)
+}
+
+fn title(field: &str) -> String {
+    match field {
+        "ID" => "IMAGE ID".into(),
+        "CreatedSince" => "CREATED".into(),
+        "CreatedAt" => "CREATED AT".into(),
+        other => other.to_uppercase(),
+    }
 }
 
 fn rows_of(image: &Image, digests: bool) -> Vec<Row<'_>> {

@@ -4,13 +4,12 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::cli::images::open_store;
+use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::human;
 use crate::cli::ui::style::{ellipsis, printable};
-use crate::cli::ui::table::Table;
 use crate::cli::ui::template::Template;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::image::{Image, ImageError, Reference};
+use crate::image::{Image, ImageError, Reference, Store};
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
@@ -43,7 +42,7 @@ pub struct HistoryArgs {
 const CREATED_BY_WIDTH: usize = 45;
 
 pub(super) fn inspect(args: &InspectArgs, context: &Context) -> CommandResult {
-    let store = open_store(context)?;
+    let store = Store::at(&context.paths.images());
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for text in &args.images {
@@ -60,7 +59,7 @@ pub(super) fn inspect(args: &InspectArgs, context: &Context) -> CommandResult {
         for value in &found {
             // Labels are found below Config, as in Docker's templates.
             let label = |key: &str| value["Config"]["Labels"][key].as_str().map(str::to_owned);
-            println!("{}", template.render(value, &label));
+            println!("{}", template.render(value, &label)?);
         }
     }
     if missing.is_empty() {
@@ -144,7 +143,14 @@ fn description(image: &Image) -> Map<String, Value> {
 }
 
 pub(super) fn history(args: &HistoryArgs, context: &Context) -> CommandResult {
-    let store = open_store(context)?;
+    let listing = Listing {
+        fields: &["ID", "CreatedAt", "CreatedSince", "CreatedBy", "Size", "Comment"],
+        columns: &["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
+        title,
+        ..Listing::default()
+    };
+    let format = listing.parse(Some(&args.format))?;
+    let store = Store::at(&context.paths.images());
     let image = store.resolve(&args.image)?.ok_or_else(|| ImageError::NotFound(args.image.clone()))?;
     let mut sizes = store.layer_sizes(&image.id)?.into_iter();
     let mut steps = Vec::new();
@@ -181,20 +187,17 @@ pub(super) fn history(args: &HistoryArgs, context: &Context) -> CommandResult {
         rows.iter().for_each(|row| println!("{}", text(row, "ID")));
         return Ok(0);
     }
-    match args.format.as_str() {
-        "json" => rows.into_iter().for_each(|row| println!("{}", Value::Object(row))),
-        "table" => {
-            let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
-            for row in &rows {
-                table.row(["ID", "CreatedSince", "CreatedBy", "Size", "Comment"].map(|name| text(row, name)));
-            }
-            print!("{}", table.render());
-        }
-        format => {
-            let template = Template::parse(format)?;
-            template.check(&["ID", "CreatedAt", "CreatedSince", "CreatedBy", "Size", "Comment"])?;
-            rows.iter().for_each(|row| println!("{}", template.render(row, &|_| None)));
-        }
-    }
+    let rows: Vec<Row> = rows.into_iter().map(Row::new).collect();
+    print!("{}", listing.render(&format, &rows)?);
     Ok(0)
+}
+
+fn title(field: &str) -> String {
+    match field {
+        "ID" => "IMAGE".into(),
+        "CreatedSince" => "CREATED".into(),
+        "CreatedAt" => "CREATED AT".into(),
+        "CreatedBy" => "CREATED BY".into(),
+        other => other.to_uppercase(),
+    }
 }

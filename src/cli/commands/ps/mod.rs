@@ -6,12 +6,10 @@ mod tests;
 
 use clap::Args;
 
-use crate::cli::ui::table::Table;
-use crate::cli::ui::template::Template;
+use crate::cli::containers::Containers;
+use crate::cli::ui::format::{Format, Listing, Row};
+use crate::cli::ui::template::TemplateError;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::truth;
-use crate::state::record;
-use crate::supervisor::record::ProjectRecord;
 use summary::Summary;
 
 #[derive(Debug, Args)]
@@ -44,22 +42,25 @@ pub struct PsArgs {
     pub status: Vec<String>,
 }
 
+const LISTING: Listing = Listing {
+    fields: &summary::KEYS,
+    columns: &["Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports"],
+    title: summary::title,
+    min_width: 10,
+    gap: 3,
+    json_array: false,
+};
+
 /// # Errors
 /// When the project is not known, a service does not exist, or a record cannot be read.
 pub fn run(args: &PsArgs, context: &Context) -> CommandResult {
     let mut statuses = args.status.clone();
     statuses.extend(args.filter.as_deref().map(parse_filter).transpose()?);
-    let format = Format::parse(args.format.as_deref())?;
-    let paths = context.project_paths()?;
-    let project = record::read::<ProjectRecord>(&paths.record())?;
-    let mut containers = truth::containers(&paths)?;
-    let declared = project.map(|project| project.services).unwrap_or_default();
-    for service in &args.services {
-        let known = declared.contains(service) || containers.iter().any(|found| found.record.service == *service);
-        if !known {
-            return Err(CommandError::new(format!("no such service: {service}")));
-        }
-    }
+    let format = LISTING.parse(args.format.as_deref())?;
+    let found = Containers::of(context)?;
+    found.check_services(&args.services)?;
+    let declared = found.record.map(|project| project.services).unwrap_or_default();
+    let mut containers = found.all;
     let all = args.all || !statuses.is_empty();
     containers.retain(|container| {
         let summary_state = crate::cli::ui::status::word(&container.state.status);
@@ -69,73 +70,26 @@ pub fn run(args: &PsArgs, context: &Context) -> CommandResult {
             && (args.orphans || declared.is_empty() || declared.contains(&record.service))
             && (statuses.is_empty() || statuses.iter().any(|status| status == summary_state))
     });
-    containers.sort_by(|a, b| a.record.name.cmp(&b.record.name));
     let now = jiff::Timestamp::now();
     let summaries = containers.iter().map(|container| Summary::new(container, now)).collect::<Vec<_>>();
-    print!("{}", render(args, &format, &summaries));
+    print!("{}", render(args, &format, &summaries)?);
     Ok(0)
 }
 
-fn render(args: &PsArgs, format: &Format, summaries: &[Summary]) -> String {
+fn render(args: &PsArgs, format: &Format, summaries: &[Summary]) -> Result<String, TemplateError> {
     if args.quiet {
-        return summaries.iter().map(|summary| format!("{}\n", summary.id)).collect();
+        return Ok(summaries.iter().map(|summary| format!("{}\n", summary.id)).collect());
     }
     if args.only_services {
         let mut services: Vec<&str> = summaries.iter().map(|summary| summary.service.as_str()).collect();
         services.dedup();
         let mut seen = std::collections::HashSet::new();
         services.retain(|service| seen.insert(*service));
-        return format!("{}\n", services.join("\n"));
+        return Ok(format!("{}\n", services.join("\n")));
     }
-    let trunc = !args.no_trunc;
-    let fill = |template: &Template, summary: &Summary| {
-        template.render(&summary.object(trunc), &|key| summary.labels.get(key).cloned())
-    };
-    match format {
-        Format::Table => {
-            let mut table = Table::new(&["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]);
-            summaries.iter().for_each(|summary| table.row(summary.row(trunc)));
-            table.render()
-        }
-        Format::Json => {
-            summaries.iter().map(|summary| format!("{}\n", serde_json::Value::Object(summary.object(trunc)))).collect()
-        }
-        Format::Template(template) => {
-            summaries.iter().map(|summary| format!("{}\n", fill(template, summary))).collect()
-        }
-        Format::TableOf(template) => {
-            let mut table = Table::new(&[]);
-            table.row(template.header(&summary::title).split('\t'));
-            summaries.iter().for_each(|summary| table.row(fill(template, summary).split('\t')));
-            table.render()
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Format {
-    Table,
-    Json,
-    Template(Template),
-    TableOf(Template),
-}
-
-impl Format {
-    fn parse(text: Option<&str>) -> Result<Self, CommandError> {
-        let template = |text: &str| {
-            let template = Template::parse(text)?;
-            template.check(&summary::KEYS)?;
-            Ok::<_, CommandError>(template)
-        };
-        Ok(match text {
-            None | Some("" | "table") => Self::Table,
-            Some("json") => Self::Json,
-            Some(text) => match text.strip_prefix("table ") {
-                Some(columns) => Self::TableOf(template(columns.trim_start())?),
-                None => Self::Template(template(text)?),
-            },
-        })
-    }
+    let row = |summary: &Summary| Row { fields: summary.object(!args.no_trunc), labels: summary.labels.clone() };
+    let rows: Vec<Row> = summaries.iter().map(row).collect();
+    LISTING.render(format, &rows)
 }
 
 fn parse_filter(filter: &str) -> Result<String, CommandError> {

@@ -90,18 +90,6 @@ impl Summary {
         }
     }
 
-    pub(super) fn row(&self, trunc: bool) -> [String; 7] {
-        [
-            self.name.clone(),
-            self.image.clone(),
-            self.quoted_command(trunc),
-            self.service.clone(),
-            self.age.clone(),
-            self.status.clone(),
-            ports::render(&self.ports),
-        ]
-    }
-
     fn quoted_command(&self, trunc: bool) -> String {
         let command = if trunc { style::ellipsis(&self.command, 20) } else { self.command.clone() };
         // As Go quotes: JSON's quoting is the same but for rarities.

@@ -56,7 +56,7 @@ fn text(format: Option<&str>, no_trunc: bool) -> String {
         only_services: false,
         status: vec![],
     };
-    render(&args, &Format::parse(format).unwrap(), &summaries())
+    render(&args, &LISTING.parse(format).unwrap(), &summaries()).unwrap()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_table() {
     shop-job-1   busybox   "true"                   job       3 hours ago     Created
     "#);
     insta::assert_snapshot!(text(Some("table {{.Name}}\\t{{.RunningFor}}\\t{{.Label \"com.docker.compose.service\"}}"), false), @r"
-    NAME         CREATED         com.docker.compose.service
+    NAME         CREATED         service
     shop-web-1   2 minutes ago   web
     shop-job-1   3 hours ago
     ");
@@ -85,7 +85,7 @@ fn json_lines_have_the_peers_keys() {
 #[test]
 fn templates_ids_and_services() {
     assert_eq!(text(Some("{{.Service}} {{.State}} {{.ExitCode}}"), false), "web running 0\njob exited 3\n");
-    assert!(Format::parse(Some("{{.Nome}}")).is_err());
+    assert!(LISTING.parse(Some("{{.Nome}}")).is_err());
     let args = |quiet| PsArgs {
         services: vec![],
         all: true,
@@ -97,8 +97,10 @@ fn templates_ids_and_services() {
         only_services: !quiet,
         status: vec![],
     };
-    assert_eq!(render(&args(false), &Format::Table, &summaries()), "web\njob\n");
-    assert!(render(&args(true), &Format::Table, &summaries()).starts_with("0123456789abcdef0123456789abcdef0123"));
+    assert_eq!(render(&args(false), &Format::Table, &summaries()).unwrap(), "web\njob\n");
+    assert!(
+        render(&args(true), &Format::Table, &summaries()).unwrap().starts_with("0123456789abcdef0123456789abcdef0123")
+    );
     assert_eq!(parse_filter("status=running").unwrap(), "running");
     assert!(parse_filter("source=x").is_err() && parse_filter("status").is_err());
 }
