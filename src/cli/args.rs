@@ -83,6 +83,20 @@ pub enum Command {
     Config(Box<super::commands::config::ConfigArgs>),
     /// Stop and remove containers and networks
     Down(super::commands::down::DownArgs),
+    /// Start containers that exist
+    Start(super::commands::start::StartArgs),
+    /// Stop containers without removing them
+    Stop(super::commands::stop::StopArgs),
+    /// Stop and start containers
+    Restart(super::commands::restart::RestartArgs),
+    /// Send a signal to containers
+    Kill(super::commands::kill::KillArgs),
+    /// Freeze every process of the containers
+    Pause(super::commands::pause::PauseArgs),
+    /// Let paused containers go on
+    Unpause(super::commands::pause::PauseArgs),
+    /// Remove stopped containers
+    Rm(super::commands::rm::RmArgs),
     /// List containers
     Ps(super::commands::ps::PsArgs),
     /// Show what the containers wrote

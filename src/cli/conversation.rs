@@ -84,7 +84,7 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
     match event {
         Event::Progress(step) => progress.event(shown(step)),
         Event::Warning { text } => progress.note(&format!("warning: {text}")),
-        Event::Planned { text } => progress.note(text),
+        Event::Note { text } | Event::Planned { text } => progress.note(text),
         Event::Containers { containers } => answer.containers.clone_from(containers),
         Event::Timing { step, start_us, took_us } => super::trace::foreign(step, *start_us, *took_us),
         Event::Done { exit_code } => {

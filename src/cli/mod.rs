@@ -1,6 +1,7 @@
 //! Arguments in, text out: the only code that prints or reads the environment.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
+mod act;
 pub mod args;
 pub mod attach;
 pub mod commands;

@@ -1,15 +1,15 @@
-//! `down` and `stop` in the supervisor's process.
+//! `down` in the supervisor's process.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::executor::execute;
-use super::message::{Failure, ObjectKind};
+use super::message::Failure;
 use super::report::Report;
 use super::serve::Engine;
-use super::up::describe;
-use crate::plan::{self, DownOptions, OperationKind};
+use super::up::{Task, describe};
+use crate::plan::{self, DownOptions};
 use crate::supervisor::record::ProjectRecord;
 
 impl Engine {
@@ -36,45 +36,12 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
-        let grace = timeout_ms.map(Duration::from_millis);
+        let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), report };
         let cancel = watch::Sender::new(false);
-        let result =
-            execute(&plan, &cancel, |operation, cancelled| self.carry_out(None, operation, grace, cancelled, report))
-                .await;
+        let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         // What can end now ends, also after a failure.
         self.project.settle().await;
         report.timing("down", begin);
         result.map(|()| 0)
-    }
-
-    /// Stops (or kills) services without removing anything; dependents first.
-    pub(super) async fn stop(
-        &self,
-        services: &[String],
-        timeout_ms: Option<u64>,
-        kill: bool,
-        report: &Report,
-    ) -> Result<i32, Failure> {
-        let observed = self.observe();
-        let options = DownOptions { services: services.to_vec(), volumes: false, remove_orphans: true };
-        let mut plan = plan::down(&observed, &options);
-        plan.operations.retain(|operation| matches!(operation.kind, OperationKind::StopContainer { .. }));
-        if kill {
-            for operation in &plan.operations {
-                if let OperationKind::StopContainer { id, name } = &operation.kind {
-                    self.project
-                        .kill(id, "SIGKILL")
-                        .await
-                        .map_err(|error| Failure::caused(format!("cannot kill container {name}"), &error))?;
-                    report.done(ObjectKind::Container, name, "Killed");
-                }
-            }
-            return Ok(0);
-        }
-        let grace = timeout_ms.map(Duration::from_millis);
-        let cancel = watch::Sender::new(false);
-        execute(&plan, &cancel, |operation, cancelled| self.carry_out(None, operation, grace, cancelled, report))
-            .await?;
-        Ok(0)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Desired, DownOptions, UpOptions};
+use crate::plan::{Action, Desired, DownOptions, Selection, UpOptions};
 use crate::runtime::spec::ExecSpec;
 use crate::supervisor::record::ProjectRecord;
 
@@ -27,8 +27,14 @@ pub enum Request {
         timeout_ms: Option<u64>,
         dry_run: bool,
     },
-    /// Stop without removing; in reverse order of dependency.
-    Stop { services: Vec<String>, timeout_ms: Option<u64>, kill: bool },
+    /// Do something to containers as they are.
+    Act {
+        action: Action,
+        selection: Selection,
+        /// Grace period for containers that are stopped, instead of their own.
+        timeout_ms: Option<u64>,
+        dry_run: bool,
+    },
     /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
     /// Wait until every container named here runs, or is healthy when it has a health check.
@@ -44,6 +50,10 @@ pub enum Event {
     /// Something happens to an object of the project.
     Progress(Progress),
     Warning {
+        text: String,
+    },
+    /// A line for the person.
+    Note {
         text: String,
     },
     /// One line of a plan that is not carried out.

@@ -1,5 +1,6 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
+mod act;
 pub mod client;
 mod down;
 mod exec;

@@ -27,6 +27,11 @@ impl Report {
         self.connection.send(event, vec![]);
     }
 
+    /// Returns when the client has left.
+    pub async fn abandoned(&self) {
+        self.connection.closed().await;
+    }
+
     pub fn warning(&self, text: impl Into<String>) {
         self.send(&Event::Warning { text: text.into() });
     }

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::message::{Event, Failure, Request};
 use super::report::Report;
+use crate::plan::Action;
 use crate::supervisor::Project;
 use crate::supervisor::rpc::{Connection, Handler};
 
@@ -50,12 +51,13 @@ impl Engine {
             Request::Down { options, project, timeout_ms, dry_run } => {
                 self.alone("down", &report, self.down(options, project, timeout_ms, dry_run, &report)).await
             }
-            Request::Stop { services, timeout_ms, kill: true } => {
-                // Killing does not wait for a stop that takes too long.
-                self.stop(&services, timeout_ms, true, &report).await
-            }
-            Request::Stop { services, timeout_ms, kill: false } => {
-                self.alone("stop", &report, self.stop(&services, timeout_ms, false, &report)).await
+            Request::Act { action, selection, timeout_ms, dry_run } => {
+                let work = self.act(&action, &selection, timeout_ms, dry_run, &report);
+                match action {
+                    // Not even for a stop that takes too long.
+                    Action::Signal { .. } | Action::Pause | Action::Unpause => work.await,
+                    _ => self.alone(super::act::name(&action), &report, work).await,
+                }
             }
             Request::Exec { container, spec, detach } => {
                 self.exec(&container, *spec, detach, descriptors, connection).await

@@ -69,12 +69,18 @@ impl Engine {
         let start = Instant::now();
         self.reserve(plan)?;
         report.timing("reserve ports", start);
-        let grace = timeout_ms.map(Duration::from_millis);
+        let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), report };
         let cancel = watch::Sender::new(false);
-        execute(plan, &cancel, |operation, cancelled| {
-            self.carry_out(Some(desired), operation, grace, cancelled, report)
-        })
-        .await
+        let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
+        tokio::pin!(work);
+        tokio::select! {
+            result = &mut work => return result,
+            // Nobody waits any more: what is under way is finished, nothing else begins.
+            () = report.abandoned() => {
+                cancel.send_replace(true);
+            }
+        }
+        work.await
     }
 
     /// Binds the ports of all containers that the plan creates or starts.
@@ -97,30 +103,22 @@ impl Engine {
         Ok(())
     }
 
-    /// One operation of a plan; `desired` says what the networks and volumes that it makes are to be.
+    /// One operation of a plan.
     pub(super) async fn carry_out(
         &self,
-        desired: Option<&Desired>,
+        task: &Task<'_>,
         operation: &Operation,
-        grace: Option<Duration>,
         cancelled: Cancelled,
-        report: &Report,
     ) -> Result<(), Failure> {
         let start = Instant::now();
-        let result = self.one(desired, operation, grace, cancelled, report).await;
-        report.timing(operation.kind.to_string(), start);
+        let result = self.one(task, operation, cancelled).await;
+        task.report.timing(operation.kind.to_string(), start);
         result
     }
 
-    async fn one(
-        &self,
-        desired: Option<&Desired>,
-        operation: &Operation,
-        grace: Option<Duration>,
-        cancelled: Cancelled,
-        report: &Report,
-    ) -> Result<(), Failure> {
+    async fn one(&self, task: &Task<'_>, operation: &Operation, cancelled: Cancelled) -> Result<(), Failure> {
         use ObjectKind::{Container, Network, Volume};
+        let Task { desired, grace, report } = *task;
         match &operation.kind {
             OperationKind::CreateNetwork { name } => {
                 let find =
@@ -158,10 +156,30 @@ impl Engine {
                     }
                 }
             }
-            OperationKind::StopContainer { id, name } => {
+            OperationKind::StopContainer { id, name, restart: false } => {
                 report.working(Container, name, "Stopping");
                 let result = self.project.stop(id, grace).await;
                 finish(report, Container, name, "Stopped", result, "cannot stop container")
+            }
+            OperationKind::StopContainer { id, name, restart: true } => {
+                report.working(Container, name, "Restarting");
+                self.project.stop_to_restart(id, grace).await.map_err(|error| {
+                    report.error(Container, name, "Error", &error.to_string());
+                    Failure::caused(format!("cannot stop container {name}"), &error)
+                })
+            }
+            OperationKind::SignalContainer { id, name, signal } => {
+                report.working(Container, name, "Killing");
+                let result = self.project.kill(id, signal).await;
+                finish(report, Container, name, "Killed", result, "cannot kill container")
+            }
+            OperationKind::PauseContainer { id, name } => {
+                let result = self.project.pause(id).await;
+                finish(report, Container, name, "Paused", result, "cannot pause container")
+            }
+            OperationKind::UnpauseContainer { id, name } => {
+                let result = self.project.unpause(id).await;
+                finish(report, Container, name, "Unpaused", result, "cannot unpause container")
             }
             OperationKind::RemoveContainers { containers, anonymous_volumes } => {
                 for (_, name) in containers {
@@ -262,6 +280,16 @@ impl Engine {
             project: record,
         }
     }
+}
+
+/// What the operations of one request share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    /// What the networks and volumes that are made are to be.
+    pub desired: Option<&'a Desired>,
+    /// Grace period for containers that are stopped, instead of their own.
+    pub grace: Option<Duration>,
+    pub report: &'a Report,
 }
 
 pub(super) fn reference(have: &View) -> ContainerRef {

@@ -17,9 +17,13 @@ use crate::sys::packet;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Starts a container. Descriptors: the network namespace, when the specification says `passed`.
+    /// Starts a container. Descriptors: the network namespace, when the specification says `passed`; with `streams` its
+    /// stdin, stdout and stderr.
     Start {
         seq: u64,
+        /// The container's streams are passed, instead of pipes. Only without a terminal.
+        #[serde(default)]
+        streams: bool,
         spec: Box<ContainerSpec>,
         /// Folder of the named pipes `stdin`, `stdout`, `stderr`; the keeper makes them when missing.
         pipes: PathBuf,

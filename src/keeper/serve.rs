@@ -200,9 +200,10 @@ impl Keeper {
 
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Start { seq, spec, pipes, exit_record } => {
-                let network = fds.into_iter().next();
-                match self.start(&spec, &pipes, network) {
+            Request::Start { seq, streams, spec, pipes, exit_record } => {
+                let mut fds = fds;
+                let passed = if streams { fds.split_off(fds.len().saturating_sub(3)) } else { Vec::new() };
+                match self.start(&spec, &pipes, fds.into_iter().next(), passed) {
                     Ok((starting, streams)) => {
                         self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
                     }
@@ -243,6 +244,7 @@ impl Keeper {
         spec: &ContainerSpec,
         folder: &std::path::Path,
         network: Option<OwnedFd>,
+        streams: Vec<OwnedFd>,
     ) -> Result<(Starting, Option<Pipes>), StartError> {
         let runs = self.containers.get(&spec.id).is_some_and(|c| c.exit.is_none());
         let begins = self.begun.iter().map(|(begun, _)| begun).chain(self.failing.iter().map(|(_, begun, _)| begun));
@@ -255,7 +257,10 @@ impl Keeper {
             (None, None)
         } else {
             let pipes = Pipes::open(folder).map_err(failed)?;
-            let files = Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?;
+            let files = match <[OwnedFd; 3]>::try_from(streams) {
+                Ok(passed) => passed,
+                Err(_) => Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?,
+            };
             (Some(pipes), Some(files))
         };
         // Not to be removed any more: it is about to be used again.

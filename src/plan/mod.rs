@@ -1,6 +1,8 @@
 //! Desired and observed state to operations. Pure: what `--dry-run` prints and tests read.
 
+pub mod act;
 pub mod desired;
+pub mod down;
 pub mod lower;
 pub mod operation;
 pub mod order;
@@ -10,6 +12,8 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use act::{Action, Selection, act};
 pub use desired::{Desired, DesiredService};
+pub use down::down;
 pub use operation::{Operation, OperationKind, Plan};
-pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, down, up};
+pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, up};

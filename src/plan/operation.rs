@@ -49,6 +49,22 @@ pub enum OperationKind {
     StopContainer {
         id: String,
         name: String,
+        /// It is started again by a later operation, and keeps its network until then.
+        restart: bool,
+    },
+    SignalContainer {
+        id: String,
+        name: String,
+        /// Name or number.
+        signal: String,
+    },
+    PauseContainer {
+        id: String,
+        name: String,
+    },
+    UnpauseContainer {
+        id: String,
+        name: String,
     },
     /// Several at once: tearing down networks one by one is what makes `down` slow.
     RemoveContainers {
@@ -77,6 +93,9 @@ impl fmt::Display for OperationKind {
             Self::CreateContainer { record, replaces: Some(_) } => write!(f, "recreate container {}", record.name),
             Self::StartContainer { name, .. } => write!(f, "start container {name}"),
             Self::StopContainer { name, .. } => write!(f, "stop container {name}"),
+            Self::SignalContainer { name, signal, .. } => write!(f, "send {signal} to container {name}"),
+            Self::PauseContainer { name, .. } => write!(f, "pause container {name}"),
+            Self::UnpauseContainer { name, .. } => write!(f, "unpause container {name}"),
             Self::RemoveContainers { containers, .. } => {
                 let names: Vec<&str> = containers.iter().map(|(_, name)| name.as_str()).collect();
                 write!(f, "remove container {}", names.join(", "))

@@ -28,8 +28,13 @@ pub struct ObservedContainer {
 }
 
 impl ObservedContainer {
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
+    }
+
+    /// Whether it wants to be restarted when `service` is.
+    pub(super) fn restarts_with(&self, service: &str) -> bool {
+        self.record.depends_on.iter().any(|needed| needed.restart && needed.service == service)
     }
 
     fn completed(&self) -> bool {
@@ -317,7 +322,7 @@ impl Up<'_> {
     }
 
     fn stop(&mut self, record: &ContainerRecord, cause: &str) -> usize {
-        let kind = OperationKind::StopContainer { id: record.id.clone(), name: record.name.clone() };
+        let kind = OperationKind::StopContainer { id: record.id.clone(), name: record.name.clone(), restart: false };
         self.plan.push(kind, cause, vec![])
     }
 
@@ -388,95 +393,4 @@ fn collect_differences(path: &str, old: &serde_json::Value, new: &serde_json::Va
 fn short(value: &serde_json::Value) -> String {
     let text = if value.is_null() { "(none)".to_owned() } else { value.to_string() };
     if text.chars().count() <= 40 { text } else { format!("{}…", text.chars().take(39).collect::<String>()) }
-}
-
-/// Everything that takes a project, or some of its services, down.
-#[must_use]
-pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
-    let mut plan = Plan::default();
-    let everything = options.services.is_empty();
-    let known: Option<BTreeSet<&str>> =
-        observed.project.as_ref().map(|project| project.services.iter().map(String::as_str).collect());
-    let chosen: Vec<&ObservedContainer> = observed
-        .containers
-        .iter()
-        .filter(|have| {
-            let service = have.record.service.as_str();
-            if everything {
-                options.remove_orphans || known.as_ref().is_none_or(|known| known.contains(service))
-            } else {
-                options.services.iter().any(|wanted| wanted == service)
-            }
-        })
-        .collect();
-    let orphans: Vec<&str> = observed
-        .containers
-        .iter()
-        .filter(|have| everything && !chosen.iter().any(|other| other.record.id == have.record.id))
-        .map(|have| have.record.name.as_str())
-        .collect();
-    if !orphans.is_empty() {
-        plan.warnings.push(format!(
-            "found orphan containers ({}) for this project; run this command with --remove-orphans to clean it up",
-            orphans.join(", ")
-        ));
-    }
-    let services: Vec<&str> = {
-        let mut seen = BTreeSet::new();
-        chosen.iter().map(|have| have.record.service.as_str()).filter(|name| seen.insert(*name)).collect()
-    };
-    let order = dependency_order(&services, |index| {
-        chosen
-            .iter()
-            .filter(|have| have.record.service == services[index])
-            .flat_map(|have| have.record.depends_on.iter().map(|needed| needed.service.clone()))
-            .collect()
-    });
-    // Dependents stop before what they depend on.
-    let mut stops: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for &index in order.iter().rev() {
-        let service = services[index];
-        let after: Vec<usize> = chosen
-            .iter()
-            .filter(|have| have.record.depends_on.iter().any(|needed| needed.service == service))
-            .flat_map(|have| stops.get(have.record.service.as_str()).cloned().unwrap_or_default())
-            .collect::<BTreeSet<usize>>()
-            .into_iter()
-            .collect();
-        for have in chosen.iter().filter(|have| have.record.service == service) {
-            let kind = OperationKind::StopContainer { id: have.record.id.clone(), name: have.record.name.clone() };
-            let stop = plan.push(kind, "down", after.clone());
-            stops.entry(service).or_default().push(stop);
-        }
-    }
-    let mut all_stops: Vec<usize> = stops.values().flatten().copied().collect();
-    all_stops.sort_unstable();
-    let mut last = all_stops;
-    if !chosen.is_empty() {
-        let containers = chosen.iter().map(|have| (have.record.id.clone(), have.record.name.clone())).collect();
-        let kind = OperationKind::RemoveContainers { containers, anonymous_volumes: options.volumes };
-        last = vec![plan.push(kind, "down", last)];
-    }
-    if everything && orphans.is_empty() {
-        let project = observed.project.as_ref();
-        for name in &observed.networks {
-            let external = project
-                .and_then(|project| project.networks.iter().find(|network| network.name == *name))
-                .is_some_and(|network| network.external);
-            if !external {
-                plan.push(OperationKind::RemoveNetwork { name: name.clone() }, "down", last.clone());
-            }
-        }
-        if options.volumes {
-            for name in &observed.volumes {
-                let external = project
-                    .and_then(|project| project.volumes.iter().find(|volume| volume.name == *name))
-                    .is_some_and(|volume| volume.external);
-                if !external {
-                    plan.push(OperationKind::RemoveVolume { name: name.clone() }, "--volumes", last.clone());
-                }
-            }
-        }
-    }
-    plan
 }

@@ -8,7 +8,7 @@ use crate::runtime::spec::{
 };
 use crate::supervisor::record::{
     Condition, ContainerRecord, ContainerState, Dependency, DnsOptions, ImageIdentity, Logging, ProjectRecord,
-    RestartPolicy, Status,
+    RestartLimits, RestartPolicy, Status,
 };
 
 use super::desired::{Desired, DesiredService};
@@ -78,6 +78,9 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
         files: vec![],
         health: None,
         restart: RestartPolicy::No,
+        restart_limits: RestartLimits::default(),
+        restart_unhealthy: false,
+        auto_remove: false,
         stop_signal: "SIGTERM".into(),
         stop_grace_ms: 10_000,
         logging: Logging { driver: "json-file".into(), options: BTreeMap::new() },

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::reconcile::{DownOptions, Names, Observed, UpOptions, down, up};
+use super::down::down;
+use super::reconcile::{DownOptions, Names, Observed, UpOptions, up};
 use super::sample::{desired, existing, exited, needs, record, running};
 use super::{Desired, Plan};
 use crate::state::Paths;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::life::restart::Restarts;
 use super::network::Attached;
 use super::output::Output;
-use super::record::{ContainerRecord, ContainerState, EndpointState, Status};
+use super::record::{ContainerRecord, ContainerState, EndpointState, Health, HealthStatus, Status};
 use crate::network::spec::PublishedPort;
 use crate::runtime::spec::ExitStatus;
 use crate::state::ContainerPaths;
@@ -52,6 +52,19 @@ pub(super) struct Live {
     pub early_exit: Option<Exit>,
     pub stopping: Option<Rc<Stopping>>,
     pub restart_timer: Option<AbortHandle>,
+    /// It waits for what it depends on, to be restarted with it.
+    pub following: Option<AbortHandle>,
+    /// Whoever starts it has its streams or its terminal.
+    pub attaching: Option<Attaching>,
+}
+
+/// Where the streams of a container go that somebody starts in the foreground.
+#[derive(Debug, Default)]
+pub(super) struct Attaching {
+    /// stdin, stdout and stderr, unless it has a terminal.
+    pub streams: Option<[OwnedFd; 3]>,
+    /// The master of its terminal, once it runs.
+    pub terminal: Option<OwnedFd>,
 }
 
 impl Live {
@@ -84,16 +97,27 @@ pub(super) struct Exit {
     pub oom_killed: bool,
 }
 
+/// What is to become of a container that is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Stop,
+    /// Whoever stops it starts it again.
+    Restart,
+    /// It is unhealthy, and started again after the policy's delay.
+    Unhealthy,
+}
+
 /// A stop under way; whoever asks again can only make it shorter.
 #[derive(Debug)]
 pub(super) struct Stopping {
+    pub purpose: Cell<Purpose>,
     timeout: Cell<Duration>,
     changed: tokio::sync::Notify,
 }
 
 impl Stopping {
-    pub(super) fn new(timeout: Duration) -> Rc<Self> {
-        Rc::new(Self { timeout: Cell::new(timeout), changed: tokio::sync::Notify::new() })
+    pub(super) fn new(timeout: Duration, purpose: Purpose) -> Rc<Self> {
+        Rc::new(Self { purpose: Cell::new(purpose), timeout: Cell::new(timeout), changed: tokio::sync::Notify::new() })
     }
 
     pub(super) fn shorten(&self, timeout: Duration) {
@@ -123,7 +147,7 @@ impl Stopping {
 
 impl Container {
     pub(super) fn new(record: ContainerRecord, state: ContainerState, paths: ContainerPaths) -> Rc<Self> {
-        let restarts = Restarts::new(record.restart.clone(), state.restarts);
+        let restarts = Restarts::new(record.restart.clone(), record.restart_limits.clone(), state.restarts);
         Rc::new(Self {
             record: Rc::new(record),
             paths,
@@ -137,6 +161,8 @@ impl Container {
                 early_exit: None,
                 stopping: None,
                 restart_timer: None,
+                following: None,
+                attaching: None,
             }),
             removed: Cell::new(false),
             unsaved: Cell::new(false),
@@ -166,6 +192,13 @@ impl Container {
 
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state.borrow().status, Status::Running { .. })
+    }
+
+    pub(super) fn is_unhealthy(&self) -> bool {
+        matches!(
+            self.state.borrow().status,
+            Status::Running { health: Some(Health { status: HealthStatus::Unhealthy, .. }), .. }
+        )
     }
 
     pub(super) fn is_paused(&self) -> bool {

@@ -23,6 +23,10 @@ pub enum SupervisorError {
     Running { name: String },
     #[error("container {name} is paused; unpause it first")]
     Paused { name: String },
+    #[error("container {name} is paused already")]
+    PausedAlready { name: String },
+    #[error("container {name} is not paused")]
+    NotPaused { name: String },
     #[error("the {namespace} of container {target} cannot be shared, because it is not running")]
     Shared { namespace: &'static str, target: String },
     #[error(transparent)]

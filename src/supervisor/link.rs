@@ -121,17 +121,18 @@ impl Link {
         (seq, receiver)
     }
 
-    /// Starts a container.
+    /// Starts a container; with `streams` these are its stdin, stdout and stderr.
     pub(super) async fn start(
         self: &Rc<Self>,
         spec: ContainerSpec,
         pipes: PathBuf,
         exit_record: PathBuf,
         network: Option<OwnedFd>,
+        streams: Option<[OwnedFd; 3]>,
     ) -> Result<Started, StartError> {
         let (seq, answer) = self.ask();
-        let request = Request::Start { seq, spec: Box::new(spec), pipes, exit_record };
-        self.tell(request, network.into_iter().collect());
+        let request = Request::Start { seq, streams: streams.is_some(), spec: Box::new(spec), pipes, exit_record };
+        self.tell(request, network.into_iter().chain(streams.into_iter().flatten()).collect());
         match answer.await.map_err(|_| lost())?? {
             Answer::Started(started) => Ok(started),
             _ => Err(lost()),

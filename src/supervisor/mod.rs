@@ -4,6 +4,7 @@
 //! on one thread; what may block runs in short-lived ones beside it.
 
 mod adopt;
+mod cascade;
 mod container;
 mod error;
 mod etc;

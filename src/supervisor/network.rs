@@ -33,6 +33,8 @@ pub(super) struct Network {
     publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
     /// Bound before anything is started.
     reserved: RefCell<BTreeMap<ContainerId, Vec<Reservation>>>,
+    /// Ports that stopped containers had: they get the same ones again when they can.
+    last: RefCell<BTreeMap<ContainerId, Vec<PublishedPort>>>,
     queue: RefCell<Vec<Wish>>,
     attaching: Cell<bool>,
     wanted: Cell<u64>,
@@ -89,6 +91,7 @@ impl Network {
             keys: RefCell::default(),
             publications: RefCell::default(),
             reserved: RefCell::default(),
+            last: RefCell::default(),
             queue: RefCell::default(),
             attaching: Cell::new(false),
             wanted: Cell::new(0),
@@ -322,12 +325,25 @@ impl Network {
             .filter(|port| !reservations.iter().any(|reservation| meets(port, &reservation.port)))
             .cloned()
             .collect();
-        reservations.extend(ports::reserve(&missing)?);
+        reservations.extend(match self.as_before(record, &missing).map(|specs| ports::reserve(&specs)) {
+            Some(Ok(again)) => again,
+            _ => ports::reserve(&missing)?,
+        });
         for reservation in &reservations {
             self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
         }
         attached.reservations = reservations;
         self.open_ports(record, attached)
+    }
+
+    /// The ports that are wanted with the numbers of the container's last run.
+    fn as_before(&self, record: &ContainerRecord, wanted: &[PortSpec]) -> Option<Vec<PortSpec>> {
+        let last = self.last.borrow_mut().remove(&record.id)?;
+        let again = |spec: &PortSpec| {
+            let bound = last.iter().find(|bound| meets(spec, bound))?;
+            Some(PortSpec { published: Some((bound.published, bound.published)), ..spec.clone() })
+        };
+        Some(wanted.iter().map(|spec| again(spec).unwrap_or_else(|| spec.clone())).collect())
     }
 
     fn open_ports(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
@@ -357,6 +373,9 @@ impl Network {
         }
         for reservation in &attached.reservations {
             self.link.tell(Request::Release { key: format!("port/{}/{}", record.id, reservation.key()) }, Vec::new());
+        }
+        if !attached.reservations.is_empty() {
+            self.last.borrow_mut().insert(record.id.clone(), attached.ports());
         }
         self.publications.borrow_mut().remove(&record.id).is_some()
     }
@@ -434,6 +453,7 @@ impl Network {
 
     /// Gives back the addresses of removed containers.
     pub(super) fn release(&self, containers: &[&str]) -> Result<(), NetworkError> {
+        self.last.borrow_mut().retain(|id, _| !containers.contains(&id.as_str()));
         self.networks.release(containers)
     }
 

@@ -57,6 +57,11 @@ pub(super) async fn watch(
         }
         if changed {
             project.emit(&container, What::Health(status));
+            if status == HealthStatus::Unhealthy && container.record.restart_unhealthy {
+                let (project, container) = (project.clone(), Rc::clone(&container));
+                // Not here: the end of the container is the end of this task.
+                tokio::task::spawn_local(async move { project.end_unhealthy(&container).await });
+            }
         }
     }
 }

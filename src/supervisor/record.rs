@@ -53,6 +53,14 @@ pub struct ContainerRecord {
     pub files: Vec<InjectedFile>,
     pub health: Option<HealthSpec>,
     pub restart: RestartPolicy,
+    #[serde(default)]
+    pub restart_limits: RestartLimits,
+    /// Start it again when its health check says that it is unhealthy.
+    #[serde(default)]
+    pub restart_unhealthy: bool,
+    /// Remove it, with its anonymous volumes, once it has ended (`run --rm`).
+    #[serde(default)]
+    pub auto_remove: bool,
     /// Name or number; the image's or `SIGTERM`.
     pub stop_signal: String,
     pub stop_grace_ms: u64,
@@ -176,6 +184,17 @@ pub enum RestartPolicy {
         /// `None` is for ever.
         max_retries: Option<u32>,
     },
+}
+
+/// What `deploy.restart_policy` says besides its condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartLimits {
+    /// Between an end and the next start, instead of the back-off.
+    pub delay_ms: Option<u64>,
+    /// Failed restarts before it is given up; `None` is no limit.
+    pub max_attempts: Option<u32>,
+    /// A restart has not failed once the container ran this long.
+    pub window_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::container::{Container, Process};
+use super::container::{Attaching, Container, Process};
 use super::error::SupervisorError;
 use super::etc::{self, Addresses};
 use super::event::What;
@@ -30,6 +30,9 @@ impl Project {
     pub async fn start(&self, id: &str) -> Result<(), SupervisorError> {
         let container = self.find(id)?;
         let turn = container.turn.lock().await;
+        if container.is_paused() {
+            return Err(SupervisorError::Paused { name: container.name() });
+        }
         if container.is_running() {
             return Ok(());
         }
@@ -39,9 +42,45 @@ impl Project {
             state.stopped_by_user = false;
             state.restarts = 0;
         });
-        self.bring_up(&container).await?;
+        if let Err(error) = self.bring_up(&container).await {
+            drop(turn);
+            // One that was stopped to be restarted has ended now.
+            self.give_up_restart(id).await;
+            return Err(error);
+        }
         drop(turn);
         self.run_hooks(&container, "post_start", &container.record.post_start, None).await
+    }
+
+    /// Starts a container in the foreground: `streams` are its stdin, stdout and stderr, unless it has a terminal,
+    /// whose master then comes back. What it writes does not go into its log.
+    ///
+    /// # Errors
+    /// As [`Project::start`].
+    pub async fn start_attached(
+        &self,
+        id: &str,
+        streams: Option<[OwnedFd; 3]>,
+    ) -> Result<Option<OwnedFd>, SupervisorError> {
+        let container = self.find(id)?;
+        container.live.borrow_mut().attaching = Some(Attaching { streams, terminal: None });
+        let started = self.start(id).await;
+        let attached = container.live.borrow_mut().attaching.take();
+        started?;
+        Ok(attached.and_then(|attached| attached.terminal))
+    }
+
+    /// Nobody has the terminal of a container any more: what it writes goes into its log from now on.
+    pub fn log_terminal(&self, id: &str) {
+        let Ok(container) = self.find(id) else { return };
+        let log = self.log_of(&container);
+        let mut live = container.live.borrow_mut();
+        let Some(process) = &mut live.process else { return };
+        let Some(Ok(master)) = process.input.as_ref().map(OwnedFd::try_clone) else { return };
+        match Output::start(vec![(Stream::Stdout, master)], log) {
+            Ok(output) => process.output = Some(output),
+            Err(error) => tracing::error!(container = %container.record.name, "its output is not read: {error}"),
+        }
     }
 
     /// Starts a container whose turn the caller holds.
@@ -112,7 +151,8 @@ impl Project {
             state.ports = ports;
         });
         container.live.borrow_mut().starting = true;
-        let start = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace);
+        let streams = container.live.borrow_mut().attaching.as_mut().and_then(|attaching| attaching.streams.take());
+        let start = self.inner.link.start(spec, run.to_owned(), container.paths.exit(), namespace, streams);
         // The packet filter's change and the process need not wait for each other.
         let rules = async {
             if container.live.borrow().connections().1.is_empty() {
@@ -161,7 +201,14 @@ impl Project {
                 .map(OwnedFd::try_clone)
                 .transpose()
                 .map_err(SupervisorError::system("copy a terminal"))?;
-            (master, copy.map(|copy| (Stream::Stdout, copy)).into_iter().collect())
+            let pipes = match (&mut container.live.borrow_mut().attaching, copy) {
+                (Some(attaching), copy) => {
+                    attaching.terminal = copy;
+                    Vec::new()
+                }
+                (None, copy) => copy.map(|copy| (Stream::Stdout, copy)).into_iter().collect(),
+            };
+            (master, pipes)
         } else {
             let stdin = fds.next();
             (stdin, [Stream::Stdout, Stream::Stderr].into_iter().zip(fds).collect())
@@ -337,10 +384,13 @@ impl Project {
         if !matches!(container.state().status, Status::Restarting { .. }) || container.removed.get() {
             return;
         }
-        if let Err(error) = self.bring_up(container).await {
-            tracing::warn!(container = %container.record.name, "cannot be started again: {error}");
-            let status = crate::runtime::spec::ExitStatus::Code(error.exit_code());
-            self.decide_restart(container, status, Timestamp::now(), Duration::ZERO, None).await;
+        match self.bring_up(container).await {
+            Ok(()) => self.restart_dependents(container),
+            Err(error) => {
+                tracing::warn!(container = %container.record.name, "cannot be started again: {error}");
+                let status = crate::runtime::spec::ExitStatus::Code(error.exit_code());
+                self.decide_restart(container, status, Timestamp::now(), Duration::ZERO, None).await;
+            }
         }
     }
 }

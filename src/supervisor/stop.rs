@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::container::{Container, Exit, Stopping};
+use super::container::{Container, Exit, Purpose, Stopping};
 use super::error::SupervisorError;
 use super::event::What;
 use super::project::Project;
@@ -26,31 +26,83 @@ impl Project {
     /// # Errors
     /// When it cannot be stopped, or (it is stopped then) when a `pre_stop` hook failed.
     pub async fn stop(&self, id: &str, timeout: Option<Duration>) -> Result<(), SupervisorError> {
+        self.bring_to_stop(id, timeout, Purpose::Stop).await
+    }
+
+    /// Stops a container that the caller starts again, or gives up (see [`Project::give_up_restart`]): it keeps its
+    /// network meanwhile, and nobody who waits for it takes this for its end.
+    ///
+    /// # Errors
+    /// As [`Project::stop`].
+    pub async fn stop_to_restart(&self, id: &str, timeout: Option<Duration>) -> Result<(), SupervisorError> {
+        self.bring_to_stop(id, timeout, Purpose::Restart).await
+    }
+
+    /// A container that was stopped to be restarted, and will not be, has ended.
+    pub async fn give_up_restart(&self, id: &str) {
+        let Ok(container) = self.find(id) else { return };
+        let _turn = container.turn.lock().await;
+        let Status::Restarting { exit, finished } = container.state().status else { return };
+        if container.live.borrow().restart_timer.is_some() {
+            return;
+        }
+        self.let_go(&container).await;
+        container.update(|state| {
+            state.stopped_by_user = true;
+            state.status = Status::Exited { exit, started: None, finished };
+        });
+    }
+
+    async fn bring_to_stop(
+        &self,
+        id: &str,
+        timeout: Option<Duration>,
+        purpose: Purpose,
+    ) -> Result<(), SupervisorError> {
         let container = self.find(id)?;
         let timeout = timeout.unwrap_or(Duration::from_millis(container.record.stop_grace_ms));
         let under_way = container.live.borrow().stopping.clone();
         if let Some(stopping) = under_way {
+            if stopping.purpose.get() == Purpose::Unhealthy {
+                stopping.purpose.set(purpose);
+            }
             stopping.shorten(timeout);
             self.ended(&container).await;
             return Ok(());
         }
-        let stopping = Stopping::new(timeout);
+        let stopping = Stopping::new(timeout, purpose);
         let _turn = container.turn.lock().await;
-        container.cancel_restart();
-        container.update(|state| {
-            state.stopped_by_user = true;
-            if let Status::Restarting { exit, finished } = state.status {
-                state.status = Status::Exited { exit, started: None, finished };
+        match purpose {
+            Purpose::Stop => {
+                container.cancel_restart();
+                container.update(|state| {
+                    state.stopped_by_user = true;
+                    if let Status::Restarting { exit, finished } = state.status {
+                        state.status = Status::Exited { exit, started: None, finished };
+                    }
+                });
             }
-        });
+            Purpose::Restart => container.cancel_restart(),
+            Purpose::Unhealthy if !container.is_unhealthy() => return Ok(()),
+            Purpose::Unhealthy => {}
+        }
         if !container.is_running() {
-            self.let_go(&container).await;
+            if purpose == Purpose::Stop {
+                self.let_go(&container).await;
+            }
             return Ok(());
         }
         container.live.borrow_mut().stopping = Some(Rc::clone(&stopping));
         let result = self.stop_process(&container, &stopping).await;
         container.live.borrow_mut().stopping = None;
         result
+    }
+
+    /// Ends a container that is unhealthy and wants to be restarted then.
+    pub(super) async fn end_unhealthy(&self, container: &Rc<Container>) {
+        if let Err(error) = self.bring_to_stop(container.id(), None, Purpose::Unhealthy).await {
+            tracing::warn!(container = %container.record.name, "it is unhealthy, and ending it: {error}");
+        }
     }
 
     async fn stop_process(&self, container: &Rc<Container>, stopping: &Stopping) -> Result<(), SupervisorError> {
@@ -95,8 +147,8 @@ impl Project {
         if !container.is_running() {
             return Err(SupervisorError::NotRunning { name: container.name() });
         }
-        if number == SIGKILL {
-            // A person's kill is a stop: no policy brings it back.
+        if number == SIGKILL || signal::parse(&container.record.stop_signal) == Some(number) {
+            // Such a signal from a person is a stop: no policy brings it back.
             container.update(|state| state.stopped_by_user = true);
             if container.is_paused() {
                 self.thaw(&container).await?;
@@ -135,7 +187,7 @@ impl Project {
             return Err(SupervisorError::NotRunning { name: container.name() });
         }
         if container.is_paused() {
-            return Ok(());
+            return Err(SupervisorError::PausedAlready { name: container.name() });
         }
         // Before the freeze: a probe that is begun after it would hang.
         set_paused(&container, true);
@@ -160,6 +212,9 @@ impl Project {
         if !container.is_running() {
             return Err(SupervisorError::NotRunning { name: container.name() });
         }
+        if !container.is_paused() {
+            return Err(SupervisorError::NotPaused { name: container.name() });
+        }
         self.thaw(&container).await
     }
 
@@ -174,15 +229,6 @@ impl Project {
         set_paused(container, false);
         self.emit(container, What::Unpaused);
         Ok(())
-    }
-
-    /// Stops and starts.
-    ///
-    /// # Errors
-    /// As those two.
-    pub async fn restart(&self, id: &str, timeout: Option<Duration>) -> Result<(), SupervisorError> {
-        self.stop(id, timeout).await?;
-        self.start(id).await
     }
 
     /// The keeper says that a container has ended.
@@ -233,9 +279,21 @@ impl Project {
         ran: Duration,
         started: Option<Timestamp>,
     ) {
-        let stopped = container.state().stopped_by_user || container.live.borrow().stopping.is_some();
-        let delay = if stopped { None } else { container.live.borrow_mut().restarts.after_exit(exit, ran) };
+        let purpose = container.live.borrow().stopping.as_ref().map(|stopping| stopping.purpose.get());
         let oom_killed = container.state().oom_killed;
+        if purpose == Some(Purpose::Restart) {
+            container.update(|state| state.status = Status::Restarting { exit, finished });
+            self.forget(container);
+            self.emit(container, What::Exited { exit, oom_killed, restart_ms: Some(0) });
+            return;
+        }
+        let by_user = container.state().stopped_by_user;
+        let delay = match purpose {
+            _ if by_user => None,
+            Some(Purpose::Unhealthy) => container.live.borrow_mut().restarts.after_unhealthy(ran),
+            Some(_) => None,
+            None => container.live.borrow_mut().restarts.after_exit(exit, ran),
+        };
         match delay {
             Some(delay) => {
                 let restarts = container.live.borrow().restarts.count();

@@ -15,6 +15,7 @@ mod foreground;
 mod health;
 mod images;
 mod leaks;
+mod lifecycle;
 mod limits;
 mod listing;
 mod logs;

@@ -176,6 +176,7 @@ impl Direct {
         self.seq += 1;
         let request = Request::Start {
             seq: self.seq,
+            streams: false,
             spec: Box::new(spec.clone()),
             pipes: self.run_folder(spec),
             exit_record: self.exit_record(spec),

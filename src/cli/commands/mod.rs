@@ -5,11 +5,17 @@ pub mod down;
 pub mod exec;
 pub mod image;
 pub mod images;
+pub mod kill;
 pub mod logs;
 pub mod ls;
+pub mod pause;
 pub mod port;
 pub mod ps;
 pub mod pull;
+pub mod restart;
+pub mod rm;
+pub mod start;
+pub mod stop;
 pub mod top;
 pub mod up;
 pub mod version;
@@ -31,6 +37,13 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Logs(args) => logs::run(&args, context),
         Command::Ls(args) => ls::run(&args, context),
         Command::Version(args) => version::run(&args, context),
+        Command::Start(args) => start::run(&args, context),
+        Command::Stop(args) => stop::run(&args, context),
+        Command::Restart(args) => restart::run(&args, context),
+        Command::Kill(args) => kill::run(&args, context),
+        Command::Pause(args) => pause::pause(&args, context),
+        Command::Unpause(args) => pause::unpause(&args, context),
+        Command::Rm(args) => rm::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
         Command::Port(args) => port::run(&args, context),

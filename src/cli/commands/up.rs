@@ -21,7 +21,7 @@ use crate::engine::message::{ContainerRef, Event, Request};
 use crate::engine::selection::select;
 use crate::image::pull::PullPolicy;
 use crate::plan::lower::{Fault, Inputs, lower};
-use crate::plan::{Desired, UpOptions};
+use crate::plan::{Action, Desired, Selection, UpOptions};
 use crate::state::ProjectPaths;
 
 #[derive(Debug, Args)]
@@ -136,6 +136,8 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
                 match interruptible(&mut client, interrupts, &progress)? {
                     Some(answer) => answer,
                     None => {
+                        // It begins nothing more.
+                        drop(client);
                         progress.note("Gracefully stopping... (press Ctrl+C again to force)");
                         stop(context, &paths, interrupts, &progress, args.timeout)?;
                         return Ok(INTERRUPTED);
@@ -250,12 +252,17 @@ fn stop(
     progress: &Progress,
     timeout: Option<u64>,
 ) -> Result<(), CommandError> {
-    let request = |kill| Request::Stop { services: vec![], timeout_ms: timeout.map(|seconds| seconds * 1000), kill };
+    let request = |action| Request::Act {
+        action,
+        selection: Selection::default(),
+        timeout_ms: timeout.map(|seconds| seconds.saturating_mul(1000)),
+        dry_run: false,
+    };
     let mut client = Client::connect_or_start(&context.paths, paths)?;
-    client.send(&request(false), &[])?;
+    client.send(&request(Action::Stop), &[])?;
     if interruptible(&mut client, interrupts, progress)?.is_none() {
         let mut client = Client::connect_or_start(&context.paths, paths)?;
-        ask(&mut client, &request(true), &[], progress)?;
+        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), &[], progress)?;
     }
     Ok(())
 }
@@ -305,7 +312,7 @@ fn scale(
     Ok(scale)
 }
 
-pub(super) fn no_such_service(names: &[String]) -> CommandError {
+pub(in crate::cli) fn no_such_service(names: &[String]) -> CommandError {
     CommandError::new(format!("no such service: {}", names.join(", ")))
         .hint("`windlass config --services` lists the services of this project")
 }

@@ -57,7 +57,6 @@ pub static TABLE: &[Row] = &[
     warned("services.*.x-windlass.bind-idmap", NOT_YET),
     warned("services.*.x-windlass.install", NOT_YET),
     warned("services.*.x-windlass.reload", NOT_YET),
-    warned("services.*.x-windlass.restart_unhealthy", NOT_YET),
     warned("services.*.volumes.*.bind.selinux", NOT_YET),
     warned("services.*.volumes.*.consistency", "it is for virtual machines"),
     warned("networks.*.attachable", SWARM),

@@ -19,7 +19,7 @@ use crate::runtime::spec::{
 };
 use crate::supervisor::record::{
     Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, Logging, ProjectRecord,
-    RestartPolicy,
+    RestartLimits, RestartPolicy,
 };
 
 use super::desired::{Desired, DesiredService, SERVICE_PREFIX};
@@ -275,6 +275,9 @@ fn lower_service(
         files: mounts.files,
         health,
         restart,
+        restart_limits: restart_limits(service),
+        restart_unhealthy: service.windlass.restart_unhealthy,
+        auto_remove: false,
         stop_signal: service
             .stop_signal
             .clone()
@@ -353,13 +356,25 @@ fn devices(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<Device
     devices
 }
 
+/// What `deploy.restart_policy` says besides its condition.
+fn restart_limits(service: &Service) -> RestartLimits {
+    let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) else {
+        return RestartLimits::default();
+    };
+    RestartLimits {
+        delay_ms: policy.delay.map(Duration::as_millis).filter(|&delay| delay > 0),
+        max_attempts: policy.max_attempts.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0),
+        window_ms: policy.window.map(Duration::as_millis).filter(|&window| window > 0),
+    }
+}
+
 /// `deploy.restart_policy` wins over `restart`.
 fn restart(name: &str, service: &Service, faults: &mut Vec<Fault>) -> RestartPolicy {
     if let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) {
-        let max_retries = policy.max_attempts.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0);
         return match policy.condition.as_deref() {
-            Some("none") => RestartPolicy::No,
-            Some("on-failure") => RestartPolicy::OnFailure { max_retries },
+            Some("none" | "no") => RestartPolicy::No,
+            Some("on-failure") => RestartPolicy::OnFailure { max_retries: None },
+            Some("unless-stopped") => RestartPolicy::UnlessStopped,
             _ => RestartPolicy::Always,
         };
     }

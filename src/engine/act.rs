@@ -1,0 +1,67 @@
+//! `start`, `stop`, `restart`, `kill`, `pause`, `unpause` and `rm` in the supervisor's process.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::executor::execute;
+use super::message::{Event, Failure};
+use super::report::Report;
+use super::serve::Engine;
+use super::up::{Task, describe};
+use crate::plan::{self, Action, OperationKind, Selection};
+
+impl Engine {
+    /// Does something to containers as they are.
+    pub(super) async fn act(
+        &self,
+        action: &Action,
+        selection: &Selection,
+        timeout_ms: Option<u64>,
+        dry_run: bool,
+        report: &Report,
+    ) -> Result<i32, Failure> {
+        let begin = Instant::now();
+        let plan = plan::act(&self.observe(), selection, action);
+        if plan.operations.is_empty() {
+            if let Action::Signal { .. } = action {
+                report.send(&Event::Note { text: "No container to kill".to_owned() });
+            }
+            return Ok(0);
+        }
+        if dry_run {
+            describe(&plan, report);
+            return Ok(0);
+        }
+        let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), report };
+        let cancel = watch::Sender::new(false);
+        let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
+        if result.is_err() {
+            // Nobody will start what was to be started again.
+            for operation in &plan.operations {
+                if let OperationKind::StopContainer { id, restart: true, .. } = &operation.kind {
+                    self.project.give_up_restart(id).await;
+                }
+            }
+        }
+        if matches!(action, Action::Remove { .. }) {
+            // The supervisor ends with the last container.
+            self.project.settle().await;
+        }
+        report.timing(name(action), begin);
+        result.map(|()| 0)
+    }
+}
+
+/// The command that asks for it.
+pub(super) fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Start => "start",
+        Action::Stop => "stop",
+        Action::Restart { .. } => "restart",
+        Action::Signal { .. } => "kill",
+        Action::Pause => "pause",
+        Action::Unpause => "unpause",
+        Action::Remove { .. } => "rm",
+    }
+}
