@@ -117,6 +117,12 @@ pub enum Command {
     Images(super::commands::images::ImagesArgs),
     /// List the project's volumes
     Volumes(super::commands::volumes::VolumesArgs),
+    /// Copy files between a container and this machine
+    Cp(super::commands::cp::CpArgs),
+    /// Write a container's file system as a tar archive
+    Export(super::commands::export::ExportArgs),
+    /// Make an image out of a container's changes
+    Commit(super::commands::commit::CommitArgs),
     /// Manage images
     Image {
         #[command(subcommand)]

@@ -37,6 +37,8 @@ pub enum Request {
     },
     /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
+    /// Pause a container for as long as the connection lasts.
+    Hold { container: String },
     /// Wait until every container named here runs, or is healthy when it has a health check.
     Wait { containers: Vec<String>, timeout_ms: Option<u64> },
     /// Tell about every exit of these containers, until all have ended and none will be started again.
@@ -68,6 +70,8 @@ pub enum Event {
     ExecStarted {
         pid: i32,
     },
+    /// The container stands still.
+    Held,
     /// A container ended; `final` when nothing will start it again.
     Exited {
         container: ContainerRef,

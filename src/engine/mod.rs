@@ -2,10 +2,12 @@
 
 mod act;
 pub mod client;
+pub mod copy;
 mod down;
 mod exec;
 pub mod executor;
 mod failure;
+mod hold;
 pub mod images;
 pub mod inventory;
 pub mod message;

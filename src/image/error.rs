@@ -53,6 +53,8 @@ pub enum ImageError {
         "the archive of layer {layer} was not kept, so the image cannot be saved; remove it and pull or load it again"
     )]
     NotKept { layer: String },
+    #[error(transparent)]
+    Pack(#[from] super::pack::PackError),
     #[error("{0}")]
     Refused(String),
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Store`] holds what is here; [`pull::ensure`] brings what is missing.
 
+pub mod commit;
 mod complete;
 pub mod config;
 pub mod digest;
@@ -12,6 +13,7 @@ mod layer;
 pub mod load;
 pub mod manifest;
 mod members;
+pub mod pack;
 pub mod platform;
 pub mod progress;
 pub mod pull;

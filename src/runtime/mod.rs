@@ -15,6 +15,7 @@ mod mounts;
 mod process;
 mod protect;
 mod report;
+pub mod root;
 mod seccomp;
 pub mod spec;
 mod start;

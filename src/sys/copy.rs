@@ -33,6 +33,38 @@ pub enum Existing {
     Keep,
     /// It is left from an interrupted copy.
     Replace,
+    /// A person wants it gone. A folder is never replaced by a file, nor a file by a folder.
+    Overwrite,
+}
+
+/// What a copy takes over besides content and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attributes {
+    /// Owner, mode and extended attributes.
+    All,
+    /// The mode without its set-id bits: whoever copies owns the copy, and must not lend it his rights.
+    Owned { uid: u32, gid: u32 },
+}
+
+/// How a tree is copied.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    pub existing: Existing,
+    pub attributes: Attributes,
+    /// The target folder itself gets the attributes of the source folder.
+    pub top: bool,
+    /// Device nodes are made; otherwise they are left out.
+    pub devices: bool,
+    /// Chooses by relative path and attributes. Nothing below a folder that is not chosen is copied.
+    pub select: &'a dyn Fn(&Path, &Stat) -> bool,
+    /// Hears what is left out: sockets, and devices when they are not made.
+    pub left_out: &'a dyn Fn(&Path),
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("existing", &self.existing).finish_non_exhaustive()
+    }
 }
 
 /// Copies owner, mode and extended attributes of one open folder to another.
@@ -60,7 +92,17 @@ pub fn tree(
     existing: Existing,
     select: &dyn Fn(&Path, &Stat) -> bool,
 ) -> Result<u64, CopyError> {
-    let mut copy = Copy { source, target, existing, select, links: HashMap::new(), entries: 0 };
+    let options =
+        Options { existing, attributes: Attributes::All, top: true, devices: true, select, left_out: &|_| {} };
+    tree_with(source, target, &options)
+}
+
+/// The same with more of a choice.
+///
+/// # Errors
+/// At the first entry that cannot be copied; what was copied before stays.
+pub fn tree_with(source: BorrowedFd<'_>, target: BorrowedFd<'_>, options: &Options<'_>) -> Result<u64, CopyError> {
+    let mut copy = Copy { source, target, options, links: HashMap::new(), entries: 0 };
     let mut folders = VecDeque::from([PathBuf::from(".")]);
     // Writing into a folder changes its times: they are set when all is written, children first.
     let mut times = Vec::new();
@@ -69,11 +111,32 @@ pub fn tree(
         times.push((folder, stat));
     }
     for (folder, stat) in times.into_iter().rev() {
+        if !options.top && folder == Path::new(".") {
+            continue;
+        }
         let set = open_beneath(target, &folder, OFlags::RDONLY | OFlags::DIRECTORY)
             .and_then(|target| futimens(target, &timestamps(&stat)));
         set.map_err(|errno| failure("set the times of", &folder, errno))?;
     }
     Ok(copy.entries)
+}
+
+/// Copies one entry that is no folder, under a name of its own. `false`: it was left out.
+///
+/// # Errors
+/// When it cannot be read or made.
+pub fn entry(
+    source: BorrowedFd<'_>,
+    from: &CStr,
+    target: BorrowedFd<'_>,
+    to: &CStr,
+    options: &Options<'_>,
+) -> Result<bool, CopyError> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(from.to_bytes()));
+    let failed = |errno: Errno| failure("copy", path, errno);
+    let stat = statat(source, from, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    let copy = Copy { source, target, options, links: HashMap::new(), entries: 0 };
+    copy.make_entry(source, from, target, to, &stat, path).map_err(failed)
 }
 
 /// Writes anew what an earlier copy lost in a crash of the machine: files that are empty, but have the time of a source
@@ -129,8 +192,7 @@ fn rewrite(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(),
 struct Copy<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,
-    existing: Existing,
-    select: &'a dyn Fn(&Path, &Stat) -> bool,
+    options: &'a Options<'a>,
     /// Where the first of several hard links was made.
     links: HashMap<(u64, u64), PathBuf>,
     entries: u64,
@@ -143,8 +205,9 @@ impl Copy<'_> {
         let source = open_beneath(self.source, folder, flags).map_err(failed)?;
         let target = open_beneath(self.target, folder, flags).map_err(failed)?;
         let stat = fstat(&source).map_err(failed)?;
-        own(target.as_fd(), &stat).map_err(failed)?;
-        copy_xattrs(source.as_fd(), target.as_fd()).map_err(failed)?;
+        if self.options.top || folder != Path::new(".") {
+            self.attributes(source.as_fd(), target.as_fd(), &stat).map_err(failed)?;
+        }
         for entry in Dir::read_from(&source).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
@@ -166,11 +229,11 @@ impl Copy<'_> {
         folders: &mut VecDeque<PathBuf>,
     ) -> Result<(), Errno> {
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if !(self.select)(path.strip_prefix(".").unwrap_or(path), &stat) {
+        let short = path.strip_prefix(".").unwrap_or(path);
+        if !(self.options.select)(short, &stat) {
             return Ok(());
         }
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let made = match kind {
+        let made = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let made = self.make_folder(to, name)?;
                 if made {
@@ -178,16 +241,9 @@ impl Copy<'_> {
                 }
                 made
             }
-            FileType::Socket | FileType::Unknown => false,
-            // A whiteout of an overlay that is not mounted as one: a deletion, not a device.
-            FileType::CharacterDevice if stat.st_rdev == 0 => false,
             _ if stat.st_nlink > 1 && self.link(to, name, &stat)? => true,
             _ => {
-                let made = self.make(to, name, || match kind {
-                    FileType::RegularFile => copy_file(from, to, name, &stat),
-                    FileType::Symlink => copy_symlink(from, to, name, &stat),
-                    _ => make_node(to, name, &stat),
-                })?;
+                let made = self.make_entry(from.as_fd(), name, to.as_fd(), name, &stat, short)?;
                 if made && stat.st_nlink > 1 {
                     self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
                 }
@@ -198,11 +254,54 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// Anything but a folder.
+    fn make_entry(
+        &self,
+        source: BorrowedFd<'_>,
+        from: &CStr,
+        target: BorrowedFd<'_>,
+        to: &CStr,
+        stat: &Stat,
+        path: &Path,
+    ) -> Result<bool, Errno> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            // A whiteout of an overlay that is not mounted as one: a deletion, not a device.
+            FileType::CharacterDevice if stat.st_rdev == 0 => Ok(false),
+            FileType::Socket | FileType::Unknown => {
+                (self.options.left_out)(path);
+                Ok(false)
+            }
+            FileType::CharacterDevice | FileType::BlockDevice if !self.options.devices => {
+                (self.options.left_out)(path);
+                Ok(false)
+            }
+            FileType::Directory => Err(Errno::ISDIR),
+            kind => self.make(target, to, Some(stat), || match kind {
+                FileType::RegularFile => self.copy_file(source, from, target, to, stat),
+                FileType::Symlink => self.copy_symlink(source, from, target, to, stat),
+                _ => self.make_node(target, to, stat),
+            }),
+        }
+    }
+
     /// Runs `make`, which fails when the name is taken, by the rule for existing files.
-    fn make(&self, to: &OwnedFd, name: &CStr, make: impl Fn() -> Result<(), Errno>) -> Result<bool, Errno> {
+    fn make(
+        &self,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        source: Option<&Stat>,
+        make: impl Fn() -> Result<(), Errno>,
+    ) -> Result<bool, Errno> {
         match make() {
-            Err(Errno::EXIST) if self.existing == Existing::Keep => Ok(false),
+            Err(Errno::EXIST) if self.options.existing == Existing::Keep => Ok(false),
             Err(Errno::EXIST) => {
+                // Two ways to one file, as through a bind mount: removing the copy would remove the source.
+                let same = |have: Stat| source.is_some_and(|s| (s.st_dev, s.st_ino) == (have.st_dev, have.st_ino));
+                if self.options.existing == Existing::Overwrite
+                    && statat(to, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(same)
+                {
+                    return Ok(false);
+                }
                 unlinkat(to, name, AtFlags::empty())?;
                 make().map(|()| true)
             }
@@ -213,10 +312,13 @@ impl Copy<'_> {
     fn make_folder(&self, to: &OwnedFd, name: &CStr) -> Result<bool, Errno> {
         let make = || mkdirat(to, name, Mode::RWXU);
         match make() {
-            Err(Errno::EXIST) if self.existing == Existing::Keep => Ok(false),
+            Err(Errno::EXIST) if self.options.existing == Existing::Keep => Ok(false),
             Err(Errno::EXIST) => {
                 let stat = statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    if self.options.existing == Existing::Overwrite {
+                        return Err(Errno::NOTDIR);
+                    }
                     unlinkat(to, name, AtFlags::empty())?;
                     make()?;
                 }
@@ -230,24 +332,87 @@ impl Copy<'_> {
     fn link(&self, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<bool, Errno> {
         let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else { return Ok(false) };
         let first = open_beneath(self.target, first, OFlags::PATH)?;
-        self.make(to, name, || linkat(&first, c"", to, name, AtFlags::EMPTY_PATH))?;
+        self.make(to.as_fd(), name, None, || linkat(&first, c"", to, name, AtFlags::EMPTY_PATH))?;
         Ok(true)
     }
-}
 
-fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let source = openat(from, name, flags, Mode::empty())?;
-    if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
-        return Err(Errno::INVAL);
+    fn copy_file(
+        &self,
+        source: BorrowedFd<'_>,
+        from: &CStr,
+        target: BorrowedFd<'_>,
+        to: &CStr,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = openat(source, from, flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = openat(target, to, flags, Mode::RUSR | Mode::WUSR)?;
+        let (mut source, mut target) = (File::from(source), File::from(target));
+        copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        self.attributes(source.as_fd(), target.as_fd(), stat)?;
+        futimens(&target, &timestamps(stat))
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let (mut source, mut target) = (File::from(source), File::from(target));
-    copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    own(target.as_fd(), stat)?;
-    copy_xattrs(source.as_fd(), target.as_fd())?;
-    futimens(&target, &timestamps(stat))
+
+    fn copy_symlink(
+        &self,
+        source: BorrowedFd<'_>,
+        from: &CStr,
+        target: BorrowedFd<'_>,
+        to: &CStr,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        let value: CString = readlinkat(source, from, Vec::new())?;
+        symlinkat(&value, target, to)?;
+        let (uid, gid) = self.owner(stat);
+        chownat(target, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        utimensat(target, to, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn make_node(&self, target: BorrowedFd<'_>, to: &CStr, stat: &Stat) -> Result<(), Errno> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        mknodat(target, to, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
+        let (uid, gid) = self.owner(stat);
+        chownat(target, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        // There is no chmod that does not follow: hold the node, see that it is the one, and go through the descriptor.
+        let node = openat(target, to, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&node)?.st_mode) == kind {
+            let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+            chmodat(rustix::fs::CWD, path, self.mode(stat), AtFlags::empty())?;
+        }
+        utimensat(target, to, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn attributes(&self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
+        match self.options.attributes {
+            Attributes::All => {
+                own(target, stat)?;
+                copy_xattrs(source, target)
+            }
+            Attributes::Owned { .. } => {
+                let (uid, gid) = self.owner(stat);
+                fchown(target, Some(uid), Some(gid))?;
+                fchmod(target, self.mode(stat))
+            }
+        }
+    }
+
+    fn owner(&self, stat: &Stat) -> (Uid, Gid) {
+        match self.options.attributes {
+            Attributes::All => owner(stat),
+            Attributes::Owned { uid, gid } => (Uid::from_raw(uid), Gid::from_raw(gid)),
+        }
+    }
+
+    fn mode(&self, stat: &Stat) -> Mode {
+        match self.options.attributes {
+            Attributes::All => Mode::from_raw_mode(stat.st_mode),
+            Attributes::Owned { .. } => Mode::from_raw_mode(stat.st_mode & 0o1777),
+        }
+    }
 }
 
 /// Holes stay holes: a file of the image may be far longer than what it takes on disk.
@@ -275,28 +440,6 @@ fn copy_data(source: &mut File, target: &mut File) -> io::Result<()> {
         offset = data + copied;
     }
     target.set_len(length)
-}
-
-fn copy_symlink(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
-    let value: CString = readlinkat(from, name, Vec::new())?;
-    symlinkat(&value, to, name)?;
-    let (uid, gid) = owner(stat);
-    chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    utimensat(to, name, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn make_node(to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Errno> {
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?;
-    let (uid, gid) = owner(stat);
-    chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    // There is no chmod that does not follow: hold the node, see that it is the one, and go through the descriptor.
-    let node = openat(to, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if FileType::from_raw_mode(fstat(&node)?.st_mode) == kind {
-        let path = format!("/proc/self/fd/{}", node.as_raw_fd());
-        chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())?;
-    }
-    utimensat(to, name, &timestamps(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Owner, then mode: a change of the owner drops the set-id bits.

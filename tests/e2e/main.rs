@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
 mod containers;
+mod copying;
 mod crash;
 mod env;
 mod examples;

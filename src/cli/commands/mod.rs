@@ -1,8 +1,11 @@
 //! One command a file: its arguments, and what it prints.
 
+pub mod commit;
 pub mod config;
+pub mod cp;
 pub mod down;
 pub mod exec;
+pub mod export;
 pub mod image;
 pub mod images;
 pub mod kill;
@@ -50,6 +53,9 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Top(args) => top::run(&args, context),
         Command::Images(args) => images::run(&args, context),
         Command::Volumes(args) => volumes::run(&args, context),
+        Command::Cp(args) => cp::run(&args, context),
+        Command::Export(args) => export::run(&args, context),
+        Command::Commit(args) => commit::run(&args, context),
         Command::Image { command } => image::run(&command, context),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod compression;
+pub mod extract;
 pub(super) mod tree;
 
 use std::collections::HashMap;
