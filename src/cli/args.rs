@@ -81,6 +81,8 @@ pub enum Command {
     /// Print the project as it is understood
     #[command(visible_alias = "convert")]
     Config(Box<super::commands::config::ConfigArgs>),
+    /// Show where a value of the project comes from
+    Explain(super::commands::explain::ExplainArgs),
     /// Stop and remove containers and networks
     Down(super::commands::down::DownArgs),
     /// Start containers that exist

@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::Context;
-use super::exit::CommandError;
+use super::exit::{CommandError, FAILURE};
 use super::ui::progress::{Mode, Progress};
 use super::ui::style::Palette;
 use crate::compose::environment::VariableSource;
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadFailure, LoadOptions, LoadRequest};
-use crate::diag::{Paint, render_all};
+use crate::diag::{Paint, render_all, to_json};
 
 /// How the files are loaded.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,28 @@ impl Context {
         environment_files.sort();
         environment_files.dedup();
         Ok(Loaded { project: loaded.project, environment_files })
+    }
+
+    /// Loads the project's files for a command that is about the files; prints warnings. With `json`, faults are data on
+    /// standard output, and warnings data on standard error.
+    ///
+    /// # Errors
+    /// Every fault of the files.
+    pub fn load_whole(&self, loading: &Loading, json: bool) -> Result<compose::Loaded, CommandError> {
+        let loaded = match compose::load(self.load_request(loading), &FsSource) {
+            Ok(loaded) => loaded,
+            Err(failure) if json => {
+                println!("{:#}", to_json(&failure.diagnostics, &failure.sources));
+                return Err(CommandError::silent(FAILURE));
+            }
+            Err(failure) => return Err(self.load_error(&failure)),
+        };
+        match json {
+            _ if loaded.warnings.is_empty() => {}
+            true => eprintln!("{:#}", to_json(&loaded.warnings, &loaded.sources)),
+            false => eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint())),
+        }
+        Ok(loaded)
     }
 
     /// What the global flags ask for.

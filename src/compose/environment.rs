@@ -35,6 +35,8 @@ pub struct SetVariable {
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, SetVariable>,
+    /// What was set elsewhere too and does not count; the strongest first.
+    shadowed: BTreeMap<String, Vec<SetVariable>>,
 }
 
 impl Environment {
@@ -42,7 +44,8 @@ impl Environment {
     #[must_use]
     pub fn from_shell(variables: &BTreeMap<String, String>) -> Self {
         let set = |value: &String| SetVariable { value: value.clone(), source: VariableSource::Shell };
-        Self { variables: variables.iter().map(|(name, value)| (name.clone(), set(value))).collect() }
+        let variables = variables.iter().map(|(name, value)| (name.clone(), set(value))).collect();
+        Self { variables, shadowed: BTreeMap::new() }
     }
 
     #[must_use]
@@ -57,14 +60,35 @@ impl Environment {
 
     /// Sets `name` unless it is set.
     pub fn fill(&mut self, name: &str, value: &str, source: VariableSource) {
-        if !self.variables.contains_key(name) {
-            self.variables.insert(name.to_owned(), SetVariable { value: value.to_owned(), source });
+        let variable = SetVariable { value: value.to_owned(), source };
+        match self.variables.contains_key(name) {
+            true => self.shadowed.entry(name.to_owned()).or_default().push(variable),
+            false => _ = self.variables.insert(name.to_owned(), variable),
+        }
+    }
+
+    /// Sets what `other` sets unless it is set.
+    pub fn fill_all(&mut self, other: &Self) {
+        for (name, variable) in &other.variables {
+            self.fill(name, &variable.value, variable.source.clone());
+            if let Some(shadowed) = other.shadowed.get(name) {
+                self.shadowed.entry(name.clone()).or_default().extend(shadowed.iter().cloned());
+            }
         }
     }
 
     /// Sets `name`, whatever it was.
     pub fn set(&mut self, name: &str, value: &str, source: VariableSource) {
-        self.variables.insert(name.to_owned(), SetVariable { value: value.to_owned(), source });
+        let variable = SetVariable { value: value.to_owned(), source };
+        if let Some(before) = self.variables.insert(name.to_owned(), variable) {
+            self.shadowed.entry(name.to_owned()).or_default().insert(0, before);
+        }
+    }
+
+    /// Where else `name` is set, without effect; the strongest first.
+    #[must_use]
+    pub fn shadowed(&self, name: &str) -> &[SetVariable] {
+        self.shadowed.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&String, &SetVariable)> {

@@ -4,13 +4,13 @@ use super::environment::Environment;
 use super::session::{Interpolation, ModelPath, Session, VariableUse};
 use super::template::{OperatorKind, Template, TemplateError, Variable};
 use super::yaml::{Node, Value};
-use crate::diag::{Diagnostic, Span, nearest};
+use crate::diag::{Diagnostic, SourceMap, Span, nearest};
 
 /// Notes the variables that are named below `node` and leaves them there.
 pub fn note(node: &Node, path: &mut ModelPath, session: &mut Session) {
     match &node.value {
         Value::String(text) if text.contains('$') => match Template::parse(text) {
-            Ok(template) => note_uses(&template, node.span, path, session),
+            Ok(template) => session.trail.uses.extend(uses(&template, node.span, path.as_str(), None)),
             Err(error) => {
                 let diagnostic = invalid(&error, node.span, session, path);
                 session.report(diagnostic);
@@ -59,7 +59,7 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
             return text.to_owned();
         }
     };
-    note_uses(&template, node.span, path, session);
+    session.trail.uses.extend(uses(&template, node.span, path.as_str(), Some(environment)));
     let mut read: Vec<(String, Option<_>)> = Vec::new();
     let mut unset = Vec::new();
     let result = template.evaluate(&mut |variable: &Variable| {
@@ -83,7 +83,7 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
             value
         }
         Err(missing) => {
-            let span = locate(session, node.span, &format!("${{{}", missing.name));
+            let span = locate(&session.sources, node.span, &format!("${{{}", missing.name));
             let label = match environment.get(&missing.name) {
                 Some(_) => "set, but empty",
                 None => "not set",
@@ -103,19 +103,22 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
     }
 }
 
-fn note_uses(template: &Template, span: Span, path: &ModelPath, session: &mut Session) {
-    let uses = &mut session.trail.uses;
+/// The variables of `template`, which stands at `span`.
+pub fn uses(template: &Template, span: Span, path: &str, environment: Option<&Environment>) -> Vec<VariableUse> {
+    let mut uses = Vec::new();
     template.variables(&mut |variable| {
         let operand = |kind| variable.operator.as_ref().filter(|it| it.kind == kind).map(|it| it.text.clone());
         uses.push(VariableUse {
             name: variable.name.clone(),
             span,
-            path: path.as_str().to_owned(),
+            path: path.to_owned(),
             default: operand(OperatorKind::Default),
             alternative: operand(OperatorKind::Alternative),
             required: operand(OperatorKind::Required).is_some(),
+            set: environment.and_then(|environment| environment.variable(&variable.name)).cloned(),
         });
     });
+    uses
 }
 
 fn warn_unset(name: &str, span: Span, path: &ModelPath, environment: &Environment, session: &mut Session) {
@@ -123,8 +126,7 @@ fn warn_unset(name: &str, span: Span, path: &ModelPath, environment: &Environmen
     if session.diagnostics.iter().any(|diagnostic| diagnostic.message == message) {
         return;
     }
-    let place = locate(session, span, &format!("${{{name}"));
-    let place = if place == span { locate(session, span, &format!("${name}")) } else { place };
+    let place = locate_variable(&session.sources, span, name);
     let hint = match nearest(name, environment.names()) {
         Some(near) => format!(
             "did you mean ${{{near}}}? Otherwise give a default: ${{{name}:-…}}, or write $${name} for the text"
@@ -149,14 +151,22 @@ fn invalid(error: &TemplateError, span: Span, session: &Session, path: &ModelPat
         TemplateError::TooDeep { .. } => "use fewer defaults inside defaults",
     };
     Diagnostic::error("invalid interpolation")
-        .at(locate(session, span, error.text()), error.to_string())
+        .at(locate(&session.sources, span, error.text()), error.to_string())
         .path(path.as_str())
         .hint(hint)
 }
 
+/// The place where a variable is named in `span`; `span` itself when it is not to be found.
+pub fn locate_variable(sources: &SourceMap, span: Span, name: &str) -> Span {
+    match locate(sources, span, &format!("${{{name}")) {
+        place if place == span => locate(sources, span, &format!("${name}")),
+        place => place,
+    }
+}
+
 /// The place of `needle` in the source lines of `span`; `span` itself when it is not to be found.
-pub fn locate(session: &Session, span: Span, needle: &str) -> Span {
-    let Some(file) = session.sources.get(span.source) else { return span };
+pub fn locate(sources: &SourceMap, span: Span, needle: &str) -> Span {
+    let Some(file) = sources.get(span.source) else { return span };
     let needle = needle.lines().next().unwrap_or_default();
     if needle.is_empty() {
         return span;

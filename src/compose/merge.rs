@@ -2,28 +2,56 @@
 
 use std::collections::HashMap;
 
+use super::provenance::{History, Removed, Rule};
 use super::schema::{EmptyPair, Object, Shape, Special, object_of};
 use super::yaml::{Mapping, Node, Tag, Value};
 
 /// `over` merged onto `base`.
-pub fn merge(base: Node, over: Node, shape: &Shape) -> Node {
+pub fn merge(base: Node, over: Node, shape: &Shape, history: &mut History) -> Node {
     if over.tag == Tag::Override {
-        return Node { tag: Tag::None, ..over };
+        let past = history.over(&base, &over, Rule::Override);
+        return Node { tag: Tag::None, past, ..over };
     }
     if over.is_null() {
-        return base;
+        let past = history.nothing_over(&base, &over);
+        return Node { past, ..base };
     }
     if base.is_null() || base.tag == Tag::Reset {
-        return over;
+        let past = history.over(&base, &over, Rule::Replaces);
+        return Node { past, ..over };
     }
     let shape = canonical_shape(shape);
+    let rule = rule(&base, &over, shape);
+    let mut past = history.over(&base, &over, rule);
     let (tag, span, origin) = (base.tag, over.span, over.origin);
     let value = match (base.value, over.value) {
-        (Value::Mapping(base), Value::Mapping(over)) => Value::Mapping(Box::new(mappings(*base, *over, shape))),
-        (Value::Sequence(base), Value::Sequence(over)) => Value::Sequence(sequences(base, over, shape)),
+        (Value::Mapping(base), Value::Mapping(over)) if rule == Rule::Merges => {
+            let mut removed = history.removed(past);
+            let merged = mappings(*base, *over, shape, &mut removed, history);
+            past = history.with_removed(past, removed);
+            Value::Mapping(Box::new(merged))
+        }
+        (Value::Sequence(base), Value::Sequence(over)) if rule == Rule::Appends => {
+            Value::Sequence(sequences(base, over, shape, history))
+        }
         (_, over) => over,
     };
-    Node { value, span, tag, origin }
+    Node { value, span, tag, origin, past }
+}
+
+/// What `over` does with `base`.
+fn rule(base: &Node, over: &Node, shape: &Shape) -> Rule {
+    match (&base.value, &over.value) {
+        (Value::Mapping(base), Value::Mapping(over)) => match shape {
+            Shape::Object(known) if known.name == "logging" && !same_driver(base, over) => Rule::OtherDriver,
+            _ => Rule::Merges,
+        },
+        (Value::Sequence(_), Value::Sequence(_)) => match shape {
+            Shape::Special(Special::Command | Special::HealthTest) => Rule::ReplacesList,
+            _ => Rule::Appends,
+        },
+        _ => Rule::Replaces,
+    }
 }
 
 /// Takes away what `!reset` marks and forgets `!override`, once nothing more comes on top.
@@ -45,23 +73,23 @@ pub fn settle(node: &mut Node) {
 }
 
 /// Entries of a list that mean the same thing count once; the later one stays, in the place of the earlier.
-pub fn unify(node: &mut Node, shape: &Shape) {
+pub fn unify(node: &mut Node, shape: &Shape, history: &mut History) {
     match (canonical_shape(shape), &mut node.value) {
         (Shape::List(Shape::Object(known)), Value::Sequence(items)) => {
             if let Some(identity) = identity(known) {
                 let all = std::mem::take(items);
-                *items = last_of_each(all, identity);
+                *items = last_of_each(all, identity, known.name, history);
             }
         }
         (Shape::Object(known) | Shape::Nullable(known), Value::Mapping(mapping)) => {
             for (key, entry) in &mut mapping.0 {
                 if let Some(shape) = known.attribute(key) {
-                    unify(&mut entry.node, shape);
+                    unify(&mut entry.node, shape, history);
                 }
             }
         }
         (Shape::Table(item), Value::Mapping(mapping)) => {
-            mapping.0.values_mut().for_each(|entry| unify(&mut entry.node, item));
+            mapping.0.values_mut().for_each(|entry| unify(&mut entry.node, item, history));
         }
         _ => {}
     }
@@ -74,16 +102,12 @@ fn canonical_shape(shape: &Shape) -> &Shape {
     }
 }
 
-fn mappings(mut base: Mapping, over: Mapping, shape: &Shape) -> Mapping {
-    if let Shape::Object(known) = shape
-        && known.name == "logging"
-        && !same_driver(&base, &over)
-    {
-        return over;
-    }
-    for (key, entry) in over.0 {
+fn mappings(mut base: Mapping, over: Mapping, shape: &Shape, removed: &mut Removed, history: &mut History) -> Mapping {
+    for (key, mut entry) in over.0 {
         if entry.node.tag == Tag::Reset {
-            base.0.shift_remove(&key);
+            if let Some(gone) = base.0.shift_remove(&key) {
+                history.remove(removed, &key, &gone.node, &entry.node);
+            }
             continue;
         }
         let inner = match shape {
@@ -97,11 +121,17 @@ fn mappings(mut base: Mapping, over: Mapping, shape: &Shape) -> Mapping {
         match base.0.get_mut(&key) {
             Some(existing) if !(null_wins || is_ulimit) => {
                 let before = std::mem::replace(&mut existing.node, Node::new(Value::Null, entry.key_span));
-                existing.node = merge(before, entry.node, inner);
+                existing.node = merge(before, entry.node, inner, history);
                 existing.key_span = entry.key_span;
             }
-            Some(existing) => *existing = entry,
+            Some(existing) => {
+                entry.node.past = history.over(&existing.node, &entry.node, Rule::Replaces);
+                *existing = entry;
+            }
             None => {
+                if let Some(layers) = removed.shift_remove(&key) {
+                    entry.node.past = history.after(layers, &entry.node, Rule::Replaces, Removed::new());
+                }
                 base.0.insert(key, entry);
             }
         }
@@ -117,11 +147,11 @@ fn same_driver(base: &Mapping, over: &Mapping) -> bool {
     }
 }
 
-fn sequences(mut base: Vec<Node>, over: Vec<Node>, shape: &Shape) -> Vec<Node> {
+fn sequences(mut base: Vec<Node>, mut over: Vec<Node>, shape: &Shape, history: &mut History) -> Vec<Node> {
+    over.iter_mut().for_each(|item| history.appended(item));
+    base.extend(over);
     match shape {
-        Shape::Special(Special::Command | Special::HealthTest) => over,
         Shape::Set(_) | Shape::TextOrList | Shape::Special(Special::ExtraHosts | Special::Ssh) => {
-            base.extend(over);
             let mut all = Node::sequence(base, super::session::nowhere());
             super::canonical::unique(&mut all);
             match all.value {
@@ -129,26 +159,28 @@ fn sequences(mut base: Vec<Node>, over: Vec<Node>, shape: &Shape) -> Vec<Node> {
                 _ => Vec::new(),
             }
         }
-        Shape::List(Shape::Object(known)) => {
-            base.extend(over);
-            match identity(known) {
-                Some(identity) => last_of_each(base, identity),
-                None => base,
-            }
-        }
-        _ => {
-            base.extend(over);
-            base
-        }
+        Shape::List(Shape::Object(known)) => match identity(known) {
+            Some(identity) => last_of_each(base, identity, known.name, history),
+            None => base,
+        },
+        _ => base,
     }
 }
 
-fn last_of_each(items: Vec<Node>, identity: fn(&Node) -> String) -> Vec<Node> {
+fn last_of_each(
+    items: Vec<Node>,
+    identity: fn(&Node) -> String,
+    name: &'static str,
+    history: &mut History,
+) -> Vec<Node> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut unique: Vec<Node> = Vec::with_capacity(items.len());
-    for item in items {
+    for mut item in items {
         match places.get(&identity(&item)) {
-            Some(&place) => unique[place] = item,
+            Some(&place) => {
+                item.past = history.over(&unique[place], &item, Rule::SameItem(name));
+                unique[place] = item;
+            }
             None => {
                 places.insert(identity(&item), unique.len());
                 unique.push(item);

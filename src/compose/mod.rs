@@ -16,6 +16,7 @@ pub mod model;
 mod normalise;
 mod paths;
 mod project;
+pub mod provenance;
 mod request;
 mod resolve;
 mod schema;

@@ -2,9 +2,11 @@
 
 use super::environment::Environment;
 use super::paths::Base;
+use super::provenance::Reason;
+use super::resolve::named_variables;
 use super::session::Session;
-use super::yaml::{Entry, Mapping, Node, Value};
-use crate::diag::Diagnostic;
+use super::yaml::{Entry, Mapping, Node, Past, Value};
+use crate::diag::{Diagnostic, Span};
 
 /// Fills in what an attribute has when the file does not say.
 pub fn defaults(project: &mut Node, base: &Base, session: &mut Session) {
@@ -66,10 +68,11 @@ fn external(resource: &mut Node, session: &mut Session) {
 }
 
 /// What follows from the rest.
-pub fn normalise(project: &mut Node, name: &str, environment: &Environment) {
+pub fn normalise(project: &mut Node, name: &str, environment: &Environment, session: &mut Session) {
     let span = project.span;
     let mut uses_default = false;
-    each(project, "services", |service| {
+    let services = project.as_mapping_mut().and_then(|it| it.get_mut("services")).and_then(Node::as_mapping_mut);
+    for (key, Entry { node: service, .. }) in services.into_iter().flat_map(|services| &mut services.0) {
         uses_default |= default_network(service);
         implied_dependencies(service);
         if let Some(policy) = service.as_mapping_mut().and_then(|it| it.get_mut("pull_policy"))
@@ -82,28 +85,23 @@ pub fn normalise(project: &mut Node, name: &str, environment: &Environment) {
                 fill(build, "dockerfile", Value::String("Dockerfile".to_owned()));
             }
             at(build, "args", |args| {
-                let Some(args) = args.as_mapping_mut() else { return };
-                for (key, entry) in &mut args.0 {
-                    if entry.node.is_null()
-                        && let Some(value) = environment.get(key)
-                    {
-                        entry.node.value = Value::String(value.to_owned());
-                    }
+                named_variables(args, environment, &format!("services.{key}.build.args"), session);
+                if let Some(args) = args.as_mapping_mut() {
+                    args.0.retain(|_, entry| !entry.node.is_null());
                 }
-                args.0.retain(|_, entry| !entry.node.is_null());
             });
         });
-    });
+    }
     if let Some(mapping) = project.as_mapping_mut() {
-        let networks = mapping
-            .0
-            .entry("networks".to_owned())
-            .or_insert_with(|| Entry { key_span: span, node: Node::mapping(Mapping::default(), span) });
+        let networks = mapping.0.entry("networks".to_owned()).or_insert_with(|| {
+            let node = made(Value::Mapping(Box::default()), span, Reason::DefaultNetwork);
+            Entry { key_span: span, node }
+        });
         if uses_default
             && let Some(networks) = networks.node.as_mapping_mut()
             && !networks.contains("default")
         {
-            networks.insert("default", Node::new(Value::Null, span));
+            networks.insert("default", made(Value::Null, span, Reason::DefaultNetwork));
         }
     }
     for kind in ["networks", "volumes", "secrets", "configs"] {
@@ -127,7 +125,8 @@ fn full_name(key: &str, resource: &mut Node, project: &str) {
     if resource.get("name").and_then(Node::as_str) == Some("") {
         resource.as_mapping_mut().and_then(|it| it.remove("name"));
     }
-    fill(resource, "name", Value::String(name));
+    let reason = if external { Reason::ExternalName } else { Reason::FullName };
+    fill_because(resource, "name", Value::String(name), reason);
 }
 
 /// A service without networks is on the default one; whether any use of it is made.
@@ -141,8 +140,8 @@ fn default_network(service: &mut Node) -> bool {
         Some(networks) if !networks.0.is_empty() => networks.contains("default"),
         _ => {
             let mut networks = Mapping::default();
-            networks.insert("default", Node::new(Value::Null, span));
-            mapping.insert("networks", Node::mapping(networks, span));
+            networks.insert("default", made(Value::Null, span, Reason::DefaultNetwork));
+            mapping.insert("networks", made(Value::Mapping(Box::new(networks)), span, Reason::DefaultNetwork));
             true
         }
     }
@@ -184,23 +183,33 @@ fn implied_dependencies(service: &mut Node) {
             continue;
         }
         let mut dependency = Mapping::default();
-        dependency.insert("condition", Node::string("service_started", node.span));
+        let mut put = |key: &str, value| dependency.insert(key, made(value, node.span, Reason::Implied));
+        put("condition", Value::String("service_started".to_owned()));
         if restart {
-            dependency.insert("restart", Node::new(Value::Bool(true), node.span));
+            put("restart", Value::Bool(true));
         }
-        dependency.insert("required", Node::new(Value::Bool(true), node.span));
+        put("required", Value::Bool(true));
         dependency.insert("#origin", Node::string("implied", node.span));
         depends_on.insert(name, Node::mapping(dependency, node.span));
     }
 }
 
 fn fill(node: &mut Node, key: &str, value: Value) {
+    fill_because(node, key, value, Reason::Default);
+}
+
+fn fill_because(node: &mut Node, key: &str, value: Value, reason: Reason) {
     let span = node.span;
     if let Some(mapping) = node.as_mapping_mut()
         && mapping.get(key).is_none_or(Node::is_null)
     {
-        mapping.insert(key, Node::new(value, span));
+        mapping.insert(key, made(value, span, reason));
     }
+}
+
+/// A value that no file gives.
+fn made(value: Value, span: Span, reason: Reason) -> Node {
+    Node { past: Past::made(reason), ..Node::new(value, span) }
 }
 
 fn each(node: &mut Node, key: &str, mut visit: impl FnMut(&mut Node)) {

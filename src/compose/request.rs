@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::environment::Environment;
 use super::model::Project;
+use super::provenance::Provenance;
 use super::session::Trail;
 use crate::diag::{Diagnostic, SourceMap};
 
@@ -44,6 +45,8 @@ pub struct LoadOptions {
     pub all_resources: bool,
     /// The services are to run: attributes that are refused are faults, not warnings.
     pub for_running: bool,
+    /// Remember where the values come from, for [`Loaded::explain`].
+    pub provenance: bool,
 }
 
 impl Default for LoadOptions {
@@ -57,6 +60,7 @@ impl Default for LoadOptions {
             services: Vec::new(),
             all_resources: false,
             for_running: false,
+            provenance: false,
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct Loaded {
     pub trail: Trail,
     /// The merged tree before decoding, for `config --no-interpolate` and the like.
     pub tree: serde_json::Value,
+    /// Where the values come from; empty unless it was asked for.
+    pub provenance: Provenance,
 }
 
 impl Loaded {

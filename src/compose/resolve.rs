@@ -5,44 +5,81 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 
-use super::dotenv;
+use super::dotenv::{self, Assignment};
 use super::environment::Environment;
 use super::files::FileSource;
-use super::load::{reason, report_dotenv};
+use super::interpolate::uses;
+use super::load::{reason, report_dotenv, written_assignment};
 use super::project::Enabled;
-use super::session::Session;
+use super::provenance::{Rule, Through};
+use super::session::{Interpolation, Session, VariableUse};
+use super::template::Template;
 use super::yaml::{Entry, Mapping, Node, Value};
 use crate::diag::Diagnostic;
 
 /// Gives `- NAME` of `environment` its value, and secrets and configs the value of their variable.
-pub fn environment(project: &mut Node, environment: &Environment) {
+pub fn environment(project: &mut Node, environment: &Environment, session: &mut Session) {
     let Some(project) = project.as_mapping_mut() else { return };
     if let Some(services) = project.get_mut("services").and_then(Node::as_mapping_mut) {
-        for entry in services.0.values_mut() {
-            let Some(variables) = entry.node.as_mapping_mut().and_then(|it| it.get_mut("environment")) else {
-                continue;
-            };
-            let Some(variables) = variables.as_mapping_mut() else { continue };
-            for (name, entry) in &mut variables.0 {
-                if entry.node.is_null()
-                    && let Some(value) = environment.get(name)
-                {
-                    entry.node.value = Value::String(value.to_owned());
-                }
+        for (service, entry) in &mut services.0 {
+            if let Some(variables) = entry.node.as_mapping_mut().and_then(|it| it.get_mut("environment")) {
+                named_variables(variables, environment, &format!("services.{service}.environment"), session);
             }
         }
     }
     for kind in ["secrets", "configs"] {
         let Some(resources) = project.get_mut(kind).and_then(Node::as_mapping_mut) else { continue };
-        for entry in resources.0.values_mut() {
+        for (name, entry) in &mut resources.0 {
             let Some(resource) = entry.node.as_mapping_mut() else { continue };
-            let Some(variable) = resource.get("environment").cloned() else { continue };
-            if let Some(value) = variable.as_str().and_then(|name| environment.get(name)) {
+            let Some(mut variable) = resource.get("environment").cloned() else { continue };
+            let Some(named) = variable.as_str().map(str::to_owned) else { continue };
+            let path = format!("{kind}.{name}.environment");
+            if let Some(value) = environment.get(&named) {
                 let key = if kind == "secrets" { "#content" } else { "content" };
-                resource.insert(key, Node::string(value, variable.span));
+                from_variable(&mut variable, &named, value, environment, &path, session);
+                resource.insert(key, variable);
+            } else {
+                session.trail.passed.push(passed(&named, &variable, &path, environment));
             }
         }
     }
+}
+
+/// Gives variables without a value that of the same name.
+pub fn named_variables(variables: &mut Node, environment: &Environment, path: &str, session: &mut Session) {
+    let Some(variables) = variables.as_mapping_mut() else { return };
+    for (name, entry) in &mut variables.0 {
+        if !entry.node.is_null() {
+            continue;
+        }
+        let path = format!("{path}.{name}");
+        match environment.get(name) {
+            Some(value) => from_variable(&mut entry.node, name, value, environment, &path, session),
+            None => session.trail.passed.push(passed(name, &entry.node, &path, environment)),
+        }
+    }
+}
+
+/// Gives `node` the value of the variable that it names.
+fn from_variable(
+    node: &mut Node,
+    name: &str,
+    value: &str,
+    environment: &Environment,
+    path: &str,
+    session: &mut Session,
+) {
+    let variables = vec![(name.to_owned(), environment.variable(name).cloned())];
+    session.trail.passed.push(passed(name, node, path, environment));
+    node.origin = session.trail.record(Interpolation { template: name.to_owned(), variables });
+    node.value = Value::String(value.to_owned());
+    session.history.rule(node, Rule::FromVariable);
+}
+
+fn passed(name: &str, node: &Node, path: &str, environment: &Environment) -> VariableUse {
+    let (name, span, path) = (name.to_owned(), node.span, path.to_owned());
+    let set = environment.variable(&name).cloned();
+    VariableUse { name, span, path, default: None, alternative: None, required: false, set }
 }
 
 /// Merges `env_file` below `environment` and `label_file` below `labels`.
@@ -81,7 +118,7 @@ impl Reader<'_> {
     fn env_file(&mut self, name: &str, service: &mut Mapping) {
         let Some(list) = service.get("env_file").and_then(Node::as_sequence).map(<[Node]>::to_vec) else { return };
         let own: HashMap<String, String> = pairs(service.get("environment"));
-        let mut read: IndexMap<String, (Option<String>, Node)> = IndexMap::new();
+        let mut read: IndexMap<String, Node> = IndexMap::new();
         for (index, item) in list.iter().enumerate() {
             let Some(node) = item.get("path") else { continue };
             let required = item.get("required").and_then(Node::as_bool).unwrap_or(true);
@@ -102,7 +139,7 @@ impl Reader<'_> {
                 let outside = self.environment.get(name).map(str::to_owned);
                 outside.or_else(|| own.get(name).cloned())
             };
-            let earlier = |name: &str| read.get(name).and_then(|(value, _)| value.clone());
+            let earlier = |name: &str| read.get(name).and_then(Node::scalar_text);
             let assignments = match format {
                 "raw" => dotenv::parse_raw(&text, &lookup),
                 _ => match dotenv::parse_after(&text, &lookup, &earlier) {
@@ -115,25 +152,29 @@ impl Reader<'_> {
                     }
                 },
             };
-            for assignment in assignments {
-                if assignment.value.is_some() {
-                    read.insert(assignment.key, (assignment.value, node.clone()));
-                }
+            let values =
+                self.values(&assignments, node, &text, &Through::EnvFile(node.span), &format!("services.{name}"));
+            for (key, value) in values {
+                self.below(&mut read, key, value);
             }
         }
-        overlay(service, "environment", read.into_iter().map(|(key, (value, node))| (key, value, node)));
+        self.overlay(service, "environment", read);
     }
 
     fn label_file(&mut self, name: &str, service: &mut Mapping) {
         let Some(list) = service.get("label_file").and_then(Node::as_sequence).map(<[Node]>::to_vec) else { return };
-        let mut read: IndexMap<String, (String, Node)> = IndexMap::new();
+        let mut read: IndexMap<String, Node> = IndexMap::new();
         for (index, node) in list.iter().enumerate() {
             let model_path = format!("services.{name}.label_file[{index}]");
             let Some(text) = self.text(node, true, "label file", &model_path) else { continue };
             match dotenv::parse(&text, &|_| None) {
-                Ok(assignments) => {
-                    for assignment in assignments {
-                        read.insert(assignment.key, (assignment.value.unwrap_or_default(), node.clone()));
+                Ok(mut assignments) => {
+                    for assignment in &mut assignments {
+                        assignment.value.get_or_insert_default();
+                    }
+                    let through = Through::LabelFile(node.span);
+                    for (key, value) in self.values(&assignments, node, &text, &through, &model_path) {
+                        self.below(&mut read, key, value);
                     }
                 }
                 Err(error) => {
@@ -143,7 +184,76 @@ impl Reader<'_> {
                 }
             }
         }
-        overlay(service, "labels", read.into_iter().map(|(key, (value, node))| (key, Some(value), node)));
+        self.overlay(service, "labels", read);
+    }
+
+    /// The assignments of a file as nodes that stand where the file is named; with a history, in the file.
+    fn values(
+        &mut self,
+        assignments: &[Assignment],
+        named_at: &Node,
+        text: &str,
+        through: &Through,
+        path: &str,
+    ) -> Vec<(String, Node)> {
+        let source = self.session.history.is_on().then(|| {
+            let path = Path::new(named_at.as_str().unwrap_or_default());
+            self.session.sources.add(path, self.shown_from, text.to_owned())
+        });
+        let mut values = Vec::with_capacity(assignments.len());
+        for (index, assignment) in assignments.iter().enumerate() {
+            let Some(value) = &assignment.value else { continue };
+            let mut node = Node::string(value.as_str(), named_at.span);
+            if let Some(source) = source {
+                let next = assignments.get(index + 1).map(|next| next.line);
+                let (span, written) = written_assignment(assignment.line, next, source, &self.session.sources);
+                node.span = span;
+                self.note_variables(&mut node, written, &format!("{path}.environment.{}", assignment.key));
+                self.session.history.through(&mut node, through);
+            }
+            values.push((assignment.key.clone(), node));
+        }
+        values
+    }
+
+    /// Notes the variables of a value of an env file, which is written as `template`.
+    fn note_variables(&mut self, node: &mut Node, template: String, path: &str) {
+        let Ok(parsed) = Template::parse(&template) else { return };
+        let uses = uses(&parsed, node.span, path, Some(self.environment));
+        let variables: Vec<_> = uses.iter().map(|used| (used.name.clone(), used.set.clone())).collect();
+        self.session.trail.passed.extend(uses);
+        if !variables.is_empty() {
+            node.origin = self.session.trail.record(Interpolation { template, variables });
+        }
+    }
+
+    /// A later file wins over an earlier one.
+    fn below(&mut self, read: &mut IndexMap<String, Node>, key: String, mut value: Node) {
+        if let Some(earlier) = read.get(&key) {
+            value.past = self.session.history.over(earlier, &value, Rule::Replaces);
+        }
+        read.insert(key, value);
+    }
+
+    /// What was read goes below what the service sets itself.
+    fn overlay(&mut self, service: &mut Mapping, key: &str, read: IndexMap<String, Node>) {
+        let mut merged = Mapping::default();
+        for (name, node) in read {
+            merged.0.insert(name, Entry { key_span: node.span, node });
+        }
+        let Some((_, first)) = merged.0.first() else { return };
+        let mut whole = Node::mapping(Mapping::default(), first.key_span);
+        if let Some(own) = service.get_mut(key) {
+            (whole.span, whole.past) = (own.span, own.past);
+            for (name, mut entry) in own.as_mapping_mut().map(|own| std::mem::take(&mut own.0)).unwrap_or_default() {
+                if let Some(below) = merged.get(&name) {
+                    entry.node.past = self.session.history.over(below, &entry.node, Rule::Replaces);
+                }
+                merged.0.insert(name, entry);
+            }
+        }
+        whole.value = Value::Mapping(Box::new(merged));
+        service.insert(key, whole);
     }
 
     fn text(&mut self, node: &Node, required: bool, what: &str, model_path: &str) -> Option<String> {
@@ -179,21 +289,4 @@ fn pairs(node: Option<&Node>) -> HashMap<String, String> {
     let mapping = node.and_then(Node::as_mapping);
     let entries = mapping.into_iter().flat_map(Mapping::iter);
     entries.filter_map(|(key, entry)| Some((key.clone(), entry.node.scalar_text()?))).collect()
-}
-
-/// What was read goes below what the service sets itself.
-fn overlay(service: &mut Mapping, key: &str, read: impl Iterator<Item = (String, Option<String>, Node)>) {
-    let mut merged = Mapping::default();
-    for (name, value, node) in read {
-        let value = value.map_or(Value::Null, Value::String);
-        merged.0.insert(name, Entry { key_span: node.span, node: Node::new(value, node.span) });
-    }
-    if merged.0.is_empty() {
-        return;
-    }
-    let span = merged.0.first().map_or_else(super::session::nowhere, |(_, entry)| entry.key_span);
-    if let Some(own) = service.get_mut(key).and_then(Node::as_mapping_mut) {
-        merged.0.extend(std::mem::take(&mut own.0));
-    }
-    service.insert(key, Node::mapping(merged, span));
 }

@@ -1,6 +1,7 @@
 //! What one load gathers on its way: texts, faults, the use of variables.
 
 use crate::compose::environment::{SetVariable, VariableSource};
+use crate::compose::provenance::History;
 use crate::compose::yaml::{Node, Origin};
 use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
 
@@ -10,6 +11,8 @@ pub struct Session {
     pub sources: SourceMap,
     pub diagnostics: Vec<Diagnostic>,
     pub trail: Trail,
+    /// What came before the values; recorded only when it is asked for.
+    pub history: History,
     /// Variables stay as they are: what names one is not read any further.
     pub raw: bool,
 }
@@ -19,6 +22,8 @@ pub struct Session {
 pub struct Trail {
     interpolations: Vec<Interpolation>,
     pub uses: Vec<VariableUse>,
+    /// Variables that are passed on by their name alone, and those of env files.
+    pub passed: Vec<VariableUse>,
 }
 
 /// A value that was made by interpolation.
@@ -42,6 +47,8 @@ pub struct VariableUse {
     pub alternative: Option<String>,
     /// `?` or `:?`.
     pub required: bool,
+    /// What it was there.
+    pub set: Option<SetVariable>,
 }
 
 impl Trail {

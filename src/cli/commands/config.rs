@@ -88,7 +88,7 @@ impl ConfigArgs {
             resolve_environment: !(self.no_env_resolution || self.no_interpolate || self.variables),
             services: self.only.clone(),
             all_resources: self.networks || self.volumes,
-            for_running: false,
+            ..LoadOptions::default()
         }
     }
 }

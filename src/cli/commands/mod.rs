@@ -5,6 +5,7 @@ pub mod config;
 pub mod cp;
 pub mod down;
 pub mod exec;
+pub mod explain;
 pub mod export;
 pub mod image;
 pub mod images;
@@ -35,6 +36,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
     match command {
         Command::Up(args) => up::run(&args, context),
         Command::Config(args) => config::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Down(args) => down::run(&args, context),
         Command::Ps(args) => ps::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),

@@ -8,6 +8,7 @@ pub mod ports;
 pub mod prefix;
 pub mod progress;
 pub mod status;
+pub mod stdout;
 pub mod style;
 pub mod table;
 pub mod template;

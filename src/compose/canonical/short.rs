@@ -2,9 +2,10 @@
 
 use super::structure::{canonicalise, list, object, unique, wrong_kind};
 use super::{command, devices, hosts, mounts, ports};
+use crate::compose::provenance::Reason;
 use crate::compose::schema::{ENV_FILE, EXTENDS, INCLUDE, Shape, Special, build_object, object_of};
 use crate::compose::session::{ModelPath, Session};
-use crate::compose::yaml::{Entry, Mapping, Node, Tag, Value};
+use crate::compose::yaml::{Entry, Mapping, Node, Past, Tag, Value};
 use crate::diag::{Diagnostic, nearest};
 
 /// Brings a value with a short syntax into the long one.
@@ -84,14 +85,17 @@ fn names_to_table(node: &mut Node, path: &mut ModelPath, session: &mut Session, 
 }
 
 fn nothing(item: &Node) -> Node {
-    Node::new(Value::Null, item.span)
+    Node { tag: Tag::None, ..item.with(Value::Null) }
 }
 
 fn dependency(item: &Node) -> Node {
     let mut mapping = Mapping::default();
-    mapping.insert("condition", Node::string("service_started", item.span));
-    mapping.insert("required", Node::new(Value::Bool(true), item.span));
-    Node::mapping(mapping, item.span)
+    let mut put = |key: &str, value| {
+        mapping.insert(key, Node { past: Past::made(Reason::ShortForm), ..Node::new(value, item.span) });
+    };
+    put("condition", Value::String("service_started".to_owned()));
+    put("required", Value::Bool(true));
+    Node { tag: Tag::None, ..item.with(Value::Mapping(Box::new(mapping))) }
 }
 
 fn command_line(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
@@ -113,7 +117,7 @@ fn command_line(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
             if !split.dropped.is_empty() {
                 let diagnostic =
                     Diagnostic::warning(format!("a command is not run in a shell: {:?} is left out", split.dropped))
-                        .at(crate::compose::interpolate::locate(session, node.span, split.dropped), "left out")
+                        .at(crate::compose::interpolate::locate(&session.sources, node.span, split.dropped), "left out")
                         .path(path.as_str())
                         .hint("write it as a list for a shell: [\"sh\", \"-c\", \"…\"]");
                 session.report_node(node, diagnostic);

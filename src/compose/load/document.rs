@@ -68,7 +68,8 @@ impl Loader<'_> {
             true => self.session.sources.add(Path::new("<stdin>"), Path::new(""), text),
             false => self.session.sources.add(path, &self.shown_from, text),
         };
-        Some(parse(source, &self.session.sources, &mut self.session.diagnostics))
+        let Session { sources, diagnostics, history, .. } = &mut self.session;
+        Some(parse(source, sources, diagnostics, history))
     }
 
     /// The documents of a file, interpolated and canonical.

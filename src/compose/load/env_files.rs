@@ -4,11 +4,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::compose::dotenv;
+use crate::compose::dotenv::{self, Assignment};
 use crate::compose::environment::{Environment, VariableSource};
 use crate::compose::files::FileSource;
+use crate::compose::interpolate::uses;
 use crate::compose::session::Session;
-use crate::diag::{Diagnostic, SourceId, Span};
+use crate::compose::template::Template;
+use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
 /// Reads `paths` into `environment`: what is set there wins, and a later file wins over an earlier one.
 pub(super) fn fill(
@@ -41,6 +43,9 @@ pub(super) fn fill(
                 continue;
             }
         };
+        if session.history.is_on() {
+            note(&assignments, &text, path, base, session);
+        }
         let path: Rc<Path> = Rc::from(path.as_path());
         for assignment in assignments {
             if let Some(value) = assignment.value {
@@ -49,9 +54,39 @@ pub(super) fn fill(
             }
         }
     }
-    for (name, variable) in read.iter() {
-        environment.fill(name, &variable.value, variable.source.clone());
+    environment.fill_all(&read);
+}
+
+/// Notes the variables that the values of an env file name.
+fn note(assignments: &[Assignment], text: &str, path: &Path, base: &Path, session: &mut Session) {
+    let source = session.sources.add(path, base, text.to_owned());
+    for (index, assignment) in assignments.iter().enumerate() {
+        let next = assignments.get(index + 1).map(|next| next.line);
+        let (span, template) = written(assignment.line, next, source, &session.sources);
+        if let Ok(template) = Template::parse(&template) {
+            session.trail.passed.extend(uses(&template, span, &assignment.key, None));
+        }
     }
+}
+
+/// The place of an assignment of an env file, and its value as it is written: `''` is text without variables.
+pub(in crate::compose) fn written(
+    line: u32,
+    next: Option<u32>,
+    source: SourceId,
+    sources: &SourceMap,
+) -> (Span, String) {
+    let Some(file) = sources.get(source) else { return (crate::compose::session::nowhere(), String::new()) };
+    let lines: Vec<&str> = (line..next.unwrap_or(line + 1).max(line + 1)).map(|line| file.line(line)).collect();
+    let first = lines.first().copied().unwrap_or_default();
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
+    let indent = first.chars().take_while(|c| c.is_whitespace()).count();
+    let end_column = number(first.trim_end().chars().count()) + 1;
+    let span = Span { source, line, column: number(indent) + 1, end_line: line, end_column };
+    let own = lines.iter().enumerate().filter(|(index, line)| *index == 0 || !line.trim_start().starts_with('#'));
+    let text = own.map(|(_, line)| *line).collect::<Vec<_>>().join("\n");
+    let value = text.split_once(['=', ':']).map_or("", |(_, value)| value.trim());
+    (span, if value.starts_with('\'') { String::new() } else { value.to_owned() })
 }
 
 /// A fault of an env file, with its line.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::document::{Layer, Loader, PROJECT_SHAPE};
 use crate::compose::merge::merge;
 use crate::compose::paths::{self, Base};
+use crate::compose::provenance::Through;
 use crate::compose::schema::{SERVICE, Shape};
 use crate::compose::yaml::{Mapping, Node};
 use crate::diag::{Diagnostic, Span, nearest};
@@ -90,7 +91,13 @@ impl Loader<'_> {
         let base = self.base_service(name, &extends, scope, layer, chain);
         chain.pop();
         let merged = match base {
-            Some(base) => merge(base, service, &SERVICE_SHAPE),
+            Some(mut base) => {
+                let target = extends.get("service").unwrap_or(&extends);
+                let service_name = target.as_str().unwrap_or_default().to_owned();
+                let through = Through::Extends { span: target.span, service: service_name };
+                self.session.history.through(&mut base, &through);
+                merge(base, service, &SERVICE_SHAPE, &mut self.session.history)
+            }
             None => {
                 // Its key stays, so that nobody misses what it would have brought.
                 if let Some(mapping) = service.as_mapping_mut() {
@@ -149,7 +156,8 @@ impl Loader<'_> {
         }
         let documents = self.documents(file, Some(named_at), &layer.environment);
         let project = documents.map(|documents| {
-            let merged = documents.into_iter().reduce(|base, over| merge(base, over, &PROJECT_SHAPE));
+            let merged =
+                documents.into_iter().reduce(|base, over| merge(base, over, &PROJECT_SHAPE, &mut self.session.history));
             Rc::new(merged.unwrap_or_else(|| Node::mapping(Mapping::default(), named_at)))
         });
         self.extended_files.insert(key, project.clone());

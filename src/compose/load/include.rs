@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::document::{Layer, Loader};
 use super::env_files;
 use crate::compose::environment::Environment;
+use crate::compose::provenance::Through;
 use crate::compose::yaml::{Mapping, Node};
 use crate::diag::Diagnostic;
 
@@ -18,7 +19,10 @@ impl Loader<'_> {
         let include = document.as_mapping_mut().and_then(|it| it.remove("include"));
         let Some(include) = include else { return };
         for item in include.as_sequence().unwrap_or_default() {
-            if let Some(project) = self.included(item, file, layer) {
+            if let Some(mut project) = self.included(item, file, layer) {
+                let named_at = item.get("path").and_then(Node::as_sequence).and_then(<[Node]>::first);
+                let through = Through::Include(named_at.unwrap_or(item).span);
+                self.session.history.through(&mut project, &through);
                 self.import(document, project);
             }
         }

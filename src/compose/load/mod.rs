@@ -8,8 +8,8 @@ mod include;
 mod name;
 mod pipeline;
 
-pub(in crate::compose) use env_files::{reason, report as report_dotenv};
+pub(in crate::compose) use env_files::{reason, report as report_dotenv, written as written_assignment};
 pub use pipeline::load;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::compose) mod tests;

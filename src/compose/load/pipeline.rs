@@ -8,7 +8,7 @@ use super::document::{Layer, Loader, PROJECT_SHAPE, is_stdin};
 use super::{discover, env_files, name};
 use crate::compose::canonical::complete;
 use crate::compose::consistency;
-use crate::compose::environment::{Environment, VariableSource};
+use crate::compose::environment::{Environment, SetVariable, VariableSource};
 use crate::compose::files::FileSource;
 use crate::compose::interpolate::interpolate;
 use crate::compose::merge::{merge, settle, unify};
@@ -16,12 +16,13 @@ use crate::compose::model::Project;
 use crate::compose::normalise;
 use crate::compose::paths::{self, Base};
 use crate::compose::project;
+use crate::compose::provenance::{History, Provenance, Reason, Rule};
 use crate::compose::request::{LoadFailure, LoadRequest, Loaded};
 use crate::compose::resolve;
 use crate::compose::schema::{SERVICE, Shape};
-use crate::compose::session::{ModelPath, Session, nowhere};
+use crate::compose::session::{Interpolation, ModelPath, Session, nowhere};
 use crate::compose::validate::support;
-use crate::compose::yaml::{Mapping, Node};
+use crate::compose::yaml::{Mapping, Node, Past, parse};
 use crate::diag::{Diagnostic, Span};
 
 /// Loads a project. All faults are returned together, in the order of their places.
@@ -30,7 +31,11 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
         files,
         options: &request.options,
         shown_from: request.current_dir.clone(),
-        session: Session { raw: !request.options.interpolate, ..Session::default() },
+        session: Session {
+            raw: !request.options.interpolate,
+            history: if request.options.provenance { History::recording() } else { History::default() },
+            ..Session::default()
+        },
         extended_files: HashMap::new(),
         extended_services: HashMap::new(),
         layers: 0,
@@ -46,6 +51,7 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
             environment: parts.environment,
             trail: session.trail,
             tree: parts.tree,
+            provenance: Provenance::new(parts.provenance, session.history),
         }),
         _ => Err(LoadFailure { diagnostics: session.diagnostics, sources: session.sources }),
     }
@@ -63,6 +69,8 @@ struct Parts {
     project: Project,
     environment: Environment,
     tree: serde_json::Value,
+    /// With a history: the merged tree.
+    provenance: Option<Node>,
 }
 
 impl Loader<'_> {
@@ -99,6 +107,7 @@ impl Loader<'_> {
         }
 
         let project_name = self.project_name(request, &environment, &compose_files, &dir)?;
+        let name_variable = environment.variable("COMPOSE_PROJECT_NAME").cloned();
         environment.set("COMPOSE_PROJECT_NAME", &project_name, VariableSource::Project);
         let home = environment.home();
         let relative = (!self.options.resolve_paths).then(PathBuf::new);
@@ -118,7 +127,7 @@ impl Loader<'_> {
             self.only_sound_services(&mut tree);
         }
         if self.options.normalise {
-            normalise::normalise(&mut tree, &project_name, &environment);
+            normalise::normalise(&mut tree, &project_name, &environment, &mut self.session);
         }
         let profiles = profiles(request, &environment);
         let enabled = project::enabled(&mut tree, &profiles, &self.options.services);
@@ -142,6 +151,9 @@ impl Loader<'_> {
         if self.session.failed() {
             return None;
         }
+        if self.session.history.is_on() {
+            self.name_node(&mut tree, &project_name, request.project_name.is_some(), name_variable);
+        }
         let json = tree.to_json();
         // Text with variables has no type yet.
         let mut project = match self.options.interpolate {
@@ -153,18 +165,43 @@ impl Loader<'_> {
         project.compose_files = compose_files;
         project.profiles = profiles;
         project.environment = environment.values();
+        let provenance = self.session.history.is_on().then_some(tree);
         let environment = Rc::try_unwrap(environment).unwrap_or_else(|shared| (*shared).clone());
-        Some(Parts { project, environment, tree: json })
+        Some(Parts { project, environment, tree: json, provenance })
+    }
+
+    /// Puts the project's name into the tree, with where it comes from.
+    fn name_node(&mut self, tree: &mut Node, name: &str, by_flag: bool, variable: Option<SetVariable>) {
+        let variable = variable.filter(|variable| !variable.value.is_empty());
+        let Some(root) = tree.as_mapping_mut() else { return };
+        let reason = match (by_flag, &variable) {
+            (true, _) => Reason::NameOfFlag,
+            (false, Some(_)) => Reason::NameOfVariable,
+            (false, None) if root.get("name").and_then(Node::as_str).is_some_and(|name| !name.is_empty()) => return,
+            (false, None) => Reason::NameOfFolder,
+        };
+        let mut node = Node { past: Past::made(reason), ..Node::string(name, nowhere()) };
+        if reason == Reason::NameOfVariable {
+            let template = "COMPOSE_PROJECT_NAME".to_owned();
+            let variables = vec![(template.clone(), variable)];
+            node.origin = self.session.trail.record(Interpolation { template, variables });
+        }
+        if let Some(named) = root.get("name") {
+            node.past = self.session.history.over(named, &node, Rule::Made(reason));
+        }
+        root.insert("name", node);
     }
 
     /// Services that are left after faults: checks of the whole go on with these.
-    fn only_sound_services(&self, tree: &mut Node) {
+    fn only_sound_services(&mut self, tree: &mut Node) {
         let shape = Shape::Object(&SERVICE);
         if let Some(services) =
             tree.as_mapping_mut().and_then(|it| it.get_mut("services")).and_then(Node::as_mapping_mut)
         {
             services.0.retain(|_, entry| entry.node.as_mapping().is_some());
-            services.0.values_mut().for_each(|entry| unify(&mut entry.node, &shape));
+            for entry in services.0.values_mut() {
+                unify(&mut entry.node, &shape, &mut self.session.history);
+            }
         }
     }
 
@@ -252,7 +289,7 @@ impl Loader<'_> {
             }
             let mut scratch = Session::default();
             let source = scratch.sources.add(file, &self.shown_from, text);
-            for mut document in crate::compose::yaml::parse(source, &scratch.sources, &mut Vec::new()) {
+            for mut document in parse(source, &scratch.sources, &mut Vec::new(), &mut History::default()) {
                 let Some(node) = document.as_mapping_mut().and_then(|it| it.get_mut("name")) else { continue };
                 if self.options.interpolate {
                     interpolate(node, &mut ModelPath::from("name"), environment, &mut scratch);
@@ -277,16 +314,16 @@ impl Loader<'_> {
                 let earlier = merged.as_ref().and_then(|it| it.get("services")).and_then(Node::as_mapping);
                 self.apply_extends(&mut document, file, earlier, layer);
                 merged = Some(match merged {
-                    Some(base) => merge(base, document, &PROJECT_SHAPE),
+                    Some(base) => merge(base, document, &PROJECT_SHAPE, &mut self.session.history),
                     None => document,
                 });
             }
         }
         let mut merged = merged.unwrap_or_else(|| Node::mapping(Mapping::default(), nowhere()));
         settle(&mut merged);
-        unify(&mut merged, &PROJECT_SHAPE);
+        unify(&mut merged, &PROJECT_SHAPE, &mut self.session.history);
         if self.options.resolve_environment {
-            resolve::environment(&mut merged, &layer.environment);
+            resolve::environment(&mut merged, &layer.environment, &mut self.session);
         }
         merged
     }

@@ -8,7 +8,7 @@ use crate::diag::{Paint, render_all};
 
 /// Files in memory.
 #[derive(Debug, Default)]
-struct Texts(HashMap<PathBuf, String>);
+pub(in crate::compose) struct Texts(HashMap<PathBuf, String>);
 
 impl FileSource for Texts {
     fn read(&self, path: &Path) -> io::Result<String> {
@@ -24,11 +24,11 @@ impl FileSource for Texts {
     }
 }
 
-fn files(files: &[(&str, &str)]) -> Texts {
+pub(in crate::compose) fn files(files: &[(&str, &str)]) -> Texts {
     Texts(files.iter().map(|(name, text)| (Path::new("/shop").join(name), (*text).to_owned())).collect())
 }
 
-fn request() -> LoadRequest {
+pub(in crate::compose) fn request() -> LoadRequest {
     LoadRequest {
         current_dir: PathBuf::from("/shop"),
         environment: BTreeMap::from([("HOME".to_owned(), "/home/me".to_owned())]),

@@ -5,6 +5,6 @@ mod parse;
 mod scalar;
 mod scan_error;
 
-pub use node::{Entry, Mapping, Node, Origin, Tag, Value};
+pub use node::{Entry, Mapping, Node, Origin, Past, Tag, Value};
 pub use parse::parse;
 pub use scalar::{float_text, resolve_plain};

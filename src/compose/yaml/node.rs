@@ -11,11 +11,16 @@ pub struct Node {
     pub span: Span,
     pub tag: Tag,
     pub origin: Origin,
+    pub past: Past,
 }
 
 /// Which variables made the value: a number into [`crate::compose::interpolate::Trail`]; 0 is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin(pub u32);
+
+/// What the value was before: a number into [`crate::compose::provenance::History`]; 0 is nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past(pub u32);
 
 /// What the merge does with a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +106,7 @@ impl Mapping {
 impl Node {
     #[must_use]
     pub fn new(value: Value, span: Span) -> Self {
-        Self { value, span, tag: Tag::None, origin: Origin::default() }
+        Self { value, span, tag: Tag::None, origin: Origin::default(), past: Past::default() }
     }
 
     #[must_use]
@@ -119,10 +124,10 @@ impl Node {
         Self::new(Value::Sequence(items), span)
     }
 
-    /// The same place and origin with another value.
+    /// The same place, origin and past with another value.
     #[must_use]
     pub fn with(&self, value: Value) -> Self {
-        Self { value, span: self.span, tag: self.tag, origin: self.origin }
+        Self { value, span: self.span, tag: self.tag, origin: self.origin, past: self.past }
     }
 
     #[must_use]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ScannerSpan, Tag as ScannerTag};
 
 use super::{Entry, Mapping, Node, Tag, Value, resolve_plain, scan_error};
+use crate::compose::provenance::{History, Rule, Through};
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
 /// Deeper nesting is refused.
@@ -14,7 +15,12 @@ const DEPTH_LIMIT: usize = 100;
 const ALIAS_LIMIT: usize = 300_000;
 
 /// The documents of a file. Faults go to `diagnostics`; what could be read is returned.
-pub fn parse(source: SourceId, sources: &SourceMap, diagnostics: &mut Vec<Diagnostic>) -> Vec<Node> {
+pub fn parse(
+    source: SourceId,
+    sources: &SourceMap,
+    diagnostics: &mut Vec<Diagnostic>,
+    history: &mut History,
+) -> Vec<Node> {
     let Some(file) = sources.get(source) else { return Vec::new() };
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let mut builder = Builder {
@@ -24,6 +30,7 @@ pub fn parse(source: SourceId, sources: &SourceMap, diagnostics: &mut Vec<Diagno
         expanded: 0,
         documents: Vec::new(),
         diagnostics,
+        history,
         stopped: false,
     };
     let mut parser = Parser::new_from_str(text);
@@ -51,6 +58,7 @@ struct Builder<'a> {
     expanded: usize,
     documents: Vec<Node>,
     diagnostics: &'a mut Vec<Diagnostic>,
+    history: &'a mut History,
     stopped: bool,
 }
 
@@ -151,7 +159,8 @@ impl Builder<'_> {
             self.stopped = true;
             return;
         }
-        let node = target.clone();
+        let mut node = target.clone();
+        self.history.through(&mut node, &Through::Alias(span));
         self.finish(node, 0);
     }
 
@@ -210,8 +219,12 @@ impl Builder<'_> {
     fn merge(&mut self, mapping: &mut Mapping, node: Node, span: Span) {
         match node.value {
             Value::Mapping(base) => {
-                for (key, entry) in base.0 {
-                    mapping.0.entry(key).or_insert(entry);
+                for (key, mut entry) in base.0 {
+                    self.history.through(&mut entry.node, &Through::MergeKey(span));
+                    match mapping.0.get_mut(&key) {
+                        Some(own) => own.node.past = self.history.over(&entry.node, &own.node, Rule::Replaces),
+                        None => _ = mapping.0.insert(key, entry),
+                    }
                 }
             }
             Value::Sequence(items) => {

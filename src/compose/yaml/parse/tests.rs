@@ -6,7 +6,7 @@ fn read(text: &str) -> (Vec<Node>, Vec<String>) {
     let mut sources = SourceMap::default();
     let source = sources.add(Path::new("/c.yaml"), Path::new("/"), text.to_owned());
     let mut diagnostics = Vec::new();
-    let documents = parse(source, &sources, &mut diagnostics);
+    let documents = parse(source, &sources, &mut diagnostics, &mut History::default());
     (documents, diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect())
 }
 
