@@ -9,9 +9,6 @@ use crate::engine::inventory;
 use crate::state::{ProjectPaths, record};
 use crate::supervisor::record::ProjectRecord;
 
-/// Names of Compose files.
-const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-
 impl Context {
     /// The places of the project: by `-p` or `COMPOSE_PROJECT_NAME` without a look at any file, so that a project can
     /// be seen and ended from anywhere and with broken files; otherwise by the files.
@@ -53,10 +50,8 @@ impl Context {
     fn project_name(&self) -> Result<Option<&str>, CommandError> {
         let variable = self.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty());
         let Some(name) = self.global.project_name.as_ref().or(variable) else { return Ok(None) };
-        if !is_project_name(name) {
-            return Err(CommandError::new(format!("`{name}` is not a project name"))
-                .hint("use lower-case letters, digits, `-` and `_`, a letter or digit first"));
-        }
+        compose::check_project_name(name)
+            .map_err(|invalid| CommandError::new(invalid.to_string()).hint(invalid.hint))?;
         Ok(Some(name))
     }
 
@@ -74,29 +69,7 @@ impl Context {
     pub fn has_compose_file(&self) -> bool {
         let named = self.environment.get("COMPOSE_FILE").is_some_and(|list| !list.is_empty());
         let start = self.global.project_directory.as_ref().map(|folder| self.working_dir.join(folder));
-        let mut folders = start.as_ref().unwrap_or(&self.working_dir).ancestors();
-        named
-            || !self.global.files.is_empty()
-            || folders.any(|folder| FILES.iter().any(|name| folder.join(name).is_file()))
-    }
-}
-
-fn is_project_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    name.bytes().next().is_some_and(plain) && name.bytes().all(|byte| plain(byte) || b"-_".contains(&byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_never_a_path() {
-        for good in ["shop", "0-x_y"] {
-            assert!(is_project_name(good), "{good}");
-        }
-        for bad in ["", "..", "a/b", "-a", "_a", "Shop", "a.b", "a b", "ä"] {
-            assert!(!is_project_name(bad), "{bad}");
-        }
+        let start = start.as_ref().unwrap_or(&self.working_dir);
+        named || !self.global.files.is_empty() || compose::has_default_file(start, &FsSource)
     }
 }

@@ -78,7 +78,8 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
     match result {
         Ok(value) => {
             if !read.is_empty() {
-                node.origin = session.trail.record(Interpolation { template: text.to_owned(), variables: read });
+                node.origin =
+                    session.trail.record(Interpolation { span: node.span, template: text.to_owned(), variables: read });
             }
             value
         }
@@ -94,6 +95,7 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
             };
             session.report(
                 Diagnostic::error(format!("required variable {} is missing a value{reason}", missing.name))
+                    .about_variables()
                     .at(span, label)
                     .path(path.as_str())
                     .hint(format!("set it in the environment or in a .env file: {}=…", missing.name)),
@@ -135,7 +137,7 @@ fn warn_unset(name: &str, span: Span, path: &ModelPath, environment: &Environmen
             "set it in the environment or in .env, give a default: ${{{name}:-…}}, or write $${name} for the text"
         ),
     };
-    session.report(Diagnostic::warning(message).at(place, "not set").path(path.as_str()).hint(hint));
+    session.report(Diagnostic::warning(message).about_variables().at(place, "not set").path(path.as_str()).hint(hint));
 }
 
 fn invalid(error: &TemplateError, span: Span, session: &Session, path: &ModelPath) -> Diagnostic {

@@ -26,7 +26,7 @@ pub mod validate;
 mod yaml;
 
 pub use files::{FileSource, FsSource};
-pub use load::load;
+pub use load::{InvalidProjectName, check_project_name, has_default_file, load};
 pub use project::prune;
 pub use request::{LoadFailure, LoadOptions, LoadRequest, Loaded};
 pub use schema::json_schema;

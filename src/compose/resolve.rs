@@ -71,7 +71,7 @@ fn from_variable(
 ) {
     let variables = vec![(name.to_owned(), environment.variable(name).cloned())];
     session.trail.passed.push(passed(name, node, path, environment));
-    node.origin = session.trail.record(Interpolation { template: name.to_owned(), variables });
+    node.origin = session.trail.record(Interpolation { span: node.span, template: format!("${{{name}}}"), variables });
     node.value = Value::String(value.to_owned());
     session.history.rule(node, Rule::FromVariable);
 }
@@ -223,7 +223,7 @@ impl Reader<'_> {
         let variables: Vec<_> = uses.iter().map(|used| (used.name.clone(), used.set.clone())).collect();
         self.session.trail.passed.extend(uses);
         if !variables.is_empty() {
-            node.origin = self.session.trail.record(Interpolation { template, variables });
+            node.origin = self.session.trail.record(Interpolation { span: node.span, template, variables });
         }
     }
 

@@ -1,7 +1,10 @@
 //! What one load gathers on its way: texts, faults, the use of variables.
 
+use std::collections::HashMap;
+
 use crate::compose::environment::{SetVariable, VariableSource};
 use crate::compose::provenance::History;
+use crate::compose::template::{Template, Variable};
 use crate::compose::yaml::{Node, Origin};
 use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
 
@@ -29,6 +32,8 @@ pub struct Trail {
 /// A value that was made by interpolation.
 #[derive(Debug, Clone)]
 pub struct Interpolation {
+    /// Where the text stands.
+    pub span: Span,
     /// The text before.
     pub template: String,
     /// The variables that it read and what they were.
@@ -79,13 +84,47 @@ impl Session {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
+    /// Tells of every fault of a value that variables made where these come from.
+    pub fn tell_variables(&mut self) {
+        if self.diagnostics.is_empty() {
+            return;
+        }
+        let made: HashMap<Span, &Interpolation> = self.trail.interpolations.iter().map(|it| (it.span, it)).collect();
+        for diagnostic in &mut self.diagnostics {
+            // What interpolation itself says names the variable, and what was told about a node is complete.
+            let places = diagnostic.primary.iter().chain(&diagnostic.related).map(|label| label.span);
+            let made: Vec<&Interpolation> = places.filter_map(|span| made.get(&span).copied()).collect();
+            if diagnostic.notes.is_empty() && !diagnostic.is_about_variables {
+                for interpolation in made {
+                    diagnostic.notes.extend(interpolation.notes(interpolation.value()));
+                }
+            }
+        }
+    }
+
     fn with_origin(&self, node: &Node, mut diagnostic: Diagnostic) -> Diagnostic {
         let Some(interpolation) = self.trail.get(node.origin) else { return diagnostic };
-        if let Some(value) = node.scalar_text() {
-            diagnostic = diagnostic.note(format!("`{}` became {value:?}", interpolation.template));
+        diagnostic.notes.extend(interpolation.notes(node.scalar_text()));
+        diagnostic
+    }
+}
+
+impl Interpolation {
+    /// The text with the values of its variables.
+    fn value(&self) -> Option<String> {
+        let template = Template::parse(&self.template).ok()?;
+        let set = |variable: &Variable| self.variables.iter().find(|(name, _)| *name == variable.name)?.1.as_ref();
+        template.evaluate(&mut |variable| set(variable).map(|set| set.value.as_str())).ok()
+    }
+
+    /// What it became, and where its variables come from.
+    fn notes(&self, value: Option<String>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(value) = value {
+            notes.push(format!("`{}` became {value:?}", self.template));
         }
-        for (name, variable) in &interpolation.variables {
-            diagnostic = diagnostic.note(match variable {
+        for (name, variable) in &self.variables {
+            notes.push(match variable {
                 Some(SetVariable { source: source @ VariableSource::File { .. }, .. }) => {
                     format!("${name} is set in {source}")
                 }
@@ -93,7 +132,7 @@ impl Session {
                 None => format!("${name} is not set"),
             });
         }
-        diagnostic
+        notes
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Diagnostic {
     pub path: Option<String>,
     pub notes: Vec<String>,
     pub hint: Option<String>,
+    /// It names the variables that matter itself.
+    pub is_about_variables: bool,
 }
 
 impl Diagnostic {
@@ -51,7 +53,16 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, message: String) -> Self {
-        Self { severity, message, primary: None, related: Vec::new(), path: None, notes: Vec::new(), hint: None }
+        Self {
+            severity,
+            message,
+            primary: None,
+            related: Vec::new(),
+            path: None,
+            notes: Vec::new(),
+            hint: None,
+            is_about_variables: false,
+        }
     }
 
     /// Points at `span`; `label` may be empty.
@@ -76,6 +87,13 @@ impl Diagnostic {
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
+        self
+    }
+
+    /// It names the variables that matter itself.
+    #[must_use]
+    pub fn about_variables(mut self) -> Self {
+        self.is_about_variables = true;
         self
     }
 

@@ -30,6 +30,11 @@ pub(super) fn discover(dir: &Path, files: &dyn FileSource, session: &mut Session
     Vec::new()
 }
 
+/// Whether `dir` or a folder above it has a file by one of the default names.
+pub fn has_default_file(dir: &Path, files: &dyn FileSource) -> bool {
+    dir.ancestors().any(|dir| !existing(dir, &NAMES, files).is_empty())
+}
+
 fn existing(dir: &Path, names: &[&str], files: &dyn FileSource) -> Vec<PathBuf> {
     names.iter().map(|name| dir.join(name)).filter(|path| files.is_file(path)).collect()
 }

@@ -132,6 +132,9 @@ impl Loader<'_> {
                 self.extended(&wanted, scope, layer, chain)
             }
             Some((file, span)) => {
+                if !self.is_local(&file, extends.get("file").map(|node| (node, path.as_str()))) {
+                    return None;
+                }
                 let file = scope.base.absolute(&file);
                 let project = self.extended_file(&file, span, layer)?;
                 let base = scope.base.at(file.parent().unwrap_or(Path::new("/")));

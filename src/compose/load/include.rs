@@ -30,6 +30,10 @@ impl Loader<'_> {
 
     fn included(&mut self, item: &Node, file: &Path, layer: &Layer) -> Option<Node> {
         let texts = |key| item.get(key).and_then(Node::as_sequence).unwrap_or_default();
+        let named = texts("path").iter().filter_map(|node| Some((node, node.as_str()?)));
+        if named.filter(|(node, path)| !self.is_local(path, Some((*node, "include")))).count() > 0 {
+            return None;
+        }
         let paths: Vec<(PathBuf, _)> =
             texts("path").iter().filter_map(|node| Some((layer.base.absolute(node.as_str()?), node.span))).collect();
         let (first, span) = paths.first()?.clone();

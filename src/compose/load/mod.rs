@@ -7,8 +7,11 @@ mod extends;
 mod include;
 mod name;
 mod pipeline;
+mod remote;
 
+pub use discover::has_default_file;
 pub(in crate::compose) use env_files::{reason, report as report_dotenv, written as written_assignment};
+pub use name::{InvalidProjectName, check_project_name};
 pub use pipeline::load;
 
 #[cfg(test)]

@@ -6,8 +6,28 @@ use crate::compose::session::Session;
 use crate::compose::yaml::Node;
 use crate::diag::Diagnostic;
 
+/// A text that is no project name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot be a project name")]
+pub struct InvalidProjectName {
+    name: String,
+    /// The rule, and a name like this one that keeps it.
+    pub hint: String,
+}
+
+/// Refuses what cannot be a project name.
+///
+/// # Errors
+/// When `name` is one that no project can have.
+pub fn check_project_name(name: &str) -> Result<(), InvalidProjectName> {
+    match is_valid(name) {
+        true => Ok(()),
+        false => Err(InvalidProjectName { name: name.to_owned(), hint: suggestion(name) }),
+    }
+}
+
 /// Lower case letters, digits, `_` and `-`; begins with a letter or digit.
-pub(super) fn is_valid(name: &str) -> bool {
+fn is_valid(name: &str) -> bool {
     name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         && name.bytes().all(is_name_byte)
 }
@@ -30,24 +50,17 @@ pub(super) fn from_dir(dir: &Path) -> String {
 
 /// Refuses a name that was given as such.
 pub(super) fn check_given(name: &str, origin: &str, session: &mut Session) {
-    if !is_valid(name) {
-        session.report(
-            Diagnostic::error(format!("{name:?} cannot be a project name"))
-                .note(format!("it comes from {origin}"))
-                .hint(suggestion(name)),
-        );
+    if let Err(invalid) = check_project_name(name) {
+        let diagnostic = Diagnostic::error(invalid.to_string()).note(format!("it comes from {origin}"));
+        session.report(diagnostic.hint(invalid.hint));
     }
 }
 
 /// Refuses a `name:` of the file.
 pub(super) fn check_node(node: &Node, session: &mut Session) {
-    if let Some(name) = node.as_str()
-        && !is_valid(name)
-    {
-        let diagnostic = Diagnostic::error(format!("{name:?} cannot be a project name"))
-            .at(node.span, "not a valid name")
-            .path("name")
-            .hint(suggestion(name));
+    if let Some(Err(invalid)) = node.as_str().map(check_project_name) {
+        let diagnostic =
+            Diagnostic::error(invalid.to_string()).at(node.span, "not a valid name").path("name").hint(invalid.hint);
         session.report_node(node, diagnostic);
     }
 }
@@ -69,6 +82,12 @@ mod tests {
         for (name, normal) in [("My App", "myapp"), ("_x.y", "xy"), ("a-b_c1", "a-b_c1"), ("été", "t"), ("--", "")] {
             assert_eq!(normalise(name), normal, "{name}");
         }
-        assert!(is_valid("a-b_1") && !is_valid("A") && !is_valid("-a") && !is_valid(""));
+        for good in ["shop", "0-x_y", "a-b_1"] {
+            assert!(check_project_name(good).is_ok(), "{good}");
+        }
+        // Names become paths and parts of the names of kernel objects.
+        for bad in ["", "..", "a/b", "-a", "_a", "Shop", "a.b", "a b", "ä"] {
+            assert!(check_project_name(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -42,6 +42,7 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
     };
     let loaded = loader.load(&request);
     let mut session = loader.session;
+    session.tell_variables();
     sort(&mut session.diagnostics);
     match loaded {
         Some(parts) if !session.failed() => Ok(Loaded {
@@ -182,9 +183,9 @@ impl Loader<'_> {
         };
         let mut node = Node { past: Past::made(reason), ..Node::string(name, nowhere()) };
         if reason == Reason::NameOfVariable {
-            let template = "COMPOSE_PROJECT_NAME".to_owned();
-            let variables = vec![(template.clone(), variable)];
-            node.origin = self.session.trail.record(Interpolation { template, variables });
+            let template = "${COMPOSE_PROJECT_NAME}".to_owned();
+            let variables = vec![("COMPOSE_PROJECT_NAME".to_owned(), variable)];
+            node.origin = self.session.trail.record(Interpolation { span: nowhere(), template, variables });
         }
         if let Some(named) = root.get("name") {
             node.past = self.session.history.over(named, &node, Rule::Made(reason));
@@ -233,10 +234,18 @@ impl Loader<'_> {
                 PathBuf::from(crate::compose::canonical::clean(&path.to_string_lossy()))
             }
         };
+        let named = request.files.iter().filter_map(|path| path.to_str());
+        if named.filter(|path| !self.is_local(path, None)).count() > 0 {
+            return Vec::new();
+        }
         if !request.files.is_empty() {
             return request.files.iter().map(|path| absolute(path)).collect();
         }
         if let Some(list) = environment.get("COMPOSE_FILE").filter(|list| !list.is_empty()) {
+            // The separator is in every address.
+            if !self.is_local(list, None) {
+                return Vec::new();
+            }
             let separator = environment.get("COMPOSE_PATH_SEPARATOR").filter(|it| !it.is_empty()).unwrap_or(":");
             return list
                 .split(separator)
