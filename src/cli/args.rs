@@ -125,6 +125,12 @@ pub enum Command {
     Export(super::commands::export::ExportArgs),
     /// Make an image out of a container's changes
     Commit(super::commands::commit::CommitArgs),
+    /// Show what the containers use
+    Stats(super::commands::stats::StatsArgs),
+    /// Show what happens to the containers
+    Events(super::commands::events::EventsArgs),
+    /// Connect to a container's input and output
+    Attach(super::commands::attach::AttachArgs),
     /// Manage images
     Image {
         #[command(subcommand)]

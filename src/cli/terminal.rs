@@ -127,7 +127,11 @@ pub fn relay(master: &OwnedFd, control: BorrowedFd<'_>, detach_keys: &[u8]) -> i
     }
 }
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all of it, also where that has to wait.
+///
+/// # Errors
+/// When it cannot be written; not when nobody reads any more.
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(fd, bytes) {
             Ok(count) => bytes = &bytes[count..],

@@ -37,6 +37,8 @@ pub enum Request {
     },
     /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
+    /// Hand out a container's input, and tell its exit code when it ends.
+    Attach { container: String },
     /// Pause a container for as long as the connection lasts.
     Hold { container: String },
     /// Wait until every container named here runs, or is healthy when it has a health check.
@@ -70,6 +72,8 @@ pub enum Event {
     ExecStarted {
         pid: i32,
     },
+    /// Descriptor: the container's standard input or terminal, when it has one.
+    Attached,
     /// The container stands still.
     Held,
     /// A container ended; `final` when nothing will start it again.

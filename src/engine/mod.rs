@@ -1,6 +1,7 @@
 //! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
 
 mod act;
+mod attach;
 pub mod client;
 pub mod copy;
 mod down;
@@ -15,6 +16,7 @@ pub mod processes;
 pub mod report;
 pub mod selection;
 pub mod serve;
+pub mod stats;
 pub mod truth;
 mod up;
 mod wait;

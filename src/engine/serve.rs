@@ -62,6 +62,7 @@ impl Engine {
             Request::Exec { container, spec, detach } => {
                 self.exec(&container, *spec, detach, descriptors, connection).await
             }
+            Request::Attach { container } => self.attach(&container, connection).await,
             Request::Hold { container } => self.hold(&container, connection).await,
             Request::Wait { containers, timeout_ms } => self.wait(&containers, timeout_ms, &report).await,
             Request::Follow { containers } => self.follow(&containers, &report).await,

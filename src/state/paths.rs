@@ -152,6 +152,12 @@ impl ProjectPaths {
         self.data.join("project.json")
     }
 
+    /// What happened to the containers: a log of JSON objects.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.data.join("events.json")
+    }
+
     #[must_use]
     pub fn containers(&self) -> PathBuf {
         self.data.join("containers")

@@ -23,6 +23,8 @@ pub enum What {
     Killed {
         signal: i32,
     },
+    /// A person wanted it to end, and it has.
+    Stopped,
     Paused,
     Unpaused,
     /// `restart_ms`: the restart policy brings it back after that time.

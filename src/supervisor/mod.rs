@@ -10,6 +10,7 @@ mod error;
 mod etc;
 mod event;
 mod exec;
+pub mod journal;
 pub mod life;
 mod link;
 pub mod logs;

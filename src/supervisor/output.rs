@@ -22,6 +22,8 @@ const TURN: usize = 8;
 /// The beginning of a line waits so long for its end; then it is written as it is, so that a dead supervisor costs
 /// nothing and a prompt is seen.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// On a terminal somebody may be waiting for what he has just typed.
+const PATIENCE_ON_TERMINALS: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// One for all containers: a task that reads does not wait.
@@ -65,6 +67,8 @@ impl Output {
 
 async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished: oneshot::Receiver<()>) {
     let mut flush_at: Option<Instant> = None;
+    // Whatever is no terminal has two streams.
+    let patience = if sources.len() == 1 { PATIENCE_ON_TERMINALS } else { PATIENCE };
     loop {
         let wake = flush_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         let which = tokio::select! {
@@ -80,7 +84,7 @@ async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished:
         if let Some(source) = sources.get_mut(which) {
             read(source, log.as_mut(), TURN);
             let pending = sources.iter().any(|source| source.splitter.has_pending());
-            flush_at = pending.then(|| flush_at.unwrap_or_else(|| Instant::now() + PATIENCE));
+            flush_at = pending.then(|| flush_at.unwrap_or_else(|| Instant::now() + patience));
             tokio::task::yield_now().await;
         }
     }

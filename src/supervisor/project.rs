@@ -14,6 +14,7 @@ use tokio::sync::{Notify, broadcast};
 use super::container::{Container, View};
 use super::error::SupervisorError;
 use super::event::{Event, What};
+use super::journal::Journal;
 use super::link::Link;
 use super::logs::Rotation;
 use super::network::Network;
@@ -47,6 +48,7 @@ pub(super) struct Inner {
     pub containers: RefCell<BTreeMap<ContainerId, Rc<Container>>>,
     pub record: RefCell<Option<ProjectRecord>>,
     events: broadcast::Sender<Event>,
+    journal: Journal,
     /// Nothing is left and nothing is to come: the supervisor may end.
     ending: Cell<bool>,
     ending_changed: Notify,
@@ -76,6 +78,7 @@ impl Project {
         let boot_id = crate::keeper::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;
         let cgroups = Layout::detect().map_err(SupervisorError::system("find the control groups"))?;
         let record = record::read::<ProjectRecord>(&project.record())?;
+        let journal = project.events();
         Ok(Self {
             inner: Rc::new(Inner {
                 network: Rc::new(Network::new(&paths, &project, Rc::clone(&link))),
@@ -88,6 +91,7 @@ impl Project {
                 containers: RefCell::default(),
                 record: RefCell::new(record),
                 events: broadcast::Sender::new(EVENTS),
+                journal: Journal::new(journal),
                 ending: Cell::new(false),
                 ending_changed: Notify::new(),
                 keeper_lost: Cell::new(false),
@@ -153,14 +157,16 @@ impl Project {
 
     pub(super) fn emit(&self, container: &Container, what: What) {
         tracing::debug!(container = %container.record.name, ?what);
-        // Nobody listening is no fault.
-        let _ = self.inner.events.send(Event {
+        let event = Event {
             container: container.record.id.clone(),
             name: container.name(),
             service: container.record.service.clone(),
             time: Timestamp::now(),
             what,
-        });
+        };
+        self.inner.journal.note(container, &event);
+        // Nobody listening is no fault.
+        let _ = self.inner.events.send(event);
     }
 
     pub(super) fn find(&self, id: &str) -> Result<Rc<Container>, SupervisorError> {
@@ -310,6 +316,7 @@ impl Project {
             }
             if self.inner.containers.borrow().is_empty() {
                 *self.inner.record.borrow_mut() = None;
+                self.inner.journal.close();
                 if let Err(error) = remove_tree(self.inner.project.data()) {
                     tracing::warn!("cannot remove {}: {error}", self.inner.project.data().display());
                 }

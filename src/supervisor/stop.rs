@@ -95,6 +95,9 @@ impl Project {
         container.live.borrow_mut().stopping = Some(Rc::clone(&stopping));
         let result = self.stop_process(&container, &stopping).await;
         container.live.borrow_mut().stopping = None;
+        if result.is_ok() {
+            self.emit(&container, What::Stopped);
+        }
         result
     }
 
@@ -116,6 +119,7 @@ impl Project {
         };
         let number = signal::parse(&container.record.stop_signal).unwrap_or(nix::libc::SIGTERM);
         self.signal(container, number)?;
+        self.emit(container, What::Killed { signal: number });
         tokio::select! {
             () = self.ended(container) => {}
             // The grace period begins when the hooks are done.

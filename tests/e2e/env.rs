@@ -229,10 +229,16 @@ impl Output {
 }
 
 impl Running {
-    pub fn start(mut command: Command, what: String) -> Self {
+    pub fn start(command: Command, what: String) -> Self {
+        Self::start_with(command, what, |_| {})
+    }
+
+    /// `begun` may take the child's standard input.
+    pub fn start_with(mut command: Command, what: String, begun: impl FnOnce(&mut Child)) -> Self {
         // Its own process group, so that Ctrl-C can be sent as a terminal does.
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {what}: {error}"));
+        begun(&mut child);
         let stdout = drain(child.stdout.take().unwrap());
         let stderr = drain(child.stderr.take().unwrap());
         Self { child, stdout, stderr, seen: Default::default(), what }

@@ -19,6 +19,7 @@ mod leaks;
 mod lifecycle;
 mod limits;
 mod listing;
+mod live;
 mod logs;
 mod names;
 mod net;

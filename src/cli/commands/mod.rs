@@ -1,9 +1,11 @@
 //! One command a file: its arguments, and what it prints.
 
+pub mod attach;
 pub mod commit;
 pub mod config;
 pub mod cp;
 pub mod down;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod export;
@@ -19,6 +21,7 @@ pub mod pull;
 pub mod restart;
 pub mod rm;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod up;
@@ -58,6 +61,9 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Cp(args) => cp::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Commit(args) => commit::run(&args, context),
+        Command::Stats(args) => stats::run(&args, context),
+        Command::Events(args) => events::run(&args, context),
+        Command::Attach(args) => attach::run(&args, context),
         Command::Image { command } => image::run(&command, context),
     }
 }

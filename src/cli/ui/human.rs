@@ -56,6 +56,31 @@ pub fn size(bytes: u64) -> String {
     format!("{text}{unit}")
 }
 
+/// `31.2MiB`: at most four digits, powers of 1024.
+#[must_use]
+pub fn binary_size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    let digits = match value {
+        _ if unit == "B" => 0,
+        value if value < 9.9995 => 3,
+        value if value < 99.995 => 2,
+        value if value < 999.95 => 1,
+        _ => 0,
+    };
+    let text = format!("{value:.digits$}");
+    let text = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
+}
+
 /// `0.3s`, `12.0s`, `2m05s`: how long a step took.
 #[must_use]
 pub fn elapsed(elapsed: Duration) -> String {
@@ -112,6 +137,11 @@ mod tests {
             (7_654_321_000, "7.65GB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+        for (bytes, text) in
+            [(0, "0B"), (1023, "1023B"), (1024, "1KiB"), (1_597_000, "1.523MiB"), (16_777_216_000, "15.62GiB")]
+        {
+            assert_eq!(binary_size(bytes), text);
         }
         for (millis, text) in [(49, "0.0s"), (350, "0.3s"), (59_990, "59.9s"), (125_000, "2m05s"), (3_720_000, "1h02m")]
         {

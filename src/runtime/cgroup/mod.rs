@@ -3,6 +3,7 @@
 mod devices;
 mod layout;
 mod limits;
+mod usage;
 mod view;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use layout::Layout;
+pub use usage::Usage;
 pub(super) use view::Hierarchies;
 
 use crate::runtime::StartError;

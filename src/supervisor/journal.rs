@@ -1,0 +1,97 @@
+//! What happened to the project's containers, on disk, for `events`: readers need no supervisor, and see what it did
+//! before they asked.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::Container;
+use super::event::{Event, What};
+use super::logs::{LogFile, Rotation, Splitter, Stream};
+use super::record::HealthStatus;
+
+/// Two files of a megabyte: some thousand events.
+const ROTATION: Rotation = Rotation { max_size: Some(1 << 20), max_files: 2 };
+
+/// One event in Docker's words. The file is that of a log, with one of these as JSON in each line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// `create`, `start`, `die`, `health_status: healthy` ...
+    pub action: String,
+    pub id: String,
+    pub service: String,
+    /// `image`, `name`, the labels that are not Compose's own, and what belongs to the action.
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    /// Open from the first event on.
+    file: RefCell<Option<LogFile>>,
+}
+
+impl Journal {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: RefCell::new(None) }
+    }
+
+    /// The project's folder goes; whatever comes next begins anew.
+    pub(super) fn close(&self) {
+        *self.file.borrow_mut() = None;
+    }
+
+    pub(super) fn note(&self, container: &Container, event: &Event) {
+        let mut file = self.file.borrow_mut();
+        if file.is_none() {
+            *file = LogFile::open(&self.path, ROTATION)
+                .inspect_err(|error| tracing::warn!("events are not kept in {}: {error}", self.path.display()))
+                .ok();
+        }
+        let Some(file) = &mut *file else { return };
+        let mut splitter = Splitter::new(Stream::Stdout);
+        let mut lines = Vec::new();
+        for record in records(container, event) {
+            let Ok(mut text) = serde_json::to_vec(&record) else { continue };
+            text.push(b'\n');
+            splitter.push(&text, event.time, &mut lines);
+        }
+        file.append(&lines);
+    }
+}
+
+fn records(container: &Container, event: &Event) -> Vec<EventRecord> {
+    let record = &container.record;
+    let own = record.labels.iter().filter(|(key, _)| !key.starts_with("com.docker.compose."));
+    let mut attributes: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    attributes.insert("image".into(), record.image.reference.clone());
+    attributes.insert("name".into(), event.name.clone());
+    let with = |action: &str, more: &[(&str, String)]| {
+        let mut attributes = attributes.clone();
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        EventRecord {
+            action: action.to_owned(),
+            id: event.container.clone(),
+            service: event.service.clone(),
+            attributes,
+        }
+    };
+    match &event.what {
+        What::Created => vec![with("create", &[])],
+        What::Started => vec![with("start", &[])],
+        What::Health(HealthStatus::Healthy) => vec![with("health_status: healthy", &[])],
+        What::Health(HealthStatus::Unhealthy) => vec![with("health_status: unhealthy", &[])],
+        What::Health(HealthStatus::Starting) => vec![],
+        What::Killed { signal } => vec![with("kill", &[("signal", signal.to_string())])],
+        What::Stopped => vec![with("stop", &[])],
+        What::Paused => vec![with("pause", &[])],
+        What::Unpaused => vec![with("unpause", &[])],
+        What::Exited { exit, oom_killed, .. } => {
+            let die = with("die", &[("exitCode", exit.code().to_string())]);
+            if *oom_killed { vec![with("oom", &[]), die] } else { vec![die] }
+        }
+        What::Removed => vec![with("destroy", &[])],
+    }
+}
