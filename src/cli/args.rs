@@ -85,6 +85,14 @@ pub enum Command {
     Explain(super::commands::explain::ExplainArgs),
     /// Stop and remove containers and networks
     Down(super::commands::down::DownArgs),
+    /// Create containers without starting them
+    Create(super::commands::create::CreateArgs),
+    /// Run a command in a container of its own
+    Run(Box<super::commands::run::RunArgs>),
+    /// Change how many containers services have
+    Scale(super::commands::scale::ScaleArgs),
+    /// Wait until containers have ended
+    Wait(super::commands::wait::WaitArgs),
     /// Start containers that exist
     Start(super::commands::start::StartArgs),
     /// Stop containers without removing them

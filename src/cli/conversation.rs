@@ -92,7 +92,8 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
             return Ok(true);
         }
         Event::Failed(failure) => return Err(failure.clone().into()),
-        Event::ExecStarted { .. } | Event::Exited { .. } | Event::Attached | Event::Held => {}
+        Event::ExecStarted { .. } | Event::RunStarted { .. } | Event::Exited { .. } | Event::Attached | Event::Held => {
+        }
     }
     Ok(false)
 }

@@ -3,12 +3,13 @@
 
 mod act;
 pub mod args;
-pub mod attach;
 pub mod commands;
 pub mod containers;
 pub mod context;
 pub mod conversation;
+mod desired;
 pub mod exit;
+mod foreground;
 pub mod images;
 pub mod load;
 pub mod logs;

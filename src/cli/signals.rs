@@ -42,6 +42,17 @@ impl Interrupts {
     /// # Errors
     /// When polling fails.
     pub fn wait(&self, others: &[BorrowedFd<'_>]) -> io::Result<Wake> {
+        Ok(match self.wait_signal(others)? {
+            Some(_) => Wake::Interrupted,
+            None => Wake::Ready,
+        })
+    }
+
+    /// The same, with the signal; `None` when it was one of the descriptors.
+    ///
+    /// # Errors
+    /// When polling fails.
+    pub fn wait_signal(&self, others: &[BorrowedFd<'_>]) -> io::Result<Option<Signal>> {
         loop {
             let mut fds = vec![PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
             fds.extend(others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
@@ -49,11 +60,13 @@ impl Interrupts {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            if self.pending() {
-                return Ok(Wake::Interrupted);
+            if let Ok(Some(come)) = self.fd.read_signal()
+                && let Some(signal) = i32::try_from(come.ssi_signo).ok().and_then(|number| number.try_into().ok())
+            {
+                return Ok(Some(signal));
             }
             if fds[1..].iter().any(|fd| fd.revents().is_some_and(|events| !events.is_empty())) {
-                return Ok(Wake::Ready);
+                return Ok(None);
             }
         }
     }

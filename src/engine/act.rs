@@ -33,7 +33,7 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
-        let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), report };
+        let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), attach: None, report };
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         if result.is_err() {

@@ -48,6 +48,7 @@ fn shown(lines: &[String]) -> String {
 pub(super) fn start_failure(name: &str, error: &supervisor::SupervisorError) -> Failure {
     let mut failure = Failure::caused(format!("cannot start container {name}"), error);
     failure.exit_code = 1;
+    failure.start_code = error.exit_code();
     if let supervisor::SupervisorError::Start(start) = error {
         failure = match start.exit_code {
             127 => failure.hint("check `command:` and `entrypoint:`; the program must exist in the image's PATH"),

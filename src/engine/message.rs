@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Action, Desired, DownOptions, Selection, UpOptions};
+use crate::plan::{Action, Desired, DesiredService, DownOptions, Selection, UpOptions};
 use crate::runtime::spec::ExecSpec;
 use crate::supervisor::record::ProjectRecord;
 
@@ -17,6 +17,16 @@ pub enum Request {
         /// Grace period for containers that are replaced or removed, instead of their own.
         timeout_ms: Option<u64>,
         /// Say what would be done and do nothing.
+        dry_run: bool,
+    },
+    /// Make the project look like `desired`, then run a container of its own. Descriptors: stdin, stdout, stderr when it
+    /// is attached to and has no terminal.
+    Run {
+        desired: Box<Desired>,
+        oneoff: Box<DesiredService>,
+        options: UpOptions,
+        /// The client has its streams, and waits for its end.
+        attach: bool,
         dry_run: bool,
     },
     /// Stop and remove.
@@ -67,6 +77,10 @@ pub enum Event {
     /// Ids of the containers that the request was about, in the order of the services.
     Containers {
         containers: Vec<ContainerRef>,
+    },
+    /// The container of `run` runs. Descriptor: the master of its terminal, when it has one and is attached to.
+    RunStarted {
+        container: ContainerRef,
     },
     /// The process of `exec` runs. Descriptor: the master of its terminal, when it has one.
     ExecStarted {
@@ -142,6 +156,9 @@ pub struct Failure {
     pub details: Vec<Detail>,
     pub hints: Vec<String>,
     pub exit_code: i32,
+    /// A container did not start: the code that docker would exit with for it.
+    #[serde(default)]
+    pub start_code: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod message;
 pub mod processes;
 pub mod report;
+mod run;
 pub mod selection;
 pub mod serve;
 pub mod stats;

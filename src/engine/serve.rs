@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::message::{Event, Failure, Request};
 use super::report::Report;
+use super::run::Oneoff;
 use crate::plan::Action;
 use crate::supervisor::Project;
 use crate::supervisor::rpc::{Connection, Handler};
@@ -39,7 +40,14 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     #[must_use]
     pub fn new(project: Project) -> Self {
-        Self { project, converging: Rc::default(), busy: Rc::default() }
+        let engine = Self { project, converging: Rc::default(), busy: Rc::default() };
+        tokio::task::spawn_local(engine.clone().remove_what_ends());
+        engine
+    }
+
+    /// Held while the project is changed.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.converging.lock().await
     }
 
     async fn answer(&self, request: Request, descriptors: Vec<OwnedFd>, connection: &Connection) {
@@ -47,6 +55,10 @@ impl Engine {
         let result = match request {
             Request::Up { desired, options, timeout_ms, dry_run } => {
                 self.alone("up", &report, self.up(*desired, options, timeout_ms, dry_run, &report)).await
+            }
+            Request::Run { desired, oneoff, options, attach, dry_run } => {
+                let oneoff = Oneoff { desired: *desired, service: *oneoff, options, attach, dry_run };
+                self.run(oneoff, descriptors, connection, &report).await
             }
             Request::Down { options, project, timeout_ms, dry_run } => {
                 self.alone("down", &report, self.down(options, project, timeout_ms, dry_run, &report)).await
@@ -74,12 +86,12 @@ impl Engine {
     }
 
     /// One command changes the project at a time; the next waits and says for whom.
-    async fn alone(
+    pub(super) async fn alone<T>(
         &self,
         what: &str,
         report: &Report,
-        work: impl Future<Output = Result<i32, Failure>>,
-    ) -> Result<i32, Failure> {
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let _turn = match self.converging.try_lock() {
             Ok(turn) => turn,
             Err(_) => {

@@ -10,6 +10,7 @@ use super::executor::{Cancelled, execute};
 use super::failure::{condition_failure, start_failure};
 use super::message::{ContainerRef, Event, Failure, ObjectKind};
 use super::report::Report;
+use super::run::Attach;
 use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
 use crate::supervisor::View;
@@ -26,7 +27,7 @@ impl Engine {
     ) -> Result<i32, Failure> {
         let begin = Instant::now();
         let observed = self.observe();
-        let plan = self.plan_up(&desired, &observed, &options);
+        let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());
         }
@@ -35,7 +36,7 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
-        let result = self.converge(&desired, &plan, timeout_ms, report).await;
+        let result = self.converge(&desired, &plan, timeout_ms, None, report).await;
         if result.is_err() {
             self.project.settle().await;
         }
@@ -45,21 +46,21 @@ impl Engine {
         Ok(0)
     }
 
-    fn plan_up(&self, desired: &Desired, observed: &Observed, options: &UpOptions) -> Plan {
+    pub(super) fn with_names<T>(&self, plan: impl FnOnce(&mut plan::Names<'_>) -> T) -> T {
         let volumes = self.project.paths().volumes();
-        let mut names = plan::Names {
+        plan(&mut plan::Names {
             paths: self.project.project_paths(),
             volumes: &volumes,
             new_id: &mut crate::supervisor::new_container_id,
-        };
-        plan::up(desired, observed, options, &mut names)
+        })
     }
 
-    async fn converge(
+    pub(super) async fn converge(
         &self,
         desired: &Desired,
         plan: &Plan,
         timeout_ms: Option<u64>,
+        attach: Option<&Attach>,
         report: &Report,
     ) -> Result<(), Failure> {
         self.project
@@ -69,7 +70,7 @@ impl Engine {
         let start = Instant::now();
         self.reserve(plan)?;
         report.timing("reserve ports", start);
-        let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), report };
+        let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), attach, report };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
         tokio::pin!(work);
@@ -118,7 +119,7 @@ impl Engine {
 
     async fn one(&self, task: &Task<'_>, operation: &Operation, cancelled: Cancelled) -> Result<(), Failure> {
         use ObjectKind::{Container, Network, Volume};
-        let Task { desired, grace, report } = *task;
+        let Task { desired, grace, attach, report } = *task;
         match &operation.kind {
             OperationKind::CreateNetwork { name } => {
                 let find =
@@ -145,7 +146,15 @@ impl Engine {
             OperationKind::StartContainer { id, name, needs, .. } => {
                 self.wait_for_needs(name, needs, cancelled, report).await?;
                 report.working(Container, name, "Starting");
-                match self.project.start(id).await {
+                let started = match attach.filter(|attach| attach.id == *id) {
+                    None => self.project.start(id).await,
+                    Some(attach) => {
+                        let streams = attach.streams.borrow_mut().take();
+                        let started = self.project.start_attached(id, streams).await;
+                        started.map(|terminal| *attach.terminal.borrow_mut() = terminal)
+                    }
+                };
+                match started {
                     Ok(()) => {
                         report.done(Container, name, "Started");
                         Ok(())
@@ -289,6 +298,8 @@ pub(super) struct Task<'a> {
     pub desired: Option<&'a Desired>,
     /// Grace period for containers that are stopped, instead of their own.
     pub grace: Option<Duration>,
+    /// The container that a client attaches to.
+    pub attach: Option<&'a Attach>,
     pub report: &'a Report,
 }
 

@@ -56,7 +56,9 @@ impl DesiredService {
             Some(name) => name.clone(),
             None => format!("{}-{}-{number}", record.project, record.service),
         };
-        record.labels.insert(crate::plan::desired::LABEL_NUMBER.into(), number.to_string());
+        if !record.oneoff {
+            record.labels.insert(LABEL_NUMBER.into(), number.to_string());
+        }
         let short = &id[..id.len().min(12)];
         record.spec.id = id.to_owned();
         if record.spec.hostname.is_empty() {

@@ -16,4 +16,4 @@ pub use act::{Action, Selection, act};
 pub use desired::{Desired, DesiredService};
 pub use down::down;
 pub use operation::{Operation, OperationKind, Plan};
-pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, up};
+pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, run, up};

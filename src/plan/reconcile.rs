@@ -81,29 +81,29 @@ impl std::fmt::Debug for Names<'_> {
 /// Everything that makes `observed` into `desired`.
 #[must_use]
 pub fn up(desired: &Desired, observed: &Observed, options: &UpOptions, names: &mut Names<'_>) -> Plan {
-    let mut up = Up {
-        desired,
-        observed,
-        options,
-        plan: Plan::default(),
-        foundation: Vec::new(),
-        placed: BTreeMap::new(),
-        recreated: BTreeSet::new(),
-    };
-    up.orphans();
-    up.networks_and_volumes();
-    let services: Vec<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
-    let order = dependency_order(&services, |index| {
-        desired.services[index].template.depends_on.iter().map(|needed| needed.service.clone()).collect()
-    });
-    for index in order {
-        up.service(&desired.services[index], names);
-    }
+    let mut up = Up::new(desired, None, observed, options);
+    up.everything(names);
     up.plan
+}
+
+/// The same, and then a container of its own for `oneoff`, which is in no service's count; with its id.
+#[must_use]
+pub fn run(
+    desired: &Desired,
+    oneoff: &DesiredService,
+    observed: &Observed,
+    options: &UpOptions,
+    names: &mut Names<'_>,
+) -> (Plan, String) {
+    let mut up = Up::new(desired, Some(oneoff), observed, options);
+    up.everything(names);
+    let (id, _) = up.create(oneoff, 1, None, "run", names);
+    (up.plan, id)
 }
 
 struct Up<'a> {
     desired: &'a Desired,
+    oneoff: Option<&'a DesiredService>,
     observed: &'a Observed,
     options: &'a UpOptions,
     plan: Plan,
@@ -114,7 +114,38 @@ struct Up<'a> {
     recreated: BTreeSet<String>,
 }
 
-impl Up<'_> {
+impl<'a> Up<'a> {
+    fn new(
+        desired: &'a Desired,
+        oneoff: Option<&'a DesiredService>,
+        observed: &'a Observed,
+        options: &'a UpOptions,
+    ) -> Self {
+        Self {
+            desired,
+            oneoff,
+            observed,
+            options,
+            plan: Plan::default(),
+            foundation: Vec::new(),
+            placed: BTreeMap::new(),
+            recreated: BTreeSet::new(),
+        }
+    }
+
+    fn everything(&mut self, names: &mut Names<'_>) {
+        self.orphans();
+        self.networks_and_volumes();
+        let desired = self.desired;
+        let services: Vec<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
+        let order = dependency_order(&services, |index| {
+            desired.services[index].template.depends_on.iter().map(|needed| needed.service.clone()).collect()
+        });
+        for index in order {
+            self.service(&desired.services[index], names);
+        }
+    }
+
     fn orphans(&mut self) {
         let known: BTreeSet<&str> = self.desired.project.services.iter().map(String::as_str).collect();
         let orphans: Vec<&ObservedContainer> = self
@@ -246,7 +277,7 @@ impl Up<'_> {
     fn is_finished_one_shot(&self, service: &DesiredService, have: &ObservedContainer) -> bool {
         have.completed()
             && service.template.restart == RestartPolicy::No
-            && self.desired.services.iter().any(|other| {
+            && self.desired.services.iter().chain(self.oneoff).any(|other| {
                 other.template.depends_on.iter().any(|needed| {
                     needed.service == service.name && needed.condition == Condition::ServiceCompletedSuccessfully
                 })

@@ -115,6 +115,17 @@ impl Project {
         }
     }
 
+    /// Returns when there is no such container (any more).
+    pub async fn removed(&self, id: &str) {
+        let Ok(container) = self.find(id) else { return };
+        let mut changes = container.watch();
+        while self.container(id).is_some() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Waits until a container has ended for good and tells how.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ services:
   app: { <<: *box, command: [app], depends_on: [db] }
   db:
     <<: *box
+    tmpfs: [/tmp]
     entrypoint: ["sh", "-c", "echo db up >> /marks/order; rm -f /tmp/ready; trap 'echo db down >> /marks/order; exit 0' TERM; sleep 0.2; echo db ready >> /marks/order; touch /tmp/ready; while :; do sleep 0.02; done"]
     healthcheck: { test: ["CMD", "test", "-e", "/tmp/ready"], interval: 50ms, retries: 100 }
 "#;

@@ -23,11 +23,13 @@ mod live;
 mod logs;
 mod names;
 mod net;
+mod oneoff;
 mod order;
 mod ports;
 mod proof;
 mod reading;
 mod terminal;
+mod up;
 mod volumes;
 
 use std::path::PathBuf;

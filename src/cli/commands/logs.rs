@@ -90,7 +90,7 @@ fn show(
     follower.drain(screen)?;
     let Some(interrupts) = interrupts else { return Ok(Shown::Everything) };
     while !follower.all_ended() {
-        match follower.wait(Some(interrupts.as_fd()), remaining(until, Timestamp::now()))? {
+        match follower.wait(&[interrupts.as_fd()], remaining(until, Timestamp::now()))? {
             Wake::Timeout => break,
             Wake::Other if interrupts.pending() => return Ok(Shown::UntilInterrupted),
             _ => {}

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod commit;
 pub mod config;
 pub mod cp;
+pub mod create;
 pub mod down;
 pub mod events;
 pub mod exec;
@@ -20,6 +21,8 @@ pub mod ps;
 pub mod pull;
 pub mod restart;
 pub mod rm;
+pub mod run;
+pub mod scale;
 pub mod start;
 pub mod stats;
 pub mod stop;
@@ -27,6 +30,7 @@ pub mod top;
 pub mod up;
 pub mod version;
 pub mod volumes;
+pub mod wait;
 
 use super::args::Command;
 use super::{CommandResult, Context};
@@ -52,6 +56,10 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Pause(args) => pause::pause(&args, context),
         Command::Unpause(args) => pause::unpause(&args, context),
         Command::Rm(args) => rm::run(&args, context),
+        Command::Create(args) => create::run(&args, context),
+        Command::Run(args) => run::run(&args, context),
+        Command::Scale(args) => scale::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
         Command::Port(args) => port::run(&args, context),

@@ -46,7 +46,7 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
         })
         .collect::<Vec<_>>();
     let flags = PullFlags {
-        policy: Some(super::up::policy(args.policy.as_deref()).unwrap_or(PullPolicy::Always)),
+        policy: Some(crate::cli::desired::policy(args.policy.as_deref()).unwrap_or(PullPolicy::Always)),
         quiet: args.quiet,
         ignore_failures: args.ignore_pull_failures,
     };

@@ -1,39 +1,62 @@
 //! `windlass up`
 
-use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::AsFd;
 
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cli::attach::{Appearance, Attached};
-use crate::cli::conversation::{Answer, ask, converge, show};
+use crate::cli::conversation::converge;
+use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::exit::{CommandError, INTERRUPTED};
-use crate::cli::images::{PullFlags, ensure};
+use crate::cli::foreground::{Abort, Foreground, interruptible, stop};
 use crate::cli::load::Loading;
-use crate::cli::signals::{Interrupts, Wake};
+use crate::cli::logs::Screen;
+use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
-use crate::cli::ui::progress::{Mode, Progress};
+use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandResult, Context, trace};
+use crate::compose::model::{Condition, Project};
 use crate::engine::client::Client;
-use crate::engine::message::{ContainerRef, Event, Request};
+use crate::engine::message::{ContainerRef, Request};
 use crate::engine::selection::select;
-use crate::image::pull::PullPolicy;
-use crate::plan::lower::{Fault, Inputs, lower};
-use crate::plan::{Action, Desired, Selection, UpOptions};
+use crate::plan::UpOptions;
+use crate::plan::lower::Fault;
 use crate::state::ProjectPaths;
+
+/// What only has a meaning while `up` waits.
+const FOREGROUND: [&str; 5] =
+    ["abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach", "attach_dependencies"];
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Services to start, with what they depend on; all by default
     pub services: Vec<String>,
     /// Run in the background and return
-    #[arg(short = 'd', long)]
+    #[arg(short = 'd', long, conflicts_with_all = FOREGROUND)]
     pub detach: bool,
     /// Wait until the services run or are healthy; implies --detach
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = FOREGROUND)]
     pub wait: bool,
+    /// Stop everything when a container ends, and return its exit code
+    #[arg(long, conflicts_with = "abort_on_container_failure")]
+    pub abort_on_container_exit: bool,
+    /// Stop everything when a container fails, and return its exit code
+    #[arg(long)]
+    pub abort_on_container_failure: bool,
+    /// Return the exit code of this service; implies --abort-on-container-exit
+    #[arg(long, value_name = "SERVICE")]
+    pub exit_code_from: Option<String>,
+    /// Show the output of this service only (can be repeated)
+    #[arg(long, value_name = "SERVICE")]
+    pub attach: Vec<String>,
+    /// Do not show the output of this service (can be repeated)
+    #[arg(long, value_name = "SERVICE")]
+    pub no_attach: Vec<String>,
+    /// Also show the output of what the services depend on
+    #[arg(long)]
+    pub attach_dependencies: bool,
     /// Give up waiting after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub wait_timeout: Option<u64>,
@@ -64,12 +87,11 @@ pub struct UpArgs {
     /// Number of containers of a service (can be repeated)
     #[arg(long, value_name = "SERVICE=N")]
     pub scale: Vec<String>,
-    /// When to pull images
-    #[arg(long, value_name = "POLICY", value_parser = ["always", "missing", "never", "policy"])]
-    pub pull: Option<String>,
-    /// Pull without progress output
-    #[arg(long)]
-    pub quiet_pull: bool,
+    #[command(flatten)]
+    pub images: ImageArgs,
+    /// Answer every question with yes; nothing is asked
+    #[arg(short = 'y', long)]
+    pub yes: bool,
     /// Print no colours
     #[arg(long)]
     pub no_color: bool,
@@ -95,21 +117,13 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     if chosen.is_empty() {
         return Err(CommandError::new("no service selected").hint("enable a profile with --profile"));
     }
+    let attached = attachable(project, &chosen, args)?;
+    if let Some(service) = args.exit_code_from.iter().find(|service| !chosen.contains(service)) {
+        return Err(no_such_service(std::slice::from_ref(service)));
+    }
     let scale = scale(&args.scale, project)?;
     let progress = context.progress("up");
-    let flags = PullFlags { policy: policy(args.pull.as_deref()), quiet: args.quiet_pull, ..PullFlags::default() };
-    let images = ensure(context, project, &chosen, flags, &progress)?;
-    let volumes = context.paths.volumes();
-    let inputs = Inputs {
-        images: &images,
-        volumes: &volumes,
-        services: &chosen,
-        scale: &scale,
-        version: env!("CARGO_PKG_VERSION"),
-    };
-    let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
-    desired.project.environment_files = loaded.environment_files.clone();
-    let attached = attachable(project, &desired, args);
+    let desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;
     let services = desired.project.services.clone();
     let paths = context.paths.project(&project.name);
     let request = Request::Up {
@@ -123,7 +137,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
             renew_anonymous_volumes: args.renew_anon_volumes,
             named: args.services.clone(),
         },
-        timeout_ms: args.timeout.map(|seconds| seconds * 1000),
+        timeout_ms: args.timeout.map(|seconds| seconds.saturating_mul(1000)),
         dry_run: context.global.dry_run,
     };
     let answer = {
@@ -139,7 +153,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
                         // It begins nothing more.
                         drop(client);
                         progress.note("Gracefully stopping... (press Ctrl+C again to force)");
-                        stop(context, &paths, interrupts, &progress, args.timeout)?;
+                        stop(context, &paths, interrupts, &progress, chosen, args.timeout)?;
                         return Ok(INTERRUPTED);
                     }
                 }
@@ -152,7 +166,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     if args.wait {
         let named = |container: &&ContainerRef| args.services.is_empty() || args.services.contains(&container.service);
         let containers = answer.containers.iter().filter(named).map(|container| container.id.clone()).collect();
-        let timeout_ms = args.wait_timeout.map(|seconds| seconds * 1000);
+        let timeout_ms = args.wait_timeout.map(|seconds| seconds.saturating_mul(1000));
         converge(context, &paths, &Request::Wait { containers, timeout_ms }, &progress)?;
     }
     let mode = progress.mode();
@@ -161,9 +175,40 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         show_urls(context, &paths, &services)?;
     }
     let Some(interrupts) = interrupts else { return Ok(0) };
-    let followed: Vec<ContainerRef> =
-        answer.containers.into_iter().filter(|container| attached.contains(&container.service)).collect();
-    follow(args, context, &paths, &interrupts, &followed, &services, begun)
+    let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
+    // Not Rust's own stdout, which writes at every line end.
+    let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let prefixes = Prefixes::new(palette, args.no_log_prefix);
+    let mut screen = Screen::new(prefixes, args.timestamps, Box::new(stdout), Box::new(io::stderr()));
+    let foreground = Foreground {
+        context,
+        paths: &paths,
+        interrupts: &interrupts,
+        attached: &attached,
+        containers: &answer.containers,
+        one_shots: &one_shots(project),
+        abort: args.abort(),
+        exit_code_from: args.exit_code_from.as_deref(),
+        timeout: args.timeout,
+        since: begun,
+    };
+    foreground.run(&mut screen)
+}
+
+impl UpArgs {
+    fn abort(&self) -> Option<Abort> {
+        if self.abort_on_container_failure {
+            return Some(Abort::OnFailure);
+        }
+        (self.abort_on_container_exit || self.exit_code_from.is_some()).then_some(Abort::OnExit)
+    }
+}
+
+/// Services that others wait for to complete.
+fn one_shots(project: &Project) -> Vec<String> {
+    let needed = project.services.values().flat_map(|service| &service.depends_on);
+    let completed = needed.filter(|(_, needed)| needed.condition == Condition::ServiceCompletedSuccessfully);
+    completed.map(|(service, _)| service.clone()).collect()
 }
 
 /// Where the services answer, in the order of the file.
@@ -179,137 +224,26 @@ fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Re
     Ok(())
 }
 
-/// Shows events until the last; `None` when the person interrupts.
-fn interruptible(
-    client: &mut Client,
-    interrupts: &Interrupts,
-    progress: &Progress,
-) -> Result<Option<Answer>, CommandError> {
-    let mut answer = Answer::default();
-    loop {
-        if interrupts.wait(&[client.as_fd()])? == Wake::Interrupted {
-            return Ok(None);
-        }
-        let (event, _) = client.receive()?;
-        if show(&event, progress, &mut answer)? {
-            return Ok(Some(answer));
-        }
-    }
-}
-
-/// Prints the logs of `containers` until all have ended or the person interrupts.
-fn follow(
-    args: &UpArgs,
-    context: &Context,
-    paths: &ProjectPaths,
-    interrupts: &Interrupts,
-    containers: &[ContainerRef],
-    services: &[String],
-    since: Timestamp,
-) -> CommandResult {
-    let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
-    let appearance = Appearance { prefixes: Prefixes::new(palette, args.no_log_prefix), timestamps: args.timestamps };
-    let mut attached = Attached::new(paths, containers, services, since, appearance)?;
-    let mut client = Client::connect_or_start(&context.paths, paths)?;
-    let ids = containers.iter().map(|container| container.id.clone()).collect();
-    client.send(&Request::Follow { containers: ids }, &[])?;
-    attached.print()?;
-    loop {
-        if interrupts.wait(&[client.as_fd(), attached.as_fd()])? == Wake::Interrupted {
-            eprintln!("Gracefully stopping... (press Ctrl+C again to force)");
-            let progress = context.progress("stop");
-            stop(context, paths, interrupts, &progress, args.timeout)?;
-            drop(progress);
-            attached.print()?;
-            return Ok(INTERRUPTED);
-        }
-        attached.print()?;
-        if !readable(client.as_fd())? {
-            continue;
-        }
-        match client.receive()?.0 {
-            Event::Exited { container, exit_code, .. } => {
-                attached.print()?;
-                attached.remark(&container.id, &format!("exited with code {exit_code}"));
-            }
-            Event::Done { .. } => return Ok(0),
-            Event::Failed(failure) => return Err(failure.into()),
-            _ => {}
-        }
-    }
-}
-
-fn readable(fd: BorrowedFd<'_>) -> Result<bool, CommandError> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    Ok(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
-}
-
-/// Stops everything gracefully; a second Ctrl-C kills.
-fn stop(
-    context: &Context,
-    paths: &ProjectPaths,
-    interrupts: &Interrupts,
-    progress: &Progress,
-    timeout: Option<u64>,
-) -> Result<(), CommandError> {
-    let request = |action| Request::Act {
-        action,
-        selection: Selection::default(),
-        timeout_ms: timeout.map(|seconds| seconds.saturating_mul(1000)),
-        dry_run: false,
-    };
-    let mut client = Client::connect_or_start(&context.paths, paths)?;
-    client.send(&request(Action::Stop), &[])?;
-    if interruptible(&mut client, interrupts, progress)?.is_none() {
-        let mut client = Client::connect_or_start(&context.paths, paths)?;
-        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), &[], progress)?;
-    }
-    Ok(())
-}
-
-/// Services whose output a foreground `up` shows: the named ones (all when none is), unless they say `attach: false`.
-fn attachable(project: &crate::compose::model::Project, desired: &Desired, args: &UpArgs) -> Vec<String> {
-    desired
-        .services
-        .iter()
-        .map(|service| service.name.clone())
-        .filter(|name| args.services.is_empty() || args.services.contains(name))
-        .filter(|name| project.services.get(name).is_none_or(|service| service.attach != Some(false)))
-        .collect()
-}
-
-pub(super) fn policy(text: Option<&str>) -> Option<PullPolicy> {
-    match text {
-        Some("always") => Some(PullPolicy::Always),
-        Some("missing") => Some(PullPolicy::Missing),
-        Some("never") => Some(PullPolicy::Never),
-        _ => None,
-    }
-}
-
-fn scale(
-    arguments: &[String],
-    project: &crate::compose::model::Project,
-) -> Result<BTreeMap<String, u32>, CommandError> {
-    let mut scale = BTreeMap::new();
-    for argument in arguments {
-        let parsed = argument.split_once('=').and_then(|(name, count)| Some((name, count.parse::<u32>().ok()?)));
-        let Some((name, count)) = parsed else {
-            return Err(
-                CommandError::new(format!("--scale {argument}: expected SERVICE=N")).code(super::super::exit::USAGE)
-            );
-        };
-        if !project.services.contains_key(name) {
-            return Err(no_such_service(&[name.to_owned()]));
-        }
-        if count > 1 && project.services[name].container_name.is_some() {
+/// Services whose output a foreground `up` shows: the named ones (all when none is) unless they say `attach: false`, or
+/// those of `--attach`.
+fn attachable(project: &Project, chosen: &[String], args: &UpArgs) -> Result<Vec<String>, CommandError> {
+    let attached: Vec<String> = if args.attach.is_empty() {
+        let named =
+            |name: &&String| args.attach_dependencies || args.services.is_empty() || args.services.contains(name);
+        let willing = |name: &&String| project.services.get(*name).is_none_or(|service| service.attach != Some(false));
+        chosen.iter().filter(named).filter(willing).cloned().collect()
+    } else {
+        let strangers: Vec<&str> =
+            args.attach.iter().filter(|name| !chosen.contains(name)).map(String::as_str).collect();
+        if !strangers.is_empty() {
             return Err(CommandError::new(format!(
-                "service \"{name}\" has a container_name, so it cannot have {count} containers: names are unique"
+                "cannot attach to services not included in up: {}",
+                strangers.join(", ")
             )));
         }
-        scale.insert(name.to_owned(), count);
-    }
-    Ok(scale)
+        args.attach.clone()
+    };
+    Ok(attached.into_iter().filter(|name| !args.no_attach.contains(name)).collect())
 }
 
 pub(in crate::cli) fn no_such_service(names: &[String]) -> CommandError {
@@ -318,11 +252,7 @@ pub(in crate::cli) fn no_such_service(names: &[String]) -> CommandError {
 }
 
 /// Faults that only show when the file meets its images, each with its place.
-pub(super) fn faults_of_the_file(
-    _context: &Context,
-    project: &crate::compose::model::Project,
-    faults: &[Fault],
-) -> CommandError {
+pub(in crate::cli) fn faults_of_the_file(_context: &Context, project: &Project, faults: &[Fault]) -> CommandError {
     let mut text = String::new();
     for fault in faults {
         text += &format!("error: {}: {}\n", fault.path, fault.message);

@@ -36,7 +36,7 @@ pub struct Selection {
 pub enum Wake {
     /// A log or a state has changed, or a container was added.
     Changed,
-    /// The other descriptor has something to say.
+    /// One of the other descriptors has something to say.
     Other,
     /// The time is over.
     Timeout,
@@ -51,6 +51,8 @@ pub struct Follower {
     services: Vec<String>,
     sources: Vec<Source>,
     watch: Option<Watching>,
+    /// Ends after this time are told even of containers that were never seen to run.
+    ends_since: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -105,9 +107,15 @@ impl Follower {
             services: project.map(|project| project.services).unwrap_or_default(),
             sources: Vec::new(),
             watch,
+            ends_since: None,
         };
         follower.scan(span)?;
         Ok(follower)
+    }
+
+    /// Tells the end of containers that were quicker than whoever follows them: of all that ended after `since`.
+    pub fn tell_ends_since(&mut self, since: Timestamp) {
+        self.ends_since = Some(since);
     }
 
     /// The containers that are followed.
@@ -131,7 +139,8 @@ impl Follower {
             screen.register(&source.origin.name);
         }
         // States first, told last: a container that has ended has written all that it ever will.
-        let news = |source: &mut Source| source.dirty.then(|| source.news()).flatten();
+        let ends_since = self.ends_since;
+        let news = |source: &mut Source| source.dirty.then(|| source.news(ends_since)).flatten();
         let told: Vec<Option<(Told, String)>> = self.sources.iter_mut().map(news).collect();
         let mut heads = BinaryHeap::new();
         let mut next = BTreeMap::<usize, Entry>::new();
@@ -169,14 +178,14 @@ impl Follower {
         screen.flush()
     }
 
-    /// Waits for a change, for `other` to become readable, or for the time to be over.
+    /// Waits for a change, for one of `others` to become readable, or for the time to be over.
     ///
     /// # Errors
     /// When waiting fails, or what changed cannot be read.
-    pub fn wait(&mut self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<Wake> {
+    pub fn wait(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Wake> {
         let Some(watching) = &mut self.watch else { return Ok(Wake::Timeout) };
         let mut fds = vec![PollFd::new(watching.watch.as_fd(), PollFlags::POLLIN)];
-        fds.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        fds.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             // Rounded up: to come back too early would be to spin.
             let millis = i32::try_from(timeout.as_millis().saturating_add(1)).unwrap_or(i32::MAX);
@@ -188,7 +197,7 @@ impl Follower {
             Err(Errno::EINTR) => return Ok(Wake::Changed),
             Err(errno) => return Err(errno.into()),
         }
-        if fds.get(1).and_then(PollFd::revents).is_some_and(|events| !events.is_empty()) {
+        if fds.iter().skip(1).any(|fd| fd.revents().is_some_and(|events| !events.is_empty())) {
             return Ok(Wake::Other);
         }
         let changed = watching.watch.changed()?;
@@ -275,7 +284,7 @@ impl Source {
     }
 
     /// The new state and what to say about it; `None` when there is nothing new.
-    fn news(&mut self) -> Option<(Told, String)> {
+    fn news(&mut self, ends_since: Option<Timestamp>) -> Option<(Told, String)> {
         let file =
             std::fs::metadata(self.places.state()).ok().map(|file| (file.ino(), file.mtime(), file.mtime_nsec()));
         if file.is_some() && file == self.state_file {
@@ -284,6 +293,10 @@ impl Source {
         self.state_file = file;
         let written = record::read::<ContainerState>(&self.places.state()).ok().flatten();
         let status = written.map(|state| truth::status(&self.places, state.status));
+        let just_ended = match (&status, ends_since) {
+            (Some(Status::Exited { finished, started: Some(_), .. }), Some(since)) => *finished >= since,
+            _ => false,
+        };
         let (now, remark) = match status {
             None | Some(Status::Created) => {
                 (if self.state == Told::Idle { Told::Idle } else { Told::Ended }, String::new())
@@ -298,7 +311,7 @@ impl Source {
             return None;
         }
         // Only of a container that was seen to run: what ended long ago is no news.
-        let remark = if self.state == Told::Running { remark } else { String::new() };
+        let remark = if self.state == Told::Running || just_ended { remark } else { String::new() };
         Some((now, remark))
     }
 }

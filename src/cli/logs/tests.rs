@@ -141,7 +141,7 @@ fn a_project_without_anything_has_no_logs() {
     let home = Home::new();
     let mut follower = Follower::open(&home.paths, Selection::default(), Span::default(), true).unwrap();
     assert!(follower.all_ended());
-    assert_eq!(follower.wait(None, None).unwrap(), Wake::Timeout);
+    assert_eq!(follower.wait(&[], None).unwrap(), Wake::Timeout);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn follows_new_lines_new_containers_and_the_end() {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !output.text().ends_with(text) {
             assert!(Instant::now() < deadline, "no `{text}` in:\n{}", output.text());
-            follower.wait(None, Some(Duration::from_secs(1))).unwrap();
+            follower.wait(&[], Some(Duration::from_secs(1))).unwrap();
             follower.drain(&mut screen).unwrap();
         }
         follower.all_ended()
@@ -181,7 +181,7 @@ fn follows_new_lines_new_containers_and_the_end() {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !follower.all_ended() {
         assert!(Instant::now() < deadline);
-        follower.wait(None, Some(Duration::from_secs(1))).unwrap();
+        follower.wait(&[], Some(Duration::from_secs(1))).unwrap();
         follower.drain(&mut screen).unwrap();
     }
 }
@@ -194,5 +194,5 @@ fn another_descriptor_wakes_too() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"x").unwrap();
     let other = std::os::fd::AsFd::as_fd(&reader);
-    assert_eq!(follower.wait(Some(other), None).unwrap(), Wake::Other);
+    assert_eq!(follower.wait(&[other], None).unwrap(), Wake::Other);
 }

@@ -1,0 +1,253 @@
+//! `windlass run`
+
+mod overrides;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+
+use clap::{ArgAction, Args};
+
+use crate::cli::conversation::{Answer, show};
+use crate::cli::desired::{ImageArgs, desired};
+use crate::cli::exit::CommandError;
+use crate::cli::load::Loading;
+use crate::cli::signals::Interrupts;
+use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
+use crate::cli::ui::progress::{Mode, Progress};
+use crate::cli::{CommandResult, Context};
+use crate::compose::LoadOptions;
+use crate::engine::client::Client;
+use crate::engine::message::{Event, Request};
+use crate::engine::selection::select;
+use crate::plan::{Action, DesiredService, Selection, UpOptions};
+use crate::state::ProjectPaths;
+use crate::supervisor::new_container_id;
+use crate::supervisor::record::{RestartLimits, RestartPolicy};
+
+use super::up::no_such_service;
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short = 'd', long)]
+    pub detach: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Set an environment variable, or pass one of the shell's on (can be repeated)
+    #[arg(short = 'e', long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// Set the variables of this file (can be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub env_from_file: Vec<String>,
+    /// Do not allocate a terminal; so by default unless standard input and output are one
+    #[arg(short = 'T', long = "no-tty", visible_alias = "no-TTY")]
+    pub no_tty: bool,
+    /// Keep standard input open
+    #[arg(short = 'i', long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true")]
+    pub interactive: bool,
+    /// Allocate a terminal; so by default
+    #[arg(short = 't', long, hide = true, conflicts_with = "no_tty")]
+    pub tty: bool,
+    /// Run as this user
+    #[arg(short = 'u', long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Working directory in the container
+    #[arg(short = 'w', long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Mount this too, as `volumes` has it (can be repeated)
+    #[arg(short = 'v', long, value_name = "SOURCE:TARGET")]
+    pub volume: Vec<String>,
+    /// Publish this port, as `ports` has it (can be repeated)
+    #[arg(short = 'p', long, value_name = "PORT", conflicts_with = "service_ports")]
+    pub publish: Vec<String>,
+    /// Publish the service's own ports
+    #[arg(short = 'P', long)]
+    pub service_ports: bool,
+    /// Name of the container
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Program to run instead of the image's
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Do not start what the service depends on
+    #[arg(long)]
+    pub no_deps: bool,
+    /// Add a label (can be repeated)
+    #[arg(short = 'l', long, value_name = "KEY=VALUE")]
+    pub label: Vec<String>,
+    #[command(flatten)]
+    pub images: ImageArgs,
+    /// Print no progress
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+    /// Remove containers of services that the file no longer has
+    #[arg(long)]
+    pub remove_orphans: bool,
+    /// Be found under the service's names, too
+    #[arg(long)]
+    pub use_aliases: bool,
+    /// Add a capability (can be repeated)
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<String>,
+    /// Drop a capability (can be repeated)
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_drop: Vec<String>,
+    pub service: String,
+    /// Command and its arguments, instead of the service's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// # Errors
+/// When the file is wrong, something that the service depends on does not start, or the command cannot be started.
+pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
+    context.require_root()?;
+    // Before any thread begins, so that all of them leave Ctrl-C to us.
+    let interrupts = if args.detach { None } else { Some(Interrupts::catch()?) };
+    let named = std::slice::from_ref(&args.service);
+    // A volume that only the command line mounts is not used by any service.
+    let options = LoadOptions { all_resources: !args.volume.is_empty(), ..LoadOptions::default() };
+    let mut loaded = context.load(&Loading { services: named.to_vec(), options })?;
+    let tty = !args.detach && !args.no_tty && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let chosen = select(&loaded.project, named, !args.no_deps).map_err(|unknown| no_such_service(&unknown))?;
+    overrides::apply(args, tty, context, &mut loaded.project)?;
+    if !context.global.all_resources {
+        crate::compose::prune(&mut loaded.project);
+    }
+    let progress =
+        if args.quiet { Progress::start("run", Mode::Quiet, context.palette()) } else { context.progress("run") };
+    let mut desired = desired(context, &loaded, &chosen, &BTreeMap::new(), &args.images, &progress)?;
+    let of_service = |service: &DesiredService| service.name == args.service;
+    let Some(place) = desired.services.iter().position(of_service) else {
+        return Err(no_such_service(named));
+    };
+    let oneoff = oneoff(args, desired.services.remove(place));
+    let paths = context.paths.project(&loaded.project.name);
+    let dependencies = desired.services.iter().map(|service| service.name.clone()).collect();
+    let request = Request::Run {
+        desired: Box::new(desired),
+        oneoff: Box::new(oneoff),
+        options: UpOptions { remove_orphans: args.remove_orphans, named: dependencies, ..UpOptions::default() },
+        attach: !args.detach,
+        dry_run: context.global.dry_run,
+    };
+    converse(args, tty, context, &paths, &request, progress, interrupts.as_ref())
+}
+
+/// What the service is as a container of its own.
+fn oneoff(args: &RunArgs, mut service: DesiredService) -> DesiredService {
+    let slug = new_container_id();
+    let record = &mut service.template;
+    let name = format!("{}-{}-run-{}", record.project, record.service, slug.get(..12).unwrap_or(&slug));
+    service.container_name = Some(args.name.clone().unwrap_or(name));
+    record.oneoff = true;
+    record.auto_remove = args.rm;
+    record.restart = RestartPolicy::No;
+    record.restart_limits = RestartLimits::default();
+    record.restart_unhealthy = false;
+    record.labels.insert("com.docker.compose.oneoff".to_owned(), "True".to_owned());
+    record.labels.insert("com.docker.compose.slug".to_owned(), slug);
+    if !args.use_aliases {
+        for endpoint in &mut record.endpoints {
+            endpoint.aliases.clear();
+        }
+    }
+    service
+}
+
+fn converse(
+    args: &RunArgs,
+    tty: bool,
+    context: &Context,
+    paths: &ProjectPaths,
+    request: &Request,
+    progress: Progress,
+    interrupts: Option<&Interrupts>,
+) -> CommandResult {
+    let mut client = Client::connect_or_start(&context.paths, paths)?;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let null = File::open("/dev/null")?;
+    let input = if args.interactive { stdin.as_fd() } else { null.as_fd() };
+    let descriptors = if tty || args.detach { vec![] } else { vec![input, stdout.as_fd(), stderr.as_fd()] };
+    client.send(request, &descriptors)?;
+    let mut answer = Answer::default();
+    let mut progress = Some(progress);
+    let mut signals = Signals { context, paths, container: None, sent: Vec::new() };
+    loop {
+        if let Some(interrupts) = interrupts
+            && let Some(signal) = interrupts.wait_signal(&[client.as_fd()])?
+        {
+            // Before the container runs there is nothing but us to interrupt.
+            if signals.container.is_none() {
+                return Ok(crate::cli::exit::INTERRUPTED);
+            }
+            signals.pass_on(signal)?;
+            continue;
+        }
+        let (event, mut received) = client.receive()?;
+        match event {
+            Event::RunStarted { container } => {
+                if let Some(progress) = progress.take() {
+                    progress.finish();
+                }
+                if args.detach {
+                    println!("{}", container.id);
+                    return Ok(0);
+                }
+                signals.container = Some(container.id);
+                if tty {
+                    let Some(master): Option<OwnedFd> = received.pop() else {
+                        return Err(CommandError::new("the supervisor sent no terminal"));
+                    };
+                    let raw = RawMode::enter().ok();
+                    let end = relay(&master, client.as_fd(), DETACH_KEYS)?;
+                    drop(raw);
+                    if end == RelayEnd::Detached {
+                        return Ok(0);
+                    }
+                }
+            }
+            Event::Done { exit_code } => return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1)),
+            Event::Failed(failure) => {
+                drop(progress.take());
+                return Err(failure.into());
+            }
+            other => {
+                if let Some(progress) = &progress {
+                    show(&other, progress, &mut answer)?;
+                }
+            }
+        }
+    }
+}
+
+/// Signals to the command on their way to the container.
+struct Signals<'a> {
+    context: &'a Context,
+    paths: &'a ProjectPaths,
+    container: Option<String>,
+    /// Connections whose requests are under way.
+    sent: Vec<Client>,
+}
+
+impl Signals<'_> {
+    /// The first is passed on as it is. A program that does not hear it, as the first of a container does not by
+    /// default, is stopped by the second and killed by the third.
+    fn pass_on(&mut self, signal: nix::sys::signal::Signal) -> Result<(), CommandError> {
+        let Some(container) = &self.container else { return Ok(()) };
+        let action = match self.sent.len() {
+            0 => Action::Signal { signal: signal.as_str().to_owned() },
+            1 => Action::Stop,
+            _ => Action::Signal { signal: "SIGKILL".to_owned() },
+        };
+        let selection = Selection { containers: vec![container.clone()], ..Selection::default() };
+        let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
+        client.send(&Request::Act { action, selection, timeout_ms: None, dry_run: false }, &[])?;
+        self.sent.push(client);
+        Ok(())
+    }
+}

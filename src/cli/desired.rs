@@ -1,0 +1,105 @@
+//! From a loaded project to what a supervisor is asked to make of it: images, then lowering.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::Context;
+use super::commands::up::{faults_of_the_file, no_such_service};
+use super::exit::{CommandError, USAGE};
+use super::images::{PullFlags, ensure};
+use super::load::Loaded;
+use super::ui::progress::Progress;
+use crate::compose::model::Project;
+use crate::image::pull::PullPolicy;
+use crate::plan::Desired;
+use crate::plan::lower::{Inputs, lower};
+
+/// Where images come from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ImageArgs {
+    /// Build images first; refused, since windlass does not build images yet
+    #[arg(long, conflicts_with = "no_build")]
+    pub build: bool,
+    /// Do not build images, even when they are missing; always so
+    #[arg(long)]
+    pub no_build: bool,
+    /// When to pull images
+    #[arg(long, value_name = "POLICY", value_parser = ["always", "missing", "never", "policy"])]
+    pub pull: Option<String>,
+    /// Pull without progress output
+    #[arg(long)]
+    pub quiet_pull: bool,
+    /// Build without progress output; nothing is built
+    #[arg(long)]
+    pub quiet_build: bool,
+}
+
+/// `None` leaves it to each service.
+#[must_use]
+pub fn policy(text: Option<&str>) -> Option<PullPolicy> {
+    match text {
+        Some("always") => Some(PullPolicy::Always),
+        Some("missing") => Some(PullPolicy::Missing),
+        Some("never") => Some(PullPolicy::Never),
+        _ => None,
+    }
+}
+
+impl ImageArgs {
+    fn refuse_to_build(&self, project: &Project, services: &[String]) -> Result<(), CommandError> {
+        let built = |name: &&String| project.services.get(*name).is_some_and(|service| service.build.is_some());
+        match services.iter().find(built).filter(|_| self.build) {
+            None => Ok(()),
+            Some(name) => Err(CommandError::new(format!(
+                "--build: service \"{name}\" cannot be built: windlass does not build images yet"
+            ))
+            .hint("build it elsewhere and bring it here with `windlass image load`, or leave --build out")),
+        }
+    }
+}
+
+/// The wanted state of `services`; their images are here then.
+///
+/// # Errors
+/// When an image cannot be had, or the file does not fit it.
+pub fn desired(
+    context: &Context,
+    loaded: &Loaded,
+    services: &[String],
+    scale: &BTreeMap<String, u32>,
+    flags: &ImageArgs,
+    progress: &Progress,
+) -> Result<Desired, CommandError> {
+    let project = &loaded.project;
+    flags.refuse_to_build(project, services)?;
+    let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull, ..PullFlags::default() };
+    let images = ensure(context, project, services, pull, progress)?;
+    let volumes = context.paths.volumes();
+    let inputs = Inputs { images: &images, volumes: &volumes, services, scale, version: env!("CARGO_PKG_VERSION") };
+    let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    desired.project.environment_files.clone_from(&loaded.environment_files);
+    Ok(desired)
+}
+
+/// `SERVICE=N`, as `--scale` and `scale` take it.
+///
+/// # Errors
+/// When it is not that, the service is unknown, or it cannot have so many containers.
+pub fn scale(arguments: &[String], project: &Project) -> Result<BTreeMap<String, u32>, CommandError> {
+    let mut scale = BTreeMap::new();
+    for argument in arguments {
+        let parsed = argument.split_once('=').and_then(|(name, count)| Some((name, count.parse::<u32>().ok()?)));
+        let Some((name, count)) = parsed else {
+            return Err(CommandError::new(format!("invalid scale `{argument}`: expected SERVICE=N")).code(USAGE));
+        };
+        let Some(service) = project.services.get(name) else { return Err(no_such_service(&[name.to_owned()])) };
+        if count > 1 && service.container_name.is_some() {
+            return Err(CommandError::new(format!(
+                "service \"{name}\" has a container_name, so it cannot have {count} containers: names are unique"
+            )));
+        }
+        scale.insert(name.to_owned(), count);
+    }
+    Ok(scale)
+}

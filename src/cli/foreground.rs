@@ -1,0 +1,226 @@
+//! `up` in the foreground: the lines of the services until they have ended, something makes an end, or the person does.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::conversation::{Answer, ask, show};
+use super::exit::{CommandError, INTERRUPTED};
+use super::logs::{Follower, Screen, Selection as Lines, Wake};
+use super::signals::{self, Interrupts};
+use super::ui::progress::Progress;
+use super::{CommandResult, Context};
+use crate::engine::client::Client;
+use crate::engine::message::{ContainerRef, Event, Request};
+use crate::plan::{Action, Selection};
+use crate::state::ProjectPaths;
+use crate::supervisor::logs::reader::Span;
+
+/// Which end of a container ends everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    OnExit,
+    OnFailure,
+}
+
+/// What is shown, and when it ends.
+#[derive(Debug)]
+pub struct Foreground<'a> {
+    pub context: &'a Context,
+    pub paths: &'a ProjectPaths,
+    pub interrupts: &'a Interrupts,
+    /// Services whose lines are shown.
+    pub attached: &'a [String],
+    /// The containers of this `up`.
+    pub containers: &'a [ContainerRef],
+    /// Services that others wait for to complete: their success ends nothing.
+    pub one_shots: &'a [String],
+    pub abort: Option<Abort>,
+    pub exit_code_from: Option<&'a str>,
+    /// Grace period in seconds.
+    pub timeout: Option<u64>,
+    /// Lines before this are not shown.
+    pub since: Timestamp,
+}
+
+impl Foreground<'_> {
+    /// Returns when everything that is waited for has ended.
+    ///
+    /// # Errors
+    /// When a log cannot be read or the supervisor has gone.
+    pub fn run(&self, screen: &mut Screen<'_>) -> CommandResult {
+        let mut follower = if self.attached.is_empty() {
+            None
+        } else {
+            let lines = Lines { services: self.attached.to_vec(), ..Lines::default() };
+            let span = Span { since: Some(self.since), ..Span::default() };
+            let mut follower = Follower::open(self.paths, lines, span, true).map_err(unreadable)?;
+            follower.tell_ends_since(self.since);
+            eprintln!("Attaching to {}", follower.names().join(", "));
+            Some(follower)
+        };
+        let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
+        let watched: Vec<String> =
+            self.containers.iter().filter(|it| self.is_watched(it)).map(|it| it.id.clone()).collect();
+        client.send(&Request::Follow { containers: watched }, &[])?;
+        let mut ending = Ending::default();
+        loop {
+            if let Some(follower) = &mut follower {
+                follower.drain(screen).map_err(unreadable)?;
+            }
+            let woken = match &mut follower {
+                Some(follower) => {
+                    follower.wait(&[self.interrupts.as_fd(), client.as_fd()], None).map_err(unreadable)?
+                }
+                None => match self.interrupts.wait(&[client.as_fd()])? {
+                    signals::Wake::Interrupted => return self.interrupted(None, screen),
+                    signals::Wake::Ready => Wake::Other,
+                },
+            };
+            if woken != Wake::Other {
+                continue;
+            }
+            if self.interrupts.pending() {
+                return self.interrupted(follower, screen);
+            }
+            if !readable(&client)? {
+                continue;
+            }
+            match client.receive()?.0 {
+                Event::Exited { container, exit_code, last: true } => {
+                    if self.exit_code_from == Some(container.service.as_str()) {
+                        ending.from.get_or_insert(exit_code);
+                    }
+                    if !ending.aborted && self.ends_all(&container, exit_code) {
+                        ending.aborted = true;
+                        ending.first = exit_code;
+                        if let Some(follower) = &mut follower {
+                            follower.drain(screen).map_err(unreadable)?;
+                        }
+                        eprintln!("Aborting on container exit...");
+                        self.stop()?;
+                    }
+                }
+                Event::Done { .. } => break,
+                Event::Failed(failure) => return Err(failure.into()),
+                _ => {}
+            }
+        }
+        if let Some(follower) = &mut follower {
+            // Its last words may be newer than what woke us.
+            follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
+            follower.drain(screen).map_err(unreadable)?;
+        }
+        Ok(u8::try_from(ending.code(self.exit_code_from.is_some()) & 0xff).unwrap_or(1))
+    }
+
+    /// What only has to end for `up` to end: what is shown, or everything when the end of anything counts.
+    fn is_watched(&self, container: &ContainerRef) -> bool {
+        self.abort.is_some() || self.attached.is_empty() || self.attached.contains(&container.service)
+    }
+
+    fn ends_all(&self, container: &ContainerRef, exit_code: i32) -> bool {
+        match self.abort {
+            None => false,
+            Some(Abort::OnFailure) => exit_code != 0,
+            Some(Abort::OnExit) => exit_code != 0 || !self.one_shots.contains(&container.service),
+        }
+    }
+
+    fn interrupted(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
+        eprintln!("Gracefully stopping... (press Ctrl+C again to force)");
+        self.stop()?;
+        if let Some(mut follower) = follower {
+            follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
+            follower.drain(screen).map_err(unreadable)?;
+        }
+        Ok(INTERRUPTED)
+    }
+
+    fn stop(&self) -> Result<(), CommandError> {
+        let mut services: Vec<String> = self.containers.iter().map(|container| container.service.clone()).collect();
+        services.dedup();
+        let progress = self.context.progress("stop");
+        stop(self.context, self.paths, self.interrupts, &progress, services, self.timeout)
+    }
+}
+
+/// How it came to an end.
+#[derive(Debug, Default)]
+struct Ending {
+    aborted: bool,
+    /// The code of the container that ended everything.
+    first: i32,
+    /// The code of the service that was asked for.
+    from: Option<i32>,
+}
+
+impl Ending {
+    fn code(&self, of_service: bool) -> i32 {
+        if of_service { self.from.unwrap_or(self.first) } else { self.first }
+    }
+}
+
+/// Stops services gracefully (all when none is named); a second Ctrl-C kills.
+///
+/// # Errors
+/// When the supervisor cannot be asked.
+pub fn stop(
+    context: &Context,
+    paths: &ProjectPaths,
+    interrupts: &Interrupts,
+    progress: &Progress,
+    services: Vec<String>,
+    timeout: Option<u64>,
+) -> Result<(), CommandError> {
+    let request = |action| Request::Act {
+        action,
+        selection: Selection { services: services.clone(), ..Selection::default() },
+        timeout_ms: timeout.map(|seconds| seconds.saturating_mul(1000)),
+        dry_run: false,
+    };
+    let mut client = Client::connect_or_start(&context.paths, paths)?;
+    client.send(&request(Action::Stop), &[])?;
+    if interruptible(&mut client, interrupts, progress)?.is_none() {
+        let mut client = Client::connect_or_start(&context.paths, paths)?;
+        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), &[], progress)?;
+    }
+    Ok(())
+}
+
+/// Shows events until the last; `None` when the person interrupts.
+///
+/// # Errors
+/// The failure that the supervisor told, or that it has gone.
+pub fn interruptible(
+    client: &mut Client,
+    interrupts: &Interrupts,
+    progress: &Progress,
+) -> Result<Option<Answer>, CommandError> {
+    let mut answer = Answer::default();
+    loop {
+        if interrupts.wait(&[client.as_fd()])? == signals::Wake::Interrupted {
+            return Ok(None);
+        }
+        let (event, _) = client.receive()?;
+        if show(&event, progress, &mut answer)? {
+            return Ok(Some(answer));
+        }
+    }
+}
+
+fn readable(client: &Client) -> Result<bool, CommandError> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    Ok(poll(&mut [PollFd::new(client.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used where errors are mapped")]
+fn unreadable(error: io::Error) -> CommandError {
+    match error.kind() {
+        // Nobody reads what we print any more.
+        io::ErrorKind::BrokenPipe => CommandError::silent(super::exit::FAILURE),
+        _ => CommandError::caused("cannot read the logs", &error),
+    }
+}

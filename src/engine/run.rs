@@ -1,0 +1,146 @@
+//! `run` in the supervisor's process: a container of its own, attached to the client's descriptors; and the removal of
+//! those that are to go with their end.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use super::message::{Event, Failure};
+use super::report::Report;
+use super::serve::Engine;
+use super::up::{describe, reference};
+use crate::plan::{self, Desired, DesiredService, UpOptions};
+use crate::supervisor::What;
+use crate::supervisor::record::Status;
+use crate::supervisor::rpc::Connection;
+
+/// The container of a `run` in the foreground.
+#[derive(Debug)]
+pub(super) struct Attach {
+    pub id: String,
+    /// Its stdin, stdout and stderr, unless it has a terminal.
+    pub streams: RefCell<Option<[OwnedFd; 3]>>,
+    /// The master of its terminal, once it runs.
+    pub terminal: RefCell<Option<OwnedFd>>,
+}
+
+/// What a `run` is about.
+pub(super) struct Oneoff {
+    pub desired: Desired,
+    pub service: DesiredService,
+    pub options: UpOptions,
+    pub attach: bool,
+    pub dry_run: bool,
+}
+
+impl Engine {
+    pub(super) async fn run(
+        &self,
+        oneoff: Oneoff,
+        descriptors: Vec<OwnedFd>,
+        connection: &Connection,
+        report: &Report,
+    ) -> Result<i32, Failure> {
+        let (attach, dry_run) = (oneoff.attach, oneoff.dry_run);
+        let started = self.alone("run", report, self.start_oneoff(oneoff, descriptors, report)).await?;
+        let Some((id, terminal)) = started.filter(|_| !dry_run) else { return Ok(0) };
+        let Some(view) = self.project.container(&id) else { return Ok(0) };
+        let has_terminal = terminal.is_some();
+        let container = reference(&view);
+        report.send(&Event::Containers { containers: vec![container.clone()] });
+        connection.send(&Event::RunStarted { container }, terminal.into_iter().collect());
+        if !attach {
+            return Ok(0);
+        }
+        let ended = self.project.wait_exit(&id);
+        tokio::pin!(ended);
+        let exit = tokio::select! {
+            exit = &mut ended => exit,
+            () = connection.closed() => {
+                if has_terminal {
+                    self.project.log_terminal(&id);
+                }
+                return Ok(0);
+            }
+        };
+        let exit = exit.map_err(|error| Failure::caused("cannot wait for the container", &error))?;
+        if view.record.auto_remove {
+            self.project.removed(&id).await;
+        }
+        Ok(exit.code())
+    }
+
+    /// The container's id, and its terminal when it has one that the client is to get; `None` for a dry run.
+    async fn start_oneoff(
+        &self,
+        oneoff: Oneoff,
+        descriptors: Vec<OwnedFd>,
+        report: &Report,
+    ) -> Result<Option<(String, Option<OwnedFd>)>, Failure> {
+        let Oneoff { desired, service, options, attach, dry_run } = oneoff;
+        let observed = self.observe();
+        let (plan, id) = self.with_names(|names| plan::run(&desired, &service, &observed, &options, names));
+        for warning in &plan.warnings {
+            report.warning(warning.clone());
+        }
+        if dry_run {
+            describe(&plan, report);
+            return Ok(None);
+        }
+        let attach = attach.then(|| Attach {
+            id: id.clone(),
+            streams: RefCell::new(<[OwnedFd; 3]>::try_from(descriptors).ok()),
+            terminal: RefCell::new(None),
+        });
+        if let Err(mut failure) = self.converge(&desired, &plan, None, attach.as_ref(), report).await {
+            if let Some(view) = self.project.container(&id) {
+                let tried = view.state.error.is_some();
+                if tried {
+                    failure.exit_code = failure.start_code;
+                }
+                if view.record.auto_remove || !tried {
+                    let _ = self.project.remove(std::slice::from_ref(&id), true).await;
+                }
+            }
+            self.project.settle().await;
+            return Err(failure);
+        }
+        let terminal = attach.and_then(|attach| attach.terminal.into_inner());
+        Ok(Some((id, terminal)))
+    }
+
+    /// Removes containers that are to go with their end, as they end; for as long as the supervisor lives.
+    pub(super) async fn remove_what_ends(self) {
+        let mut events = self.project.subscribe();
+        self.remove_ended().await;
+        loop {
+            match events.recv().await {
+                Ok(event) if !matches!(event.what, What::Exited { restart_ms: None, .. }) => {}
+                Ok(_) | Err(RecvError::Lagged(_)) => self.remove_ended().await,
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn remove_ended(&self) {
+        let ended = self
+            .project
+            .containers()
+            .into_iter()
+            .filter(|have| have.record.auto_remove && matches!(have.state.status, Status::Exited { .. }));
+        let ids: Vec<String> = ended.map(|have| have.record.id.clone()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(error) = self.project.remove(&ids, true).await {
+            tracing::warn!("cannot remove what has ended: {error}");
+        }
+        // The supervisor ends with the last container, unless somebody is making others.
+        let engine = self.clone();
+        tokio::task::spawn_local(async move {
+            let _turn = engine.turn().await;
+            engine.project.settle().await;
+        });
+    }
+}
