@@ -146,6 +146,24 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether what it prints is for programs.
+    #[must_use]
+    pub fn prints_json(&self) -> bool {
+        let format = match self {
+            Self::Config(args) => args.format.as_deref(),
+            Self::Images(args) => args.format.as_deref(),
+            Self::Ps(args) => args.format.as_deref(),
+            Self::Stats(args) => args.format.as_deref(),
+            Self::Volumes(args) => args.format.as_deref(),
+            Self::Events(args) => return args.json,
+            Self::Explain(args) => return args.format == super::commands::explain::Form::Json,
+            _ => None,
+        };
+        format == Some("json")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

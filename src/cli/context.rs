@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::args::GlobalArgs;
+use super::args::{GlobalArgs, Progress};
 use super::exit::CommandError;
 use crate::state::Paths;
 
@@ -17,12 +17,14 @@ pub struct Context {
     /// Working directory as the shell sees it.
     pub working_dir: PathBuf,
     pub home: Option<PathBuf>,
+    /// Faults of the files are for programs: JSON.
+    pub faults_as_data: bool,
 }
 
 impl Context {
     /// # Errors
     /// When the working directory is gone.
-    pub fn from_environment(global: GlobalArgs) -> Result<Self, CommandError> {
+    pub fn from_environment(global: GlobalArgs, prints_json: bool) -> Result<Self, CommandError> {
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -31,6 +33,7 @@ impl Context {
         })?;
         let home = environment.get("WINDLASS_HOME").filter(|home| !home.is_empty()).map(|home| working_dir.join(home));
         Ok(Self {
+            faults_as_data: prints_json || global.progress == Some(Progress::Json),
             global,
             paths: Paths::from_home(home.as_deref()),
             working_dir,

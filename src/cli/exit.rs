@@ -30,6 +30,8 @@ struct Parts {
     hints: Vec<String>,
     /// Rendered diagnostics that are printed as they are, before everything else.
     rendered: Option<String>,
+    /// `rendered` is for programs: nothing else is printed.
+    is_data: bool,
     code: Option<u8>,
 }
 
@@ -49,6 +51,12 @@ impl CommandError {
     #[must_use]
     pub fn rendered(text: impl Into<String>) -> Self {
         Self(Box::new(Parts { rendered: Some(text.into()), ..Parts::default() }))
+    }
+
+    /// Faults for programs: one line of JSON.
+    #[must_use]
+    pub fn data(value: &serde_json::Value) -> Self {
+        Self(Box::new(Parts { rendered: Some(value.to_string()), is_data: true, ..Parts::default() }))
     }
 
     /// No text at all: everything was said already.
@@ -100,6 +108,9 @@ impl CommandError {
             if !text.ends_with('\n') {
                 eprintln!();
             }
+        }
+        if self.0.is_data {
+            return;
         }
         let report =
             Report { message: &self.0.message, causes: &self.0.causes, details: &self.0.details, hints: &self.0.hints };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::exit::{CommandError, FAILURE};
 use super::ui::progress::{Mode, Progress};
+use super::ui::stdout;
 use super::ui::style::Palette;
 use crate::compose::environment::VariableSource;
 use crate::compose::model::Project;
@@ -36,9 +37,7 @@ impl Context {
         let mut request = self.load_request(loading);
         request.options.for_running = true;
         let loaded = compose::load(request, &FsSource).map_err(|failure| self.load_error(&failure))?;
-        if !loaded.warnings.is_empty() {
-            eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint()));
-        }
+        self.warn(&loaded);
         let files = loaded.environment.iter().filter_map(|(_, variable)| match &variable.source {
             VariableSource::File { path, .. } => Some(path.to_path_buf()),
             VariableSource::Shell | VariableSource::Project => None,
@@ -50,25 +49,33 @@ impl Context {
     }
 
     /// Loads the project's files for a command that is about the files; prints warnings. With `json`, faults are data on
-    /// standard output, and warnings data on standard error.
+    /// standard output.
     ///
     /// # Errors
     /// Every fault of the files.
     pub fn load_whole(&self, loading: &Loading, json: bool) -> Result<compose::Loaded, CommandError> {
-        let loaded = match compose::load(self.load_request(loading), &FsSource) {
-            Ok(loaded) => loaded,
-            Err(failure) if json => {
-                println!("{:#}", to_json(&failure.diagnostics, &failure.sources));
-                return Err(CommandError::silent(FAILURE));
+        match compose::load(self.load_request(loading), &FsSource) {
+            Ok(loaded) => {
+                self.warn(&loaded);
+                Ok(loaded)
             }
-            Err(failure) => return Err(self.load_error(&failure)),
-        };
-        match json {
-            _ if loaded.warnings.is_empty() => {}
-            true => eprintln!("{:#}", to_json(&loaded.warnings, &loaded.sources)),
+            Err(failure) if json => {
+                stdout::write(&format!("{:#}\n", to_json(&failure.diagnostics, &failure.sources)))?;
+                Err(CommandError::silent(FAILURE))
+            }
+            Err(failure) => Err(self.load_error(&failure)),
+        }
+    }
+
+    /// Prints the warnings of a load to standard error.
+    fn warn(&self, loaded: &compose::Loaded) {
+        if loaded.warnings.is_empty() {
+            return;
+        }
+        match self.faults_as_data {
+            true => eprintln!("{}", to_json(&loaded.warnings, &loaded.sources)),
             false => eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint())),
         }
-        Ok(loaded)
     }
 
     /// What the global flags ask for.
@@ -89,9 +96,12 @@ impl Context {
         }
     }
 
-    /// All faults, rendered.
+    /// All faults, rendered for people, or for programs in one line.
     #[must_use]
     pub fn load_error(&self, failure: &LoadFailure) -> CommandError {
+        if self.faults_as_data {
+            return CommandError::data(&to_json(&failure.diagnostics, &failure.sources));
+        }
         CommandError::rendered(render_all(&failure.diagnostics, &failure.sources, self.paint()))
     }
 

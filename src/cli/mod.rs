@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         }
     };
     let trace = trace::Trace::start(cli.global.verbose, cli.global.timings);
-    let context = match Context::from_environment(cli.global) {
+    let context = match Context::from_environment(cli.global, cli.command.prints_json()) {
         Ok(context) => context,
         Err(error) => {
             error.print(ui::style::Palette::plain());

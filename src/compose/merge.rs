@@ -176,13 +176,15 @@ fn last_of_each(
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut unique: Vec<Node> = Vec::with_capacity(items.len());
     for mut item in items {
-        match places.get(&identity(&item)) {
+        // A text with variables in it, which were left alone, is only itself.
+        let key = item.scalar_text().unwrap_or_else(|| identity(&item));
+        match places.get(&key) {
             Some(&place) => {
                 item.past = history.over(&unique[place], &item, Rule::SameItem(name));
                 unique[place] = item;
             }
             None => {
-                places.insert(identity(&item), unique.len());
+                places.insert(key, unique.len());
                 unique.push(item);
             }
         }

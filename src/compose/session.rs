@@ -79,6 +79,12 @@ impl Session {
         self.diagnostics.push(diagnostic);
     }
 
+    /// Whether `node` has variables that are left as they are, so that there is nothing to read in it yet.
+    #[must_use]
+    pub fn is_template(&self, node: &Node) -> bool {
+        self.raw && node.as_str().is_some_and(|text| text.contains('$'))
+    }
+
     #[must_use]
     pub fn failed(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)

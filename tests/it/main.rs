@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod config;
+mod differences;
 mod explain;
 mod project;
 mod tidy;

@@ -10,7 +10,7 @@ use crate::diag::Diagnostic;
 pub(super) fn devices(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
     if let Value::Sequence(items) = &mut node.value {
         for (index, item) in items.iter_mut().enumerate() {
-            let Some(text) = item.as_str() else { continue };
+            let Some(text) = item.as_str().filter(|_| !session.is_template(item)) else { continue };
             let parts: Vec<String> = text.split(':').map(str::to_owned).collect();
             if parts.len() > 3 || parts.iter().any(String::is_empty) {
                 path.index(index, |path| {

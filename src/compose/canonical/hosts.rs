@@ -45,6 +45,7 @@ fn from_text(item: &mut Node, path: &ModelPath, session: &mut Session) -> Option
         return None;
     };
     match text.split_once('=').or_else(|| text.split_once(':')) {
+        _ if session.is_template(item) => Some(item.clone()),
         Some((host, address)) if !host.is_empty() && !address.is_empty() => Some(line(item, host, address)),
         _ => {
             let diagnostic = Diagnostic::error(format!("{text:?} has no address"))

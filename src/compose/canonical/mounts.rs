@@ -12,7 +12,7 @@ const FORMS: &str = "the forms are TARGET, SOURCE:TARGET and SOURCE:TARGET:OPTIO
 pub(super) fn volumes(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
     if let Value::Sequence(items) = &mut node.value {
         for (index, item) in items.iter_mut().enumerate() {
-            let Some(text) = item.as_str().map(str::to_owned) else { continue };
+            let Some(text) = item.as_str().map(str::to_owned).filter(|_| !session.is_template(item)) else { continue };
             path.index(index, |path| match short(&text, item) {
                 Ok(value) => item.value = value,
                 Err(text) => {

@@ -20,6 +20,7 @@ pub(super) fn ports(node: &mut Node, path: &mut ModelPath, session: &mut Session
     let mut entries = Vec::with_capacity(items.len());
     for (index, mut item) in std::mem::take(items).into_iter().enumerate() {
         path.index(index, |path| match &item.value {
+            _ if session.is_template(&item) => entries.push(item.clone()),
             Value::Int(_) | Value::String(_) => {
                 let text = item.scalar_text().unwrap_or_default();
                 match short(&text) {

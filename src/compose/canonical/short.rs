@@ -139,7 +139,7 @@ fn health_test(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
     }
     list(node, &Shape::Text, path, session);
     let first = node.as_sequence().and_then(<[Node]>::first).cloned();
-    let Some(first) = first else { return };
+    let Some(first) = first.filter(|first| !session.is_template(first)) else { return };
     let word = first.as_str().unwrap_or_default();
     if !["NONE", "CMD", "CMD-SHELL"].contains(&word) {
         let diagnostic = Diagnostic::error("the list of `test` must begin with \"CMD\", \"CMD-SHELL\" or \"NONE\"")

@@ -11,7 +11,7 @@ pub fn canonicalise(node: &mut Node, shape: &Shape, path: &mut ModelPath, sessio
     if node.tag == Tag::Reset || node.is_null() {
         return;
     }
-    if session.raw && node.as_str().is_some_and(|text| text.contains('$')) {
+    if session.is_template(node) {
         return;
     }
     match shape {

@@ -53,7 +53,9 @@ const TABLES: [&str; 22] = [
 #[must_use]
 pub fn canonical(project: &Project, format: Format, keep_files: bool) -> Value {
     let mut root = Map::new();
-    root.insert("name".to_owned(), project.name.as_str().into());
+    if !project.name.is_empty() {
+        root.insert("name".to_owned(), project.name.as_str().into());
+    }
     let services = project.services.iter().map(|(name, it)| (name.clone(), service(it, format, keep_files)));
     root.insert("services".to_owned(), Value::Object(services.collect()));
     let kinds = [

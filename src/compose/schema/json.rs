@@ -46,7 +46,8 @@ fn schema(shape: &Shape) -> Value {
         Shape::Text | Shape::Duration => text(),
         Shape::TextOrNumber | Shape::Number | Shape::Size | Shape::Mode => json!({"type": ["string", "number"]}),
         Shape::Scalar => json!({"type": ["string", "number", "boolean", "null"]}),
-        Shape::Word(words) => json!({"type": "string", "enum": words}),
+        // A variable may stand for the word.
+        Shape::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "\\$"}]}),
         Shape::Flag => json!({"type": ["boolean", "string"]}),
         Shape::Whole { .. } => json!({"type": ["integer", "string"]}),
         Shape::Any => json!({}),
@@ -92,7 +93,7 @@ fn short(special: Special) -> Value {
             texts(),
             {"type": "object", "additionalProperties": {"anyOf": [text(), texts()]}},
         ]}),
-        Special::Gpus => json!({"anyOf": [{"type": "string", "enum": ["all"]}, long]}),
+        Special::Gpus => json!({"anyOf": [{"enum": ["all"]}, long]}),
         Special::MacAddress | Special::Restart => text(),
         Special::ProviderOptions => table(json!({"anyOf": [
             {"type": ["string", "number", "boolean"]},
@@ -106,5 +107,74 @@ fn short(special: Special) -> Value {
             let limit = long.get("additionalProperties").cloned().unwrap_or_default();
             table(json!({"anyOf": [{"type": ["integer", "string"]}, limit]}))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::json_schema;
+
+    /// Checks the keywords of a schema and of all that are inside it.
+    fn check(schema: &Value, at: &str) {
+        const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "null", "array", "object"];
+        let keywords = schema.as_object().unwrap_or_else(|| panic!("{at}: {schema} is no schema"));
+        for (keyword, value) in keywords {
+            let at = format!("{at}/{keyword}");
+            match keyword.as_str() {
+                "$schema" | "title" | "description" | "pattern" => assert!(value.is_string(), "{at}"),
+                "type" => {
+                    let one = std::slice::from_ref(value);
+                    let types = value.as_array().map_or(one, Vec::as_slice);
+                    assert!(!types.is_empty(), "{at}");
+                    assert!(types.iter().all(|it| TYPES.contains(&it.as_str().unwrap_or_default())), "{at}: {value}");
+                }
+                "enum" => assert!(value.as_array().is_some_and(|it| !it.is_empty()), "{at}"),
+                "properties" | "patternProperties" => {
+                    for (name, inner) in value.as_object().unwrap() {
+                        check(inner, &format!("{at}/{name}"));
+                    }
+                }
+                "anyOf" => {
+                    let all = value.as_array().unwrap();
+                    assert!(all.len() > 1, "{at}");
+                    all.iter().enumerate().for_each(|(index, inner)| check(inner, &format!("{at}/{index}")));
+                }
+                "items" => check(value, &at),
+                "additionalProperties" => {
+                    _ = value.is_boolean() || {
+                        check(value, &at);
+                        true
+                    }
+                }
+                other => panic!("{at}: {other} is no keyword that is used here"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_is_one_and_knows_our_keys() {
+        let schema = json_schema();
+        check(&schema, "");
+        let service = &schema["properties"]["services"]["additionalProperties"]["properties"];
+        let ours = &service["x-windlass"]["anyOf"][0]["properties"];
+        assert_eq!(ours["rootfs"]["anyOf"][0]["enum"][0], "host");
+        assert!(service["image"].is_object() && service["depends_on"].is_object());
+        for path in super::super::paths() {
+            let mut at = &schema;
+            for part in path.split('.') {
+                at = below(at, part).unwrap_or_else(|| panic!("the schema lacks {path}"));
+            }
+        }
+    }
+
+    /// What a schema says of the values at `part`; `*` is any name or index.
+    fn below<'a>(schema: &'a Value, part: &str) -> Option<&'a Value> {
+        let own = match part {
+            "*" => schema.get("additionalProperties").filter(|it| it.is_object()).or_else(|| schema.get("items")),
+            name => schema.get("properties").and_then(|it| it.get(name)),
+        };
+        own.or_else(|| schema.get("anyOf")?.as_array()?.iter().rev().find_map(|it| below(it, part)))
     }
 }

@@ -1,19 +1,23 @@
 //! `windlass config`: the project as it is understood.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod digests;
+mod variables;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use crate::cli::exit::CommandError;
+use crate::cli::exit::{CommandError, FAILURE, SUCCESS};
 use crate::cli::load::Loading;
+use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
 use crate::compose::emit::{Format, canonical, natural, to_yaml};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
-use crate::diag::{render_all, to_json};
+use crate::diag::to_json;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
@@ -26,6 +30,9 @@ pub struct ConfigArgs {
     /// Print the hash of a service's configuration, `*` for all
     #[arg(long, value_name = "SERVICE")]
     pub hash: Option<String>,
+    /// Print only the services' images with their digests, as an override file
+    #[arg(long)]
+    pub lock_image_digests: bool,
     /// Print the images, one a line
     #[arg(long)]
     pub images: bool,
@@ -59,6 +66,9 @@ pub struct ConfigArgs {
     /// Only check, print nothing
     #[arg(short = 'q', long)]
     pub quiet: bool,
+    /// Name images by their digests, which the registries are asked for
+    #[arg(long)]
+    pub resolve_image_digests: bool,
     /// Print a JSON schema of Compose files for editors
     #[arg(long)]
     pub schema: bool,
@@ -77,6 +87,10 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    fn is_json(&self) -> bool {
+        self.format.as_deref() == Some("json")
+    }
+
     /// How the project is to be loaded.
     #[must_use]
     pub fn options(&self) -> LoadOptions {
@@ -84,7 +98,8 @@ impl ConfigArgs {
             interpolate: !(self.no_interpolate || self.variables),
             normalise: !self.no_normalize,
             resolve_paths: !self.no_path_resolution,
-            check_consistency: !self.no_consistency && !self.variables,
+            // What a variable stands for is not known yet, and may be all that is missing.
+            check_consistency: !(self.no_consistency || self.no_interpolate || self.variables),
             resolve_environment: !(self.no_env_resolution || self.no_interpolate || self.variables),
             services: self.only.clone(),
             all_resources: self.networks || self.volumes,
@@ -97,20 +112,16 @@ impl ConfigArgs {
 /// Every fault of the files, or when the output cannot be written.
 pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
     if args.schema {
-        println!("{:#}", json_schema());
+        stdout::write(&format!("{:#}\n", json_schema()))?;
         return Ok(0);
     }
     let loading = Loading { services: args.only.clone(), options: args.options() };
-    let loaded = match compose::load(context.load_request(&loading), &FsSource) {
-        Ok(loaded) => loaded,
-        Err(failure) if args.format.as_deref() == Some("json") => {
-            println!("{:#}", to_json(&failure.diagnostics, &failure.sources));
-            return Err(CommandError::silent(1));
-        }
-        Err(failure) => return Err(context.load_error(&failure)),
-    };
-    if !loaded.warnings.is_empty() {
-        eprint!("{}", render_all(&loaded.warnings, &loaded.sources, context.paint()));
+    if args.quiet && args.is_json() {
+        return diagnostics(&loading, context);
+    }
+    let mut loaded = context.load_whole(&loading, args.is_json())?;
+    if args.resolve_image_digests || args.lock_image_digests {
+        digests::pin(&mut loaded, args, context)?;
     }
     let text = render(args, &loaded)?;
     match &args.output {
@@ -119,9 +130,19 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
             std::fs::write(&path, text)
                 .map_err(|error| CommandError::caused(format!("cannot write {}", path.display()), &error))?;
         }
-        None => print!("{text}"),
+        None => stdout::write(&text)?,
     }
     Ok(0)
+}
+
+/// All that is to be said about the files, and nothing of what they say.
+fn diagnostics(loading: &Loading, context: &Context) -> CommandResult {
+    let (diagnostics, sources, code) = match compose::load(context.load_request(loading), &FsSource) {
+        Ok(loaded) => (loaded.warnings, loaded.sources, SUCCESS),
+        Err(failure) => (failure.diagnostics, failure.sources, FAILURE),
+    };
+    stdout::write(&format!("{:#}\n", to_json(&diagnostics, &sources)))?;
+    Ok(code)
 }
 
 /// The output for a loaded project.
@@ -135,7 +156,7 @@ pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError
         return Ok(String::new());
     }
     if args.variables {
-        return Ok(variables(loaded));
+        return Ok(variables::render(loaded, args.format.as_deref()));
     }
     if args.environment {
         let set = loaded.environment.iter().map(|(name, variable)| format!("{name}={}", variable.value));
@@ -173,12 +194,16 @@ pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError
 }
 
 fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
-    let json = args.format.as_deref() == Some("json");
+    let json = args.is_json();
     let value = match args.no_interpolate {
+        true if args.lock_image_digests => digests::only_images(&loaded.uninterpolated(json)),
         true => loaded.uninterpolated(json),
         false => {
             let format = if json { Format::Json } else { Format::Yaml };
-            let project = only(&loaded.project, &args.only);
+            let mut project = only(&loaded.project, &args.only);
+            if args.lock_image_digests {
+                project = digests::locked(&project);
+            }
             canonical(&project, format, args.no_env_resolution)
         }
     };
@@ -237,44 +262,6 @@ fn in_order(project: &Project) -> Vec<String> {
         visit(&name, project, &mut seen, &mut order);
     }
     order
-}
-
-/// A table of the variables that the files name.
-fn variables(loaded: &Loaded) -> String {
-    #[derive(Default)]
-    struct Named {
-        required: bool,
-        default: String,
-        alternative: String,
-    }
-    let mut named: BTreeMap<&str, Named> = BTreeMap::new();
-    for used in &loaded.trail.uses {
-        let entry = named.entry(&used.name).or_default();
-        entry.required |= used.required;
-        if let Some(default) = used.default.as_ref().filter(|_| entry.default.is_empty()) {
-            entry.default.clone_from(default);
-        }
-        if let Some(alternative) = used.alternative.as_ref().filter(|_| entry.alternative.is_empty()) {
-            entry.alternative.clone_from(alternative);
-        }
-    }
-    let header = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"];
-    let rows: Vec<[&str; 4]> = std::iter::once(header)
-        .chain(named.iter().map(|(name, it)| {
-            [*name, if it.required { "true" } else { "false" }, it.default.as_str(), it.alternative.as_str()]
-        }))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(20);
-    let widths: Vec<usize> = (0..3).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        for (cell, width) in row.iter().zip(&widths) {
-            _ = write!(text, "{cell:<width$}");
-        }
-        text.push_str(row[3]);
-        text.push('\n');
-    }
-    text
 }
 
 /// `SERVICE HASH` lines.

@@ -1,0 +1,217 @@
+//! `config` with the built binary: faults as data, the schema, variables, digests of images.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::project::Folder;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+const BROKEN: &str =
+    "services:\n  web:\n    imgae: a\n    ports: ['${PORT}:80']\n  db:\n    image: a\n    depends_on: [dbb]\n";
+
+#[test]
+fn faults_are_data_for_programs() {
+    let mut folder = Folder::with(BROKEN);
+    folder.set("PORT", "x");
+    for arguments in [&["config", "--format", "json"][..], &["config", "-q", "--format", "json"]] {
+        let output = folder.run(arguments);
+        assert_eq!((output.code, output.stderr.as_str()), (1, ""), "{arguments:?}");
+        let faults = json(&output.stdout);
+        let find = |message: &str| {
+            let mut all = faults.as_array().unwrap().iter();
+            all.find(|fault| fault["message"].as_str().unwrap().contains(message))
+                .unwrap_or_else(|| panic!("{message}"))
+        };
+        let unknown = find("unknown key `imgae`");
+        assert_eq!(unknown["severity"], "error");
+        assert_eq!(unknown["path"], "services.web.imgae");
+        assert_eq!(unknown["hint"], "did you mean `image`?");
+        let place = &unknown["place"];
+        assert_eq!(place["file"], "/shop/compose.yaml");
+        let numbers = ["line", "column", "end_line", "end_column"].map(|key| place[key].as_u64().unwrap());
+        assert_eq!(numbers, [3, 5, 3, 10]);
+        let port = find("invalid port");
+        assert_eq!(
+            port["notes"],
+            serde_json::json!(["`${PORT}:80` became \"x:80\"", "$PORT comes from the environment"])
+        );
+        find("undefined service");
+    }
+}
+
+#[test]
+fn faults_of_two_places_name_both() {
+    let folder =
+        Folder::with("services:\n  web:\n    image: a\n    network_mode: host\n    networks: [a]\nnetworks: { a: }\n");
+    let faults = json(&folder.run(&["config", "-q", "--format", "json"]).stdout);
+    assert_eq!(faults[0]["related"][0]["line"], 5);
+    assert_eq!(faults[0]["related"][0]["text"], "the other");
+}
+
+#[test]
+fn a_project_without_faults_has_an_empty_list() {
+    let fine = Folder::with("services: { web: { image: a } }\n");
+    assert_eq!(json(&fine.ok(&["config", "-q", "--format", "json"])), serde_json::json!([]));
+    let warned = Folder::with("version: '3'\nservices: { web: { image: a } }\n");
+    let warnings = json(&warned.ok(&["config", "-q", "--format", "json"]));
+    assert_eq!((&warnings[0]["severity"], &warnings[0]["place"]["line"]), (&"warning".into(), &1.into()));
+    // The project goes to standard output, what is to be said about it to standard error.
+    let output = warned.run(&["config", "--format", "json"]);
+    assert_eq!(json(&output.stdout)["name"], "shop");
+    assert_eq!(json(&output.stderr)[0]["severity"], "warning");
+}
+
+#[test]
+fn commands_that_print_json_fail_in_json() {
+    let folder = Folder::with(BROKEN);
+    for arguments in
+        [&["ps", "--format", "json"][..], &["volumes", "--format", "json"], &["--progress", "json", "config", "-q"]]
+    {
+        let output = folder.run(arguments);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{arguments:?}: {}", output.stderr);
+        assert!(json(&output.stderr).as_array().unwrap().iter().any(|it| it["path"] == "services.web.imgae"));
+    }
+    let output = folder.run(&["ps"]);
+    assert!(output.stderr.contains("did you mean `image`?"), "{}", output.stderr);
+}
+
+#[test]
+fn the_schema_needs_no_project() {
+    let schema = json(&Folder::new().ok(&["config", "--schema"]));
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let service = &schema["properties"]["services"]["additionalProperties"]["properties"];
+    assert!(service["x-windlass"].is_object());
+}
+
+#[test]
+fn variables_in_every_form() {
+    let folder =
+        Folder::with("services: { web: { image: 'a:${TAG:-1}', hostname: '${HOST:?why}', user: '${U:+u}' } }\n");
+    let all = json(&folder.ok(&["config", "--variables", "--format", "json"]));
+    assert_eq!(
+        all["TAG"],
+        serde_json::json!({"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": false})
+    );
+    assert_eq!(all["HOST"]["Required"], true);
+    assert_eq!(all["U"]["PresenceValue"], "u");
+    let yaml = folder.ok(&["config", "--variables", "--format", "yaml"]);
+    assert!(yaml.contains("TAG:\n  defaultvalue: \"1\"\n") || yaml.contains("TAG:\n  name: TAG\n"), "{yaml}");
+    assert!(folder.ok(&["config", "--variables"]).starts_with("NAME "));
+}
+
+#[test]
+fn what_variables_stand_for_may_be_unknown() {
+    let folder = Folder::with(
+        "services:\n  web:\n    image: '${IMAGE:?which}'\n    ports: ['${PORT}:80', '${PORT:-81}:81', '82:82']\n    \
+         volumes: ['${DATA:-./data}:/data', '${MORE}:/more', './c:/c']\n    extra_hosts: ['${HOSTS}', 'a=${A}']\n    \
+         devices: ['${DEVICE:-/dev/fuse}']\n    depends_on: ['${DB}']\n    networks: ['${NET}']\n    \
+         env_file: ['${STAGE}.env']\n    command: echo ${WORDS:-a \"b}\n    mem_limit: ${MEM}\n    restart: '${RESTART}'\n    \
+         secrets: ['${SECRET}']\n    healthcheck: { test: ['${PROBE}'], interval: '${EVERY}' }\n    deploy: { replicas: '${N}' }\n",
+    );
+    folder.file("compose.override.yaml", "services: { web: { ports: ['${PORT}:90'], volumes: ['${LAST}:/last'] } }\n");
+    let printed = json(&folder.ok(&["config", "--no-interpolate", "--format", "json"]));
+    let web = &printed["services"]["web"];
+    assert_eq!(web["ports"][0], "${PORT}:80");
+    assert_eq!(web["ports"][2]["published"], "82");
+    assert_eq!(web["ports"].as_array().unwrap().len(), 4);
+    assert_eq!(web["volumes"].as_array().unwrap().len(), 4);
+    assert_eq!(web["command"], "echo ${WORDS:-a \"b}");
+    let table = folder.ok(&["config", "--variables"]);
+    for name in
+        ["PORT", "DATA", "HOSTS", "DEVICE", "DB", "NET", "STAGE", "WORDS", "MEM", "SECRET", "PROBE", "N", "LAST"]
+    {
+        assert!(table.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}:\n{table}");
+    }
+}
+
+/// A registry that knows one manifest: `me/app:1`. Its address, and the manifest's digest.
+fn registry() -> (String, String) {
+    const MANIFEST: &str =
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    fn answer(stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut request = String::new();
+            if reader.read_line(&mut request)? == 0 {
+                return Ok(());
+            }
+            let mut header = String::new();
+            while reader.read_line(&mut header)? > 2 {
+                header.clear();
+            }
+            let (status, kind, body) = match request.contains(" /v2/me/app/manifests/1 ") {
+                true => ("200 OK", "application/vnd.oci.image.index.v1+json", MANIFEST),
+                false => ("404 Not Found", "application/json", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+            };
+            let mut text = String::new();
+            _ = write!(
+                text,
+                "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            reader.get_mut().write_all(text.as_bytes())?;
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || _ = answer(stream));
+        }
+    });
+    (host, format!("sha256:{}", hex(&Sha256::digest(MANIFEST))))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[test]
+fn images_get_their_digests() {
+    let (host, digest) = registry();
+    let pinned = format!("{host}/me/app:1@{digest}");
+    let folder = Folder::with(&format!(
+        "services:\n  web: {{ image: '{host}/me/app:1', environment: {{ A: b }} }}\n  \
+         same: {{ image: '{host}/me/app:${{TAG:-1}}' }}\n  old: {{ image: '{host}/me/old:1@{digest}' }}\n  built: {{ build: . }}\n"
+    ));
+    let resolved = json(&folder.ok(&["config", "--resolve-image-digests", "--format", "json"]));
+    assert_eq!(resolved["services"]["web"]["image"], pinned.as_str());
+    assert_eq!(resolved["services"]["web"]["environment"]["A"], "b");
+    assert_eq!(resolved["services"]["old"]["image"], format!("{host}/me/old@{digest}"));
+    let lock = folder.ok(&["config", "--lock-image-digests"]);
+    assert_eq!(
+        lock,
+        format!(
+            "services:\n  built: {{}}\n  old:\n    image: {host}/me/old@{digest}\n  same:\n    image: {pinned}\n  web:\n    image: {pinned}\n"
+        )
+    );
+    // It is an override file: with it the project is what it was, at these digests.
+    folder.file("lock.yaml", &lock);
+    let locked = json(&folder.ok(&["-f", "compose.yaml", "-f", "lock.yaml", "config", "--format", "json"]));
+    assert_eq!(locked["services"]["same"]["image"], pinned.as_str());
+    assert_eq!(locked["services"]["web"]["environment"]["A"], "b");
+}
+
+#[test]
+fn an_image_that_no_registry_has_is_named() {
+    let (host, _) = registry();
+    let folder = Folder::with(&format!(
+        "services: {{ a: {{ image: '{host}/me/none:1' }}, b: {{ image: '{host}/me/app:${{X-1}}' }} }}\n"
+    ));
+    let output = folder.run(&["config", "--resolve-image-digests"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(output.stderr.contains(&format!("cannot learn the digest of {host}/me/none:1")), "{}", output.stderr);
+    let raw = folder.run(&["config", "--lock-image-digests", "--no-interpolate"]);
+    assert!(raw.stderr.contains("nothing is interpolated"), "{}", raw.stderr);
+}
