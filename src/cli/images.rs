@@ -211,6 +211,9 @@ fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, Imag
     for (other, error) in &failures[1..] {
         result = result.also(&format!("the image {} is not available either", other.reference.familiar()), error);
     }
+    if let Some(remedy) = error.remedy() {
+        result = result.hint(remedy);
+    }
     let built =
         users.iter().any(|service| project.services.get(*service).is_some_and(|service| service.build.is_some()));
     if built {

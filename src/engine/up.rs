@@ -127,6 +127,7 @@ impl Engine {
                 let Some(spec) = desired.and_then(find) else { return Ok(()) };
                 report.working(Network, name, "Creating");
                 let result = self.project.ensure_network(&spec).await;
+                self.project.network_obstacles().into_iter().for_each(|obstacle| report.warning(obstacle));
                 finish(report, Network, name, "Created", result, "cannot create network")
             }
             OperationKind::CreateVolume { name } => {

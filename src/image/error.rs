@@ -59,6 +59,18 @@ pub enum ImageError {
     Refused(String),
 }
 
+impl ImageError {
+    /// What a person can do about it, where that is plain.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Pull { source, .. } => source.remedy(),
+            Self::Registry(error) => error.remedy(),
+            _ => None,
+        }
+    }
+}
+
 /// Why one layer cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {

@@ -183,7 +183,7 @@ impl Plan<'_> {
                         attach(shm, &place).step(|| "mount /dev/shm")?;
                     }
                     None => {
-                        let options = [("mode", Some("1777")), ("size", Some(size.as_str()))];
+                        let options = [("source", Some("shm")), ("mode", Some("1777")), ("size", Some(size.as_str()))];
                         mount_below(dev.as_fd(), "shm", "mount /dev/shm", "tmpfs", &options, closed)?;
                     }
                 }

@@ -1,11 +1,12 @@
 //! New file systems as detached mounts.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, mount_remount, move_mount,
@@ -14,8 +15,10 @@ use rustix::mount::{
 
 use crate::runtime::StartError;
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
+use crate::sys::overlay::{by_option_string, takes_layers_one_by_one};
 
-/// Makes a file system and a mount of it that is nowhere yet. An option without a value is a flag.
+/// Makes a file system and a mount of it that is nowhere yet. An option without a value is a flag; the option `source`
+/// is what `/proc/mounts` names first, its kind when it is not given.
 pub(super) fn create(
     step: &str,
     kind: &str,
@@ -24,6 +27,10 @@ pub(super) fn create(
 ) -> Result<OwnedFd, StartError> {
     let failed = |error: rustix::io::Errno| StartError::io(step, &error.into());
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+    if !options.iter().any(|(key, _)| *key == "source") {
+        let name = if kind == "cgroup2" { "cgroup" } else { kind };
+        fsconfig_set_string(&context, "source", name).map_err(|error| explain(step, &context, error))?;
+    }
     for (key, value) in options {
         match value {
             Some(value) => fsconfig_set_string(&context, *key, *value),
@@ -48,20 +55,18 @@ pub(super) fn overlay(step: &str, lower: &[PathBuf], writable: Option<(&Path, &P
             return Err(StartError::new(step, format!("the folder {} is missing", folder.display())));
         }
     }
+    if !takes_layers_one_by_one() {
+        return overlay_by_string(step, lower, writable);
+    }
     // fsconfig(2) takes strings of at most 255 bytes.
     let mut paths = lower.iter().map(PathBuf::as_path).chain(writable.iter().flat_map(|(upper, work)| [*upper, *work]));
     if paths.any(|path| path.as_os_str().len() > 255) {
         return overlay_by_string(step, lower, writable);
     }
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+    fsconfig_set_string(&context, "source", "overlay").map_err(|error| explain(step, &context, error))?;
     for layer in lower {
-        if let Err(error) = fsconfig_set_string(&context, "lowerdir+", layer.as_path()) {
-            // Linux before 6.8 takes all layers as one string.
-            if error == rustix::io::Errno::INVAL {
-                return overlay_by_string(step, lower, writable);
-            }
-            return Err(explain(step, &context, error));
-        }
+        fsconfig_set_string(&context, "lowerdir+", layer.as_path()).map_err(|error| explain(step, &context, error))?;
     }
     if let Some((upper, work)) = writable {
         fsconfig_set_string(&context, "upperdir", upper).map_err(|error| explain(step, &context, error))?;
@@ -74,33 +79,9 @@ pub(super) fn overlay(step: &str, lower: &[PathBuf], writable: Option<(&Path, &P
         .map_err(|error| explain(step, &context, error))
 }
 
-/// `mount(2)` with one option string. The layers are named by descriptor, so that many of them fit into the page that
-/// the string may fill, and no path needs escaping.
+/// The caller is in the container's mount namespace.
 fn overlay_by_string(step: &str, lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<OwnedFd, StartError> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let failed = |error: io::Error| StartError::io(step, &error);
-    let open = |path: &Path| -> io::Result<OwnedFd> {
-        Ok(openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
-    };
-    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let layers = lower.iter().map(|path| open(path)).collect::<io::Result<Vec<_>>>().map_err(failed)?;
-    let mut options = format!("lowerdir={}", layers.iter().map(name).collect::<Vec<_>>().join(":"));
-    let mut place = lower.first().cloned().unwrap_or_default();
-    let mut held = Vec::new();
-    if let Some((upper, work)) = writable {
-        let (upper_fd, work_fd) = (open(upper).map_err(failed)?, open(work).map_err(failed)?);
-        options.push_str(&format!(",upperdir={},workdir={}", name(&upper_fd), name(&work_fd)));
-        held.extend([upper_fd, work_fd]);
-        place = upper.to_owned();
-    }
-    options.push_str(",index=off");
-    let options = std::ffi::CString::new(options).map_err(|error| StartError::new(step, error.to_string()))?;
-    // Mounted at a folder of this (private) mount namespace for a moment, to be cloned from there.
-    rustix::mount::mount("overlay", &place, "overlay", rustix::mount::MountFlags::empty(), options.as_c_str())
-        .map_err(|error| failed(error.into()))?;
-    let mount = clone_tree(rustix::fs::CWD, &place, false);
-    let _ = rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH);
-    mount.map_err(failed)
+    by_option_string(lower, writable, MountFlags::empty(), ",index=off").map_err(|error| StartError::io(step, &error))
 }
 
 /// A detached copy of the mount at a path.
@@ -150,6 +131,31 @@ pub(super) fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u6
         }
         other => other,
     }
+}
+
+/// Every mount below an attached one, for kernels that do not do it by themselves.
+fn remount_below(mount: impl AsFd, set: u64) -> io::Result<()> {
+    let top = std::fs::read_link(path_of(&mount))?;
+    for line in std::fs::read("/proc/self/mountinfo")?.split(|byte| *byte == b'\n') {
+        let Some(place) = line.split(|byte| *byte == b' ').nth(4).map(unescaped) else { continue };
+        if place.starts_with(&top) && place != top {
+            remount(openat(CWD, &place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?, set)?;
+        }
+    }
+    Ok(())
+}
+
+/// Blanks and backslashes are octal numbers in `mountinfo`, see proc_pid_mountinfo(5).
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
+        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Before Linux 5.12 only an attached mount takes attributes, and those below it do not follow.
@@ -210,34 +216,30 @@ mod tests {
 
     /// In a thread with a mount namespace of its own, which goes with it.
     #[test]
-    fn the_old_way_to_mount_an_overlay() {
+    fn the_old_way_to_add_attributes() {
         assert!(rustix::process::geteuid().is_root(), "this test mounts: run it as root");
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        // Characters that the option string would give a meaning to.
-        for name in ["a:b", "c,d", "upper", "work"] {
-            std::fs::create_dir(path(name)).unwrap();
-        }
-        std::fs::write(path("a:b").join("one"), "1").unwrap();
-        std::fs::write(path("c,d").join("two"), "2").unwrap();
-        let (lower, upper, work) = (vec![path("a:b"), path("c,d")], path("upper"), path("work"));
-        let names = std::thread::spawn(move || {
+        let place = folder.path().to_owned();
+        std::thread::spawn(move || {
             let flags = nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS;
             nix::sched::unshare(flags).unwrap();
             mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-            let mount = overlay_by_string("mount", &lower, Some((&upper, &work))).unwrap();
-            attach(&mount, std::fs::File::open(&work).unwrap()).unwrap();
-            std::fs::write(work.join("new"), "3").unwrap();
-            // Attributes too.
+            let mount = create("mount", "tmpfs", &[], MountAttrFlags::empty()).unwrap();
+            attach(&mount, std::fs::File::open(&place).unwrap()).unwrap();
+            std::fs::write(place.join("new"), "3").unwrap();
+            let below = place.join("a folder below");
+            std::fs::create_dir(&below).unwrap();
+            let other = create("mount", "tmpfs", &[], MountAttrFlags::empty()).unwrap();
+            attach(&other, std::fs::File::open(&below).unwrap()).unwrap();
             remount(&mount, RDONLY | NOEXEC).unwrap();
-            assert!(std::fs::write(work.join("later"), "").is_err());
-            let mut names: Vec<_> = std::fs::read_dir(&work).unwrap().map(|e| e.unwrap().file_name()).collect();
-            names.sort();
-            names
+            assert!(std::fs::write(place.join("later"), "").is_err());
+            assert!(std::fs::write(below.join("later"), "").is_ok());
+            remount_below(&mount, RDONLY).unwrap();
+            assert!(std::fs::write(below.join("later"), "").is_err());
+            assert_eq!(std::fs::read(place.join("new")).unwrap(), b"3");
         })
         .join()
         .unwrap();
-        assert_eq!(names, ["new", "one", "two"]);
-        assert_eq!(std::fs::read_dir(path("upper")).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

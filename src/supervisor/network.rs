@@ -117,6 +117,11 @@ impl Network {
         self.update_rules().await
     }
 
+    /// What of the host keeps containers from the outside all the same.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        self.networks.obstacles()
+    }
+
     /// Names of the networks that are known to exist.
     pub(super) fn existing(&self) -> BTreeSet<String> {
         self.leases.borrow().keys().cloned().collect()

@@ -246,6 +246,12 @@ impl Project {
         self.inner.network.reserve(record, &held)
     }
 
+    /// What of the host keeps containers from the outside all the same, in words for people.
+    #[must_use]
+    pub fn network_obstacles(&self) -> Vec<String> {
+        self.inner.network.obstacles()
+    }
+
     /// # Errors
     /// When the network cannot be as it is asked for.
     pub async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), SupervisorError> {

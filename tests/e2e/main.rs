@@ -15,6 +15,7 @@ mod failures;
 mod foreground;
 mod health;
 mod images;
+mod kernels;
 mod leaks;
 mod lifecycle;
 mod limits;
@@ -28,6 +29,7 @@ mod order;
 mod ports;
 mod proof;
 mod reading;
+mod registries;
 mod terminal;
 mod up;
 mod volumes;
@@ -52,9 +54,9 @@ fn images() -> &'static (Images, Registry) {
     IMAGES.as_ref().unwrap_or_else(|error| panic!("no images to test with: {error}"))
 }
 
-/// `127.0.0.1:PORT`
+/// `127.0.0.1:PORT`, or what a machine was told.
 fn registry() -> String {
-    images().1.host()
+    std::env::var(kernels::REGISTRY).unwrap_or_else(|_| images().1.host())
 }
 
 /// The OCI layout that holds the images.

@@ -84,15 +84,15 @@ pub(super) fn probe(folder: &Path, systems: &[System]) -> Result<(), HostError> 
     let probed = systems.iter().try_for_each(|system| {
         match overlay::detached(std::slice::from_ref(&system.source), Some((&upper, &work))) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(explain(folder, system, errno)),
+            Err(error) => Err(explain(folder, system, error)),
         }
     });
     let _ = fs::remove_dir_all(folder.join("probe"));
     probed
 }
 
-fn explain(folder: &Path, system: &System, errno: Errno) -> HostError {
-    let source = io::Error::from(errno);
+fn explain(folder: &Path, system: &System, source: io::Error) -> HostError {
+    let errno = source.raw_os_error().map(Errno::from_raw_os_error);
     // What the writable side lies on decides most often.
     let magic = rustix::fs::statfs(folder).map(|found| found.f_type).unwrap_or_default();
     let reason = match magic {
@@ -101,9 +101,9 @@ fn explain(folder: &Path, system: &System, errno: Errno) -> HostError {
         0xf15f => "the data folder is on eCryptfs; put WINDLASS_HOME elsewhere",
         0x6573_5546 => "the data folder is on FUSE; put WINDLASS_HOME on a local disk",
         0x0102_1997 => "the data folder is on 9p; put WINDLASS_HOME on a local disk",
-        _ if errno == Errno::NODEV => "this kernel has no overlayfs (`modprobe overlay`)",
-        _ if errno == Errno::PERM => "only root may mount",
-        _ if errno == Errno::INVAL && on_overlay(&system.source) => {
+        _ if errno == Some(Errno::NODEV) => "this kernel has no overlayfs (`modprobe overlay`)",
+        _ if errno == Some(Errno::PERM) => "only root may mount",
+        _ if errno == Some(Errno::INVAL) && on_overlay(&system.source) => {
             return HostError::TooDeep { folder: system.target.clone(), source };
         }
         _ => "the kernel refuses the overlay; its log says more",

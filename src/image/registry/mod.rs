@@ -85,6 +85,26 @@ pub enum RegistryError {
     Helper { helper: String, said: String },
 }
 
+impl RegistryError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let variable = "WINDLASS_INSECURE_REGISTRIES";
+        match self {
+            Self::Denied { host, .. } | Self::BadCredentials { host, .. } => Some(format!(
+                "credentials are read from ~/.docker/config.json, as `docker login {host}` writes it, \
+                 or from the credential helper named there"
+            )),
+            Self::NotHttps { host } => Some(format!("set {variable}={host} to speak plain HTTP with it")),
+            Self::Unreachable { host, source } if source.to_string().contains("certificate") => Some(format!(
+                "add its authority to this machine's certificates, name a file of them in SSL_CERT_FILE, \
+                 or set {variable}={host} to go without the check"
+            )),
+            _ => None,
+        }
+    }
+}
+
 /// A connection to registries that remembers tokens, and which of them speak plain HTTP.
 #[derive(Debug)]
 pub struct Client {

@@ -8,6 +8,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::debian::Debian;
 use crate::layout::digest;
+use crate::registry::Guard;
 use crate::{Registry, recipe};
 
 /// What the images are made from: another text, other images.
@@ -18,6 +19,20 @@ const SOURCES: &[&str] = &[
     include_str!("recipe.rs"),
     include_str!("postgres-entrypoint.sh"),
 ];
+
+/// Where everything is kept that is made once.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let cache = std::env::var_os("WINDLASS_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache"), PathBuf::from);
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    Ok(cache.canonicalize()?)
+}
+
+/// The path of a program of this machine.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
 
 /// Images that are ready to be served and loaded.
 #[derive(Debug)]
@@ -30,10 +45,7 @@ impl Images {
     /// Takes the images from the cache, or makes them: about two minutes. `WINDLASS_TEST_CACHE` names another cache
     /// than `.cache` in the project's folder.
     pub fn ready() -> Result<Self> {
-        let cache = std::env::var_os("WINDLASS_TEST_CACHE")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache"), PathBuf::from);
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let cache = cache.canonicalize()?;
+        let cache = folder()?;
         let lock = File::create(cache.join("images.lock"))?;
         let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
         let debian = Debian::find(&cache.join("tools"))?;
@@ -63,5 +75,10 @@ impl Images {
     /// A registry that serves them as `library/NAME:TAG`.
     pub fn serve(&self) -> Result<Registry> {
         Registry::start(&self.program, &self.folder.join("registry"))
+    }
+
+    /// The same with a certificate and passwords.
+    pub fn serve_guarded(&self, guard: &Guard) -> Result<Registry> {
+        Registry::start_guarded(&self.program, &self.folder.join("registry"), guard)
     }
 }

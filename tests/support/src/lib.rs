@@ -5,6 +5,7 @@ pub mod debian;
 pub mod eventually;
 pub mod layer;
 pub mod layout;
+pub mod machine;
 pub mod recipe;
 pub mod registry;
 

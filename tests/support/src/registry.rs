@@ -1,7 +1,7 @@
 //! A real registry on loopback, and a push to it.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -21,22 +21,41 @@ pub struct Registry {
     _config: TempDir,
 }
 
+/// What a registry of a company has: a certificate, and a file of passwords (`htpasswd -B`).
+#[derive(Debug)]
+pub struct Guard {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub passwords: PathBuf,
+}
+
 impl Registry {
     /// Serves the storage folder on a free port of loopback.
     pub fn start(program: &Path, storage: &Path) -> Result<Self> {
+        Self::start_with(program, storage, "", "")
+    }
+
+    /// The same over TLS, for those who know the password.
+    pub fn start_guarded(program: &Path, storage: &Path, guard: &Guard) -> Result<Self> {
+        let tls = format!(", tls: {{certificate: {}, key: {}}}", guard.certificate.display(), guard.key.display());
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", guard.passwords.display());
+        Self::start_with(program, storage, &tls, &auth)
+    }
+
+    fn start_with(program: &Path, storage: &Path, tls: &str, auth: &str) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("registry.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
+             http: {{addr: '127.0.0.1:{port}'{tls}}}\n{auth}",
             storage.display()
         );
         fs::write(&config, text)?;
         let process = spawn(program.into(), config)?;
         let registry = Self { process, port, _config: folder };
         eventually("the registry answers", Duration::from_secs(20), || {
-            ureq::get(format!("{}/v2/", registry.url())).call().map(drop).map_err(|error| error.to_string())
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|error| error.to_string())
         });
         Ok(registry)
     }

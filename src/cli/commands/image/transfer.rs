@@ -84,7 +84,9 @@ pub(super) fn pull(args: &PullArgs, context: &Context) -> CommandResult {
             Ok(_) => println!("{}", need.reference),
             Err(error) => {
                 // The last one is printed by whoever called; the others here.
-                if let Some(earlier) = failure.replace(CommandError::from(error)) {
+                let remedy = error.remedy();
+                let error = remedy.into_iter().fold(CommandError::from(error), CommandError::hint);
+                if let Some(earlier) = failure.replace(error) {
                     earlier.print(context.palette());
                 }
             }
