@@ -1,6 +1,5 @@
 //! The containers that a keeper knows, and the descriptors that it holds for each.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -79,16 +78,4 @@ impl Container {
             oom_killed: exit.oom_killed,
         })
     }
-}
-
-/// When a process started, in clock ticks since boot: tells it from a later one with the same number.
-pub fn start_time(pid: i32) -> io::Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may hold anything; what follows its last one does not.
-    let after = text.rsplit_once(')').map_or("", |(_, after)| after);
-    after
-        .split_whitespace()
-        .nth(19)
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

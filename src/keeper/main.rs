@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::keeper::containers::start_time;
 use crate::keeper::copy;
 use crate::keeper::serve::{Keeper, Turn};
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{self, Durability, Record};
-use crate::state::{Paths, ProjectPaths};
+use crate::state::{Paths, ProjectPaths, process as process_record};
 use crate::sys::{clone, packet, process, spawn};
 
 /// The role's argv\[0\].
@@ -46,16 +45,8 @@ impl KeeperRecord {
     /// Whether the process of the record still lives.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        boot_id().is_ok_and(|id| id == self.boot_id) && start_time(self.pid).is_ok_and(|time| time == self.start_time)
+        process_record::is_alive(self.pid, self.start_time, &self.boot_id)
     }
-}
-
-/// Differs after every start of the machine.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// The role's entry point.
@@ -139,7 +130,8 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     std::fs::create_dir_all(paths.run())?;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(paths.log())?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    let keeper = KeeperRecord { pid, start_time: start_time(pid)?, boot_id: boot_id()? };
+    let keeper =
+        KeeperRecord { pid, start_time: process_record::start_time_of_any(pid)?, boot_id: process_record::boot_id()? };
     record::write(&paths.keeper(), &keeper, Durability::Process).map_err(io::Error::other)?;
     let project = Project { paths, arguments: arguments.to_vec(), log };
     let result = project.keep();

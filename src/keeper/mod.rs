@@ -11,6 +11,5 @@ pub mod protocol;
 mod serve;
 mod spawn;
 
-pub use containers::start_time;
-pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, boot_id, main};
+pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
 pub use spawn::{SpawnError, find, spawn};

@@ -11,14 +11,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
 
-use crate::keeper::containers::{Container, Streams, start_time};
+use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::Link;
 use crate::keeper::pipes::Pipes;
 use crate::keeper::protocol::{Event, ExitRecord, Request};
 use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
-use crate::state::record;
+use crate::state::{process, record};
 
 /// Why the loop came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,7 +323,7 @@ impl Keeper {
                     (None, Some(master)) => Streams::Terminal(master),
                     (None, None) => Streams::None,
                 };
-                let start_time = start_time(pid).unwrap_or(0);
+                let start_time = process::start_time_of_any(pid).unwrap_or(0);
                 let pidfd = Some(pidfd);
                 let container =
                     Container { spec, pid, start_time, pidfd, streams, exit_record, exit: None, adopted: false };
@@ -419,7 +419,7 @@ impl Keeper {
         let opened = || {
             let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
             // Read after opening: it is this process whose time is compared.
-            (start_time(pid).ok()? == started).then_some(pidfd)
+            (process::start_time_of_any(pid).ok()? == started).then_some(pidfd)
         };
         let pidfd = pidfd.or_else(opened);
         let gone = pidfd.is_none();

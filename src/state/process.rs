@@ -16,6 +16,19 @@ pub fn boot_id() -> io::Result<String> {
 /// # Errors
 /// When `/proc` is not there.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
+    Ok(stat(pid)?.filter(|(dead, _)| !dead).map(|(_, began)| began))
+}
+
+/// The same, also of a process that has ended and that nobody has waited for.
+///
+/// # Errors
+/// When there is none of that number.
+pub fn start_time_of_any(pid: i32) -> io::Result<u64> {
+    stat(pid)?.map(|(_, began)| began).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Whether the process is dead, and when it began.
+fn stat(pid: i32) -> io::Result<Option<(bool, u64)>> {
     let text = match fs::read(format!("/proc/{pid}/stat")) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         // ESRCH: it ended between open and read.
@@ -27,7 +40,7 @@ pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
     let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
     let Some(fields) = fields else { return Ok(None) };
     let dead = matches!(fields.first(), Some(&("Z" | "X")));
-    Ok(fields.get(19).filter(|_| !dead).and_then(|ticks| ticks.parse().ok()))
+    Ok(fields.get(19).and_then(|ticks| ticks.parse().ok()).map(|began| (dead, began)))
 }
 
 /// Whether it still runs. When that cannot be found out it is taken to.

@@ -188,7 +188,7 @@ impl Project {
         let exit = match known {
             Some(exit) => Exit { status: exit.status, at: exit.at, oom_killed: exit.oom_killed },
             None if boot_id == self.inner.boot_id
-                && crate::keeper::start_time(pid).is_ok_and(|found| found == start_time) =>
+                && crate::state::process::start_time_of_any(pid).is_ok_and(|found| found == start_time) =>
             {
                 // The answer is `Running`, and `Exited` when it has ended meanwhile.
                 self.inner.link.tell(

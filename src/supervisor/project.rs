@@ -75,7 +75,8 @@ pub fn new_container_id() -> ContainerId {
 impl Project {
     pub(super) fn new(paths: Paths, name: &str, link: Rc<Link>) -> Result<Self, SupervisorError> {
         let project = paths.project(name);
-        let boot_id = crate::keeper::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;
+        let boot_id =
+            crate::state::process::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;
         let cgroups = Layout::detect().map_err(SupervisorError::system("find the control groups"))?;
         let record = record::read::<ProjectRecord>(&project.record())?;
         let journal = project.events();

@@ -28,7 +28,7 @@ fn a_container_outlives_its_keeper_and_another_one_adopts_it() {
     let running = first.start(&spec);
     read_until(&running.fds[1], "one");
     let (pipes, exit_record) = (first.run_folder(&spec), first.exit_record(&spec));
-    let start_time = windlass::keeper::start_time(running.pid).unwrap();
+    let start_time = windlass::state::process::start_time_of_any(running.pid).unwrap();
     first.child.kill().unwrap();
     first.child.wait().unwrap();
     // As if the supervisor had died too: nobody holds the pipes for a moment, but the container.

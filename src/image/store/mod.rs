@@ -429,7 +429,7 @@ pub(super) fn name_key(reference: &Reference) -> Reference {
 }
 
 pub(super) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
+    crate::state::process::boot_id().unwrap_or_default()
 }
 
 fn json_files(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
