@@ -107,7 +107,8 @@ pub(super) fn attach_with(mount: impl AsFd, target: impl AsFd, set: u64, recursi
     match mount_setattr(&mount, recursive, set, 0, 0) {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             attach(&mount, target)?;
-            remount(mount, set)
+            remount(&mount, set)?;
+            if recursive { remount_below(&mount, set) } else { Ok(()) }
         }
         other => other.and_then(|()| attach(mount, target)),
     }

@@ -7,8 +7,18 @@ use support::machine::Machine;
 /// Tells the tests in a machine where the registry of the images is.
 pub const REGISTRY: &str = "WINDLASS_TEST_REGISTRY";
 
-/// What a kernel may do in its own way: start, limits, kill, names, ports, volumes, survival.
-const CORE: &[&str] = &["containers::", "limits::", "names::", "ports::", "volumes::", "crash::a_dead", "crash::after"];
+/// What a kernel may do in its own way: start, limits, freeze, kill, names, ports, volumes, survival.
+const CORE: &[&str] = &[
+    "containers::",
+    "limits::",
+    "names::",
+    "ports::",
+    "volumes::",
+    "crash::a_dead",
+    "crash::after",
+    "lifecycle::pause",
+    "lifecycle::kill",
+];
 /// Their images are too much to unpack for an emulated machine.
 const LARGE: &[&str] = &["containers::commands_environment_and_folders", "ports::udp_ports_answer"];
 
