@@ -137,7 +137,7 @@ pub(super) fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u6
 /// Every mount below an attached one, for kernels that do not do it by themselves.
 fn remount_below(mount: impl AsFd, set: u64) -> io::Result<()> {
     let top = std::fs::read_link(path_of(&mount))?;
-    for line in std::fs::read("/proc/self/mountinfo")?.split(|byte| *byte == b'\n') {
+    for line in std::fs::read("/proc/thread-self/mountinfo")?.split(|byte| *byte == b'\n') {
         let Some(place) = line.split(|byte| *byte == b' ').nth(4).map(unescaped) else { continue };
         if place.starts_with(&top) && place != top {
             remount(openat(CWD, &place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?, set)?;
