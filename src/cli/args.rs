@@ -139,6 +139,8 @@ pub enum Command {
     Events(super::commands::events::EventsArgs),
     /// Connect to a container's input and output
     Attach(super::commands::attach::AttachArgs),
+    /// Draw the services and what they need
+    Graph(super::commands::graph::GraphArgs),
     /// Manage images
     Image {
         #[command(subcommand)]

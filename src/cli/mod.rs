@@ -10,6 +10,7 @@ pub mod conversation;
 mod desired;
 pub mod exit;
 mod foreground;
+pub mod graph;
 pub mod images;
 pub mod load;
 pub mod logs;

@@ -10,6 +10,7 @@ pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod export;
+pub mod graph;
 pub mod image;
 pub mod images;
 pub mod kill;
@@ -72,6 +73,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Stats(args) => stats::run(&args, context),
         Command::Events(args) => events::run(&args, context),
         Command::Attach(args) => attach::run(&args, context),
+        Command::Graph(args) => graph::run(&args, context),
         Command::Image { command } => image::run(&command, context),
     }
 }
