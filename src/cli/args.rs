@@ -141,6 +141,8 @@ pub enum Command {
     Attach(super::commands::attach::AttachArgs),
     /// Draw the services and what they need
     Graph(super::commands::graph::GraphArgs),
+    /// Print a shell's completion script, or install it with the man pages
+    Completion(super::commands::completion::CompletionArgs),
     /// Manage images
     Image {
         #[command(subcommand)]

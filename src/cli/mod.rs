@@ -4,6 +4,7 @@
 mod act;
 pub mod args;
 pub mod commands;
+pub mod complete;
 pub mod containers;
 pub mod context;
 pub mod conversation;
@@ -29,6 +30,7 @@ pub use exit::{CommandError, CommandResult};
 
 /// Runs the role that the first argument names: the command line, or one of the two background processes.
 pub fn main() -> ExitCode {
+    complete::answer();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod commit;
+pub mod completion;
 pub mod config;
 pub mod cp;
 pub mod create;
@@ -74,6 +75,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Events(args) => events::run(&args, context),
         Command::Attach(args) => attach::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
+        Command::Completion(args) => completion::run(&args, context),
         Command::Image { command } => image::run(&command, context),
     }
 }

@@ -35,7 +35,7 @@ fn graph(live: bool) -> Graph {
 
 #[test]
 fn as_text() {
-    insta::assert_snapshot!(text(&graph(false), Palette::plain()), @r"");
+    insta::assert_snapshot!("text", text(&graph(false), Palette::plain()));
     let live = text(&graph(true), Palette::plain());
     assert!(live.contains("api    python:3.13 ×2  unhealthy") && live.contains("nginx:1.27  not created"), "{live}");
 }
@@ -48,8 +48,8 @@ fn needs_come_first() {
 
 #[test]
 fn as_mermaid_and_dot() {
-    insta::assert_snapshot!(mermaid(&graph(false)), @r"");
-    insta::assert_snapshot!(dot(&graph(true)), @r"");
+    insta::assert_snapshot!("mermaid", mermaid(&graph(false)));
+    insta::assert_snapshot!("dot", dot(&graph(true)));
 }
 
 #[test]
@@ -66,6 +66,8 @@ fn the_picture_has_every_box_inside_and_escapes_names() {
     let boxes: Vec<&str> = picture.lines().filter(|line| line.starts_with("<rect x=")).collect();
     assert_eq!(boxes.len(), 5, "{picture}");
     for line in boxes {
-        assert!(number(line, "x") + number(line, " width") <= wide && number(line, "y") + number(line, " height") <= high);
+        assert!(
+            number(line, "x") + number(line, " width") <= wide && number(line, "y") + number(line, " height") <= high
+        );
     }
 }

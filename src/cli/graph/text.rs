@@ -28,7 +28,12 @@ pub fn text(graph: &Graph, palette: Palette) -> String {
         }
         let _ = writeln!(out, "{}", line.trim_end());
         for (label, value) in details(service) {
-            let _ = writeln!(out, "{trunk}   {} {}", palette.paint(Meaning::Faint, format!("{label:<8}")), printable(&value));
+            let _ = writeln!(
+                out,
+                "{trunk}   {} {}",
+                palette.paint(Meaning::Faint, format!("{label:<8}")),
+                printable(&value)
+            );
         }
     }
     let used = |uses: &dyn Fn(&Node) -> bool| {
