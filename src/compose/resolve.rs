@@ -55,7 +55,14 @@ pub fn named_variables(variables: &mut Node, environment: &Environment, path: &s
         let path = format!("{path}.{name}");
         match environment.get(name) {
             Some(value) => from_variable(&mut entry.node, name, value, environment, &path, session),
-            None => session.trail.passed.push(passed(name, &entry.node, &path, environment)),
+            None => {
+                session.trail.passed.push(passed(name, &entry.node, &path, environment));
+                let variables = vec![(name.clone(), None)];
+                let span = entry.node.span;
+                entry.node.origin =
+                    session.trail.record(Interpolation { span, template: format!("${{{name}}}"), variables });
+                session.history.rule(&mut entry.node, Rule::FromVariable);
+            }
         }
     }
 }

@@ -113,6 +113,19 @@ fn env_files_and_label_files_lie_below() {
 }
 
 #[test]
+fn a_name_alone_takes_the_variable_or_nothing() {
+    let loaded = loaded(&[("compose.yaml", "services:\n  web:\n    image: a\n    environment: [HOME, NOBODY]\n")]);
+    let explain = |path: &str| loaded.explain(path).unwrap();
+    let rule = "compose.yaml:4 only the name stands here: the value is the variable's";
+    for (name, from) in [("HOME", ValueOf::Shell), ("NOBODY", ValueOf::Unset)] {
+        let explained = explain(&format!("services.web.environment.{name}"));
+        assert_eq!((short(&explained), &explained.trail[0].variables[0].from), (vec![rule.to_owned()], &from));
+    }
+    let unset = loaded.variables().into_iter().find(|variable| variable.name == "NOBODY").unwrap();
+    assert_eq!(unset.used[0].path, "services.web.environment.NOBODY");
+}
+
+#[test]
 fn the_way_of_a_value_is_kept_through_files() {
     let loaded = loaded(&[
         (
