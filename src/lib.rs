@@ -15,3 +15,4 @@ pub mod state;
 pub mod supervisor;
 pub mod sys;
 pub mod volumes;
+pub mod watch;

@@ -115,6 +115,8 @@ pub enum Command {
     Ls(super::commands::ls::LsArgs),
     /// Show the version
     Version(super::commands::version::VersionArgs),
+    /// Start the services and follow edits of their files
+    Watch(super::commands::watch::WatchArgs),
     /// Run a command in a running container
     Exec(super::commands::exec::ExecArgs),
     /// Pull the services' images

@@ -92,8 +92,12 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
             return Ok(true);
         }
         Event::Failed(failure) => return Err(failure.clone().into()),
-        Event::ExecStarted { .. } | Event::RunStarted { .. } | Event::Exited { .. } | Event::Attached | Event::Held => {
-        }
+        Event::ExecStarted { .. }
+        | Event::RunStarted { .. }
+        | Event::Exited { .. }
+        | Event::Attached
+        | Event::Held
+        | Event::Refreshed(_) => {}
     }
     Ok(false)
 }

@@ -11,6 +11,7 @@ use super::exit::{CommandError, INTERRUPTED};
 use super::logs::{Follower, Screen, Selection as Lines, Wake};
 use super::signals::{self, Interrupts};
 use super::ui::progress::Progress;
+use super::watching::Watching;
 use super::{CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::{ContainerRef, Event, Request};
@@ -46,11 +47,11 @@ pub struct Foreground<'a> {
 }
 
 impl Foreground<'_> {
-    /// Returns when everything that is waited for has ended.
+    /// Returns when everything that is waited for has ended. While edits are followed nothing has ended for good.
     ///
     /// # Errors
     /// When a log cannot be read or the supervisor has gone.
-    pub fn run(&self, screen: &mut Screen<'_>) -> CommandResult {
+    pub fn run(&self, screen: &mut Screen<'_>, watching: Option<Watching>) -> CommandResult {
         let mut follower = if self.attached.is_empty() {
             None
         } else {
@@ -62,20 +63,25 @@ impl Foreground<'_> {
             Some(follower)
         };
         let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
-        let watched: Vec<String> =
-            self.containers.iter().filter(|it| self.is_watched(it)).map(|it| it.id.clone()).collect();
-        client.send(&Request::Follow { containers: watched }, &[])?;
+        let awaited: Vec<String> =
+            self.containers.iter().filter(|it| self.is_awaited(it)).map(|it| it.id.clone()).collect();
+        client.send(&Request::Follow { containers: awaited }, &[])?;
+        let mut client = Some(client);
         let mut ending = Ending::default();
         loop {
             if let Some(follower) = &mut follower {
                 follower.drain(screen).map_err(unreadable)?;
             }
+            let mut others = vec![self.interrupts.as_fd()];
+            others.extend(client.iter().map(Client::as_fd));
+            others.extend(watching.iter().map(Watching::as_fd));
             let woken = match &mut follower {
-                Some(follower) => {
-                    follower.wait(&[self.interrupts.as_fd(), client.as_fd()], None).map_err(unreadable)?
-                }
-                None => match self.interrupts.wait(&[client.as_fd()])? {
-                    signals::Wake::Interrupted => return self.interrupted(None, screen),
+                Some(follower) => follower.wait(&others, None).map_err(unreadable)?,
+                None => match self.interrupts.wait(&others[1..])? {
+                    signals::Wake::Interrupted => {
+                        drop(watching);
+                        return self.interrupted(None, screen);
+                    }
                     signals::Wake::Ready => Wake::Other,
                 },
             };
@@ -83,12 +89,18 @@ impl Foreground<'_> {
                 continue;
             }
             if self.interrupts.pending() {
+                // Nothing is started again from here on.
+                drop(watching);
                 return self.interrupted(follower, screen);
             }
-            if !readable(&client)? {
+            if let Some(watching) = &watching {
+                watching.print();
+            }
+            let Some(following) = &mut client else { continue };
+            if !readable(following)? {
                 continue;
             }
-            match client.receive()?.0 {
+            match following.receive()?.0 {
                 Event::Exited { container, exit_code, last: true } => {
                     if self.exit_code_from == Some(container.service.as_str()) {
                         ending.from.get_or_insert(exit_code);
@@ -103,6 +115,8 @@ impl Foreground<'_> {
                         self.stop()?;
                     }
                 }
+                // What was edited may run again.
+                Event::Done { .. } if watching.is_some() && !ending.aborted => client = None,
                 Event::Done { .. } => break,
                 Event::Failed(failure) => return Err(failure.into()),
                 _ => {}
@@ -117,7 +131,7 @@ impl Foreground<'_> {
     }
 
     /// What only has to end for `up` to end: what is shown, or everything when the end of anything counts.
-    fn is_watched(&self, container: &ContainerRef) -> bool {
+    fn is_awaited(&self, container: &ContainerRef) -> bool {
         self.abort.is_some() || self.attached.is_empty() || self.attached.contains(&container.service)
     }
 

@@ -20,6 +20,7 @@ pub mod signals;
 pub mod terminal;
 pub mod trace;
 pub mod ui;
+mod watching;
 
 use std::process::ExitCode;
 

@@ -138,7 +138,11 @@ fn places(root: &Mapping, sources: &SourceMap) -> BTreeMap<String, Place> {
                     put(format!("{path}[{index}]"), item.span);
                 }
                 for (key, inner) in attribute.node.as_mapping().into_iter().flat_map(Mapping::iter) {
-                    put(format!("{path}.{key}"), inner.key_span);
+                    let path = format!("{path}.{key}");
+                    for (index, item) in inner.node.as_sequence().unwrap_or_default().iter().enumerate() {
+                        put(format!("{path}[{index}]"), item.span);
+                    }
+                    put(path, inner.key_span);
                 }
                 put(path, attribute.key_span);
             }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Action, Desired, DesiredService, DownOptions, Selection, UpOptions};
 use crate::runtime::spec::ExecSpec;
-use crate::supervisor::record::ProjectRecord;
+use crate::supervisor::record::{Hook, ProjectRecord};
+use crate::watch::{Outcome, Transfer};
 
 /// One request a connection.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +56,30 @@ pub enum Request {
     Wait { containers: Vec<String>, timeout_ms: Option<u64> },
     /// Tell about every exit of these containers, until all have ended and none will be started again.
     Follow { containers: Vec<String> },
+    /// Files of the host have changed.
+    Refresh(Refresh),
+}
+
+/// What is to happen to a service's containers because files have changed, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Refresh {
+    pub service: String,
+    pub transfers: Vec<Transfer>,
+    pub restart: bool,
+    /// Restart only when something was copied or removed.
+    pub only_if_changed: bool,
+    pub exec: Vec<Hook>,
+}
+
+/// What has happened to them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Refreshed {
+    pub containers: Vec<ContainerRef>,
+    pub outcome: Outcome,
+    /// Names of the containers that were restarted, dependents included.
+    pub restarted: Vec<String>,
+    /// The end of what the commands wrote.
+    pub output: Vec<String>,
 }
 
 /// Many events an answer; `Done` or `Failed` is the last.
@@ -103,6 +128,7 @@ pub enum Event {
         start_us: u64,
         took_us: u64,
     },
+    Refreshed(Refreshed),
     Done {
         exit_code: i32,
     },

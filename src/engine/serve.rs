@@ -78,6 +78,8 @@ impl Engine {
             Request::Hold { container } => self.hold(&container, connection).await,
             Request::Wait { containers, timeout_ms } => self.wait(&containers, timeout_ms, &report).await,
             Request::Follow { containers } => self.follow(&containers, &report).await,
+            // Not alone: a file is copied also while another command waits for something.
+            Request::Refresh(refresh) => self.refresh(&refresh, &report).await,
         };
         match result {
             Ok(exit_code) => report.send(&Event::Done { exit_code }),

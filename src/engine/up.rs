@@ -15,6 +15,7 @@ use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
 use crate::supervisor::View;
 use crate::supervisor::record::{Condition, Dependency};
+use crate::watch::Transfer;
 
 impl Engine {
     pub(super) async fn up(
@@ -144,8 +145,11 @@ impl Engine {
                 let result = self.project.create((**record).clone()).await;
                 finish(report, Container, &record.name, done, result, "cannot create container")
             }
-            OperationKind::StartContainer { id, name, needs, .. } => {
+            OperationKind::StartContainer { id, name, service, needs } => {
                 self.wait_for_needs(name, needs, cancelled, report).await?;
+                if let Some(transfers) = desired.and_then(|desired| desired.initial_sync.get(service)) {
+                    self.copy_first(id, name, transfers, report).await;
+                }
                 report.working(Container, name, "Starting");
                 let started = match attach.filter(|attach| attach.id == *id) {
                     None => self.project.start(id).await,
@@ -214,6 +218,19 @@ impl Engine {
                 let result = self.project.remove_volume(name).await;
                 finish(report, Volume, name, "Removed", result, "cannot remove volume")
             }
+        }
+    }
+
+    /// Files that are to be in a container before its process is. It starts without them rather than not at all: the
+    /// watch that asks for them tries again.
+    async fn copy_first(&self, id: &str, name: &str, transfers: &[Transfer], report: &Report) {
+        match self.project.sync(id, transfers.to_vec()).await {
+            Ok(outcome) => {
+                for reason in outcome.failed {
+                    report.warning(format!("initial sync of {name}: {reason}"));
+                }
+            }
+            Err(error) => report.warning(format!("initial sync of {name}: {error}")),
         }
     }
 

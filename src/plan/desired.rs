@@ -1,5 +1,7 @@
 //! What a project should look like, in the drivers' terms: made of the file and the images, sent to the supervisor.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::network::spec::{EndpointSpec, NetworkSpec};
@@ -7,6 +9,7 @@ use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
 use crate::supervisor::record::{ContainerRecord, ProjectRecord};
 use crate::volumes::spec::VolumeSpec;
+use crate::watch::Transfer;
 
 /// The wanted state of the services that a command names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct Desired {
     pub volumes: Vec<VolumeSpec>,
     /// In the order of the file.
     pub services: Vec<DesiredService>,
+    /// By service: files that are brought into a container before it is started.
+    #[serde(default)]
+    pub initial_sync: BTreeMap<String, Vec<Transfer>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -110,6 +110,7 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
         },
         networks: vec![],
         volumes: vec![],
+        initial_sync: BTreeMap::new(),
         services: templates
             .into_iter()
             .map(|template| DesiredService {

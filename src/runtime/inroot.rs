@@ -15,7 +15,10 @@ use rustix::io::Errno;
 const MAX_LINKS: u32 = 40;
 
 /// Opens an existing path of the root; symbolic links are followed as if the root were `/`.
-pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// As `openat2(2)`.
+pub fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     resolve(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 

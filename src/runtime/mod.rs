@@ -9,7 +9,7 @@ mod exec;
 mod filesystem;
 mod identity;
 mod init;
-mod inroot;
+pub mod inroot;
 mod intermediate;
 mod mounts;
 mod process;

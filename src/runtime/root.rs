@@ -15,7 +15,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use super::error::Step;
 use super::filesystem::{add_attributes, attach, overlay};
 use super::spec::{ContainerSpec, MountKind};
-use super::{StartError, inroot, mounts};
+use super::{StartError, identity, inroot, mounts};
 use crate::state::process;
 use crate::sys::mount::RDONLY;
 
@@ -112,6 +112,14 @@ impl Root {
             add_attributes(&mount, RDONLY).step(step)?;
         }
         Ok(Self { fd })
+    }
+
+    /// User and group id of `user`, by the files of the root.
+    ///
+    /// # Errors
+    /// When the root has no such user.
+    pub fn owner(&self, user: &str) -> Result<(u32, u32), StartError> {
+        identity::resolve(&self.fd, user, &[]).map(|identity| (identity.uid, identity.gid))
     }
 
     #[must_use]

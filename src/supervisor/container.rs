@@ -26,6 +26,13 @@ pub struct View {
     pub state: ContainerState,
 }
 
+impl View {
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.status, Status::Running { .. })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Container {
     pub record: Rc<ContainerRecord>,

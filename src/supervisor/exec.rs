@@ -127,28 +127,48 @@ impl Project {
         limit: Option<Duration>,
     ) -> Result<(), SupervisorError> {
         for hook in hooks {
-            let spec = ExecSpec {
-                args: hook.command.clone(),
-                env: hook.environment.clone(),
-                cwd: hook.working_dir.clone(),
-                user: hook.user.clone(),
-                tty: false,
-                privileged: hook.privileged,
-            };
-            let captured = self.capture(container, spec, limit, Keep::Last(2048)).await?;
-            let exit = captured.exit.unwrap_or(ExitStatus::Signal(nix::libc::SIGKILL));
-            if exit.code() != 0 {
-                let text = String::from_utf8_lossy(&captured.output);
-                let lines: Vec<&str> = text.lines().collect();
-                return Err(SupervisorError::Hook {
-                    hook: which,
-                    command: hook.command.join(" "),
-                    exit,
-                    output: lines[lines.len().saturating_sub(10)..].join("\n"),
-                });
-            }
+            self.run_hook(container, which, hook, limit).await?;
         }
         Ok(())
+    }
+
+    /// Runs a command in a running container to its end, and gives the end of what it wrote.
+    ///
+    /// # Errors
+    /// When it cannot be run, or fails.
+    pub async fn run_command(&self, id: &str, command: &Hook) -> Result<String, SupervisorError> {
+        let container = self.find(id)?;
+        self.run_hook(&container, "exec", command, None).await
+    }
+
+    async fn run_hook(
+        &self,
+        container: &Container,
+        which: &'static str,
+        hook: &Hook,
+        limit: Option<Duration>,
+    ) -> Result<String, SupervisorError> {
+        let spec = ExecSpec {
+            args: hook.command.clone(),
+            env: hook.environment.clone(),
+            cwd: hook.working_dir.clone(),
+            user: hook.user.clone(),
+            tty: false,
+            privileged: hook.privileged,
+        };
+        let captured = self.capture(container, spec, limit, Keep::Last(2048)).await?;
+        let exit = captured.exit.unwrap_or(ExitStatus::Signal(nix::libc::SIGKILL));
+        let text = String::from_utf8_lossy(&captured.output).into_owned();
+        if exit.code() == 0 {
+            return Ok(text);
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        Err(SupervisorError::Hook {
+            hook: which,
+            command: hook.command.join(" "),
+            exit,
+            output: lines[lines.len().saturating_sub(10)..].join("\n"),
+        })
     }
 }
 

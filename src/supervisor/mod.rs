@@ -20,11 +20,13 @@ mod output;
 mod probe;
 mod project;
 pub mod record;
+mod reload;
 mod remove;
 pub mod rpc;
 pub mod signal;
 mod start;
 mod stop;
+mod sync;
 mod wait;
 
 pub use container::View;
@@ -33,3 +35,4 @@ pub use event::{Event, What};
 pub use link::Exec;
 pub use main::main;
 pub use project::{Project, new_container_id};
+pub use reload::Reloaded;

@@ -299,7 +299,11 @@ impl Project {
     }
 
     /// Bind sources, volumes, secrets and configs.
-    async fn prepare_files(&self, container: &Rc<Container>, spec: &mut ContainerSpec) -> Result<(), SupervisorError> {
+    pub(super) async fn prepare_files(
+        &self,
+        container: &Rc<Container>,
+        spec: &mut ContainerSpec,
+    ) -> Result<(), SupervisorError> {
         let record = &container.record;
         for source in &record.binds {
             bind::ensure_source(&source.source, source.create)?;

@@ -67,8 +67,11 @@ impl Project {
                 stopping.purpose.set(purpose);
             }
             stopping.shorten(timeout);
-            self.ended(&container).await;
-            return Ok(());
+            // One that is to be started again is stopped for good once that is done.
+            if stopping.purpose.get() != Purpose::Restart || purpose != Purpose::Stop {
+                self.ended(&container).await;
+                return Ok(());
+            }
         }
         let stopping = Stopping::new(timeout, purpose);
         let _turn = container.turn.lock().await;
@@ -108,7 +111,11 @@ impl Project {
         }
     }
 
-    async fn stop_process(&self, container: &Rc<Container>, stopping: &Stopping) -> Result<(), SupervisorError> {
+    pub(super) async fn stop_process(
+        &self,
+        container: &Rc<Container>,
+        stopping: &Stopping,
+    ) -> Result<(), SupervisorError> {
         if container.is_paused() {
             self.thaw(container).await?;
         }

@@ -185,7 +185,7 @@ fn rewrite(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(),
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut source = File::from(openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
     let mut target = File::from(openat(to, name, flags | OFlags::WRONLY, Mode::empty())?);
-    copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     futimens(&target, &timestamps(stat))
 }
 
@@ -352,7 +352,7 @@ impl Copy<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = openat(target, to, flags, Mode::RUSR | Mode::WUSR)?;
         let (mut source, mut target) = (File::from(source), File::from(target));
-        copy_data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        data(&mut source, &mut target).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         self.attributes(source.as_fd(), target.as_fd(), stat)?;
         futimens(&target, &timestamps(stat))
     }
@@ -415,8 +415,11 @@ impl Copy<'_> {
     }
 }
 
-/// Holes stay holes: a file of the image may be far longer than what it takes on disk.
-fn copy_data(source: &mut File, target: &mut File) -> io::Result<()> {
+/// Copies the content of a file. Holes stay holes: a file of the image may be far longer than what it takes on disk.
+///
+/// # Errors
+/// When one cannot be read or the other not be written.
+pub fn data(source: &mut File, target: &mut File) -> io::Result<()> {
     let length = source.metadata()?.len();
     if rustix::fs::ioctl_ficlone(&*target, &*source).is_ok() {
         return Ok(());

@@ -33,6 +33,7 @@ mod registries;
 mod terminal;
 mod up;
 mod volumes;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

@@ -33,6 +33,7 @@ pub mod up;
 pub mod version;
 pub mod volumes;
 pub mod wait;
+pub mod watch;
 
 use super::args::Command;
 use super::{CommandResult, Context};
@@ -62,6 +63,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Run(args) => run::run(&args, context),
         Command::Scale(args) => scale::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
+        Command::Watch(args) => watch::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
         Command::Port(args) => port::run(&args, context),

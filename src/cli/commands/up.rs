@@ -16,7 +16,7 @@ use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
-use crate::cli::{CommandResult, Context, trace};
+use crate::cli::{CommandResult, Context, trace, watching};
 use crate::compose::model::{Condition, Project};
 use crate::engine::client::Client;
 use crate::engine::message::{ContainerRef, Request};
@@ -26,8 +26,14 @@ use crate::plan::lower::Fault;
 use crate::state::ProjectPaths;
 
 /// What only has a meaning while `up` waits.
-const FOREGROUND: [&str; 5] =
-    ["abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach", "attach_dependencies"];
+const FOREGROUND: [&str; 6] = [
+    "abort_on_container_exit",
+    "abort_on_container_failure",
+    "exit_code_from",
+    "attach",
+    "attach_dependencies",
+    "watch",
+];
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -101,6 +107,9 @@ pub struct UpArgs {
     /// Show when each line was written
     #[arg(long)]
     pub timestamps: bool,
+    /// Follow edits: what `develop.watch` and `x-windlass.reload` ask for
+    #[arg(short = 'w', long, conflicts_with = "no_start")]
+    pub watch: bool,
 }
 
 /// # Errors
@@ -122,8 +131,10 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         return Err(no_such_service(std::slice::from_ref(service)));
     }
     let scale = scale(&args.scale, project)?;
+    let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
     let progress = context.progress("up");
-    let desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;
+    let mut desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;
+    desired.initial_sync = crate::engine::watch::initial(&watched).into_iter().collect();
     let services = desired.project.services.clone();
     let paths = context.paths.project(&project.name);
     let request = Request::Up {
@@ -175,6 +186,10 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         show_urls(context, &paths, &services)?;
     }
     let Some(interrupts) = interrupts else { return Ok(0) };
+    let watching = match args.watch {
+        true => Some(watching::start(context, project, watched, watching::Format::Text)?),
+        false => None,
+    };
     let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
     // Not Rust's own stdout, which writes at every line end.
     let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -192,7 +207,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         timeout: args.timeout,
         since: begun,
     };
-    foreground.run(&mut screen)
+    foreground.run(&mut screen, watching)
 }
 
 impl UpArgs {

@@ -14,3 +14,4 @@ pub mod table;
 pub mod template;
 pub mod urls;
 pub mod volumes;
+pub mod watch;

@@ -9,6 +9,7 @@ mod mounts;
 mod network;
 mod process;
 mod security;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use crate::supervisor::record::{
 };
 
 use super::desired::{Desired, DesiredService, SERVICE_PREFIX};
+
+pub use watch::{Watched, WatchedRule, watch};
 
 /// A fault that only shows once the file meets its images: where in the file, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +147,7 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
         record.networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
     let volumes: Vec<_> =
         record.volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
-    Ok(Desired { project: record, networks, volumes, services })
+    Ok(Desired { project: record, networks, volumes, services, initial_sync: BTreeMap::new() })
 }
 
 /// What a project is as a whole, without regard to images.

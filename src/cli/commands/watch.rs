@@ -1,0 +1,88 @@
+//! `windlass watch`
+
+use std::collections::BTreeMap;
+
+use clap::{ArgAction, Args};
+
+use crate::cli::desired::{ImageArgs, desired};
+use crate::cli::exit::INTERRUPTED;
+use crate::cli::foreground::interruptible;
+use crate::cli::load::{Loaded, Loading};
+use crate::cli::signals::{Interrupts, Wake};
+use crate::cli::watching::{self, Format};
+use crate::cli::{CommandError, CommandResult, Context};
+use crate::engine::client::Client;
+use crate::engine::message::Request;
+use crate::engine::selection::select;
+use crate::engine::watch::initial;
+use crate::plan::UpOptions;
+use crate::plan::lower::Watched;
+
+use super::up::no_such_service;
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Services to follow, with what they depend on; all by default
+    pub services: Vec<String>,
+    /// Do not start the services first
+    #[arg(long)]
+    pub no_up: bool,
+    /// Remove images that a rebuild has replaced; there are none while nothing is built
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true)]
+    pub prune: bool,
+    /// Print no progress of pulls
+    #[arg(long)]
+    pub quiet: bool,
+    /// How events are printed: text, or a line of JSON each
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// # Errors
+/// When the file is wrong, nothing is to be watched, or a service does not start.
+pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
+    context.require_root()?;
+    // Before any thread begins, so that all of them leave Ctrl-C to us.
+    let interrupts = Interrupts::catch()?;
+    let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
+    let chosen = select(&loaded.project, &args.services, true).map_err(|unknown| no_such_service(&unknown))?;
+    let watched = watching::rules(context, &loaded.project, &chosen)?;
+    if !args.no_up && !raise(args, context, &loaded, &chosen, &watched, &interrupts)? {
+        return Ok(INTERRUPTED);
+    }
+    if context.global.dry_run {
+        return Ok(0);
+    }
+    let watching = watching::start(context, &loaded.project, watched, args.format)?;
+    loop {
+        if interrupts.wait(&[watching.as_fd()])? == Wake::Interrupted {
+            return Ok(INTERRUPTED);
+        }
+        watching.print();
+    }
+}
+
+/// Starts the services, each with the files that it is to have before; `false` when the person interrupts.
+fn raise(
+    args: &WatchArgs,
+    context: &Context,
+    loaded: &Loaded,
+    chosen: &[String],
+    watched: &[Watched],
+    interrupts: &Interrupts,
+) -> Result<bool, CommandError> {
+    let progress = context.progress("watch");
+    let images = ImageArgs { quiet_pull: args.quiet, ..ImageArgs::default() };
+    let mut desired = desired(context, loaded, chosen, &BTreeMap::new(), &images, &progress)?;
+    desired.initial_sync = initial(watched).into_iter().collect();
+    let request = Request::Up {
+        desired: Box::new(desired),
+        options: UpOptions { named: args.services.clone(), ..UpOptions::default() },
+        timeout_ms: None,
+        dry_run: context.global.dry_run,
+    };
+    let mut client = Client::connect_or_start(&context.paths, &context.paths.project(&loaded.project.name))?;
+    client.send(&request, &[])?;
+    Ok(interruptible(&mut client, interrupts, &progress)?.is_some())
+}

@@ -1,0 +1,112 @@
+//! Following edits: what `watch` and `up --watch` share.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::commands::up::faults_of_the_file;
+use super::ui::style::Palette;
+use super::ui::watch;
+use super::{CommandError, Context};
+use crate::compose::model::Project;
+use crate::engine::watch::{Event, Session, Subject};
+use crate::plan::lower::{self, Watched};
+
+/// How events are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// What is to be watched of these services. Rules without effect are told.
+///
+/// # Errors
+/// When a rule cannot be followed, or there is none.
+pub fn rules(context: &Context, project: &Project, services: &[String]) -> Result<Vec<Watched>, CommandError> {
+    let (watched, warnings) =
+        lower::watch(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    for fault in warnings {
+        let event = Event::Warning { text: fault.message, hint: fault.hint, place: Some(fault.path) };
+        if let Event::Warning { text, hint, place } = &event {
+            eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), project, context.palette()));
+        }
+    }
+    if watched.is_empty() {
+        return Err(CommandError::new("none of the selected services is configured for watch").hint(
+            "write rules below `develop.watch`, or `x-windlass: { reload: restart }` for a service with bind mounts",
+        ));
+    }
+    Ok(watched)
+}
+
+/// Begins to watch, and says so.
+///
+/// # Errors
+/// When the kernel has no inotify instance left.
+pub fn start(
+    context: &Context,
+    project: &Project,
+    services: Vec<Watched>,
+    format: Format,
+) -> Result<Watching, CommandError> {
+    let names: Vec<String> = services.iter().map(|service| service.service.clone()).collect();
+    let subject = Subject { paths: context.paths.clone(), project: context.paths.project(&project.name), services };
+    let session = Session::start(subject)?;
+    let watching = Watching {
+        folder: project.working_dir.clone(),
+        order: project.services.keys().cloned().collect(),
+        width: names.iter().map(String::len).max().unwrap_or(0),
+        palette: context.palette_of_stdout(),
+        project: project.clone(),
+        session,
+        format,
+    };
+    match format {
+        Format::Text => println!("{}", watch::enabled(&names, watching.session.folders, watching.session.took)),
+        Format::Json => println!("{}", watch::enabled_json(&names, watching.session.folders, watching.session.took)),
+    }
+    Ok(watching)
+}
+
+/// A watch under way.
+#[derive(Debug)]
+pub struct Watching {
+    session: Session,
+    format: Format,
+    palette: Palette,
+    /// Paths are shown from here.
+    folder: PathBuf,
+    /// Services as the file has them, for their colours.
+    order: Vec<String>,
+    width: usize,
+    project: Project,
+}
+
+impl Watching {
+    /// Readable when [`Watching::print`] has something to do.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.session.as_fd()
+    }
+
+    /// Prints what has happened since the last time.
+    pub fn print(&self) {
+        for event in self.session.events() {
+            match &event {
+                _ if self.format == Format::Json => println!("{}", watch::json(&event, &self.project)),
+                Event::Warning { text, hint, place } => {
+                    eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), &self.project, self.palette));
+                }
+                Event::Applied(applied) => {
+                    let text = watch::applied(applied, &self.folder, &self.order, self.width, self.palette);
+                    match applied.result.is_ok() {
+                        true => print!("{text}"),
+                        false => eprint!("{text}"),
+                    }
+                }
+            }
+        }
+    }
+}
