@@ -31,6 +31,9 @@ pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
     resources(tree, session);
 }
 
+/// Services of a circle that are named.
+const LONGEST_CIRCLE: usize = 20;
+
 /// A service, where it is named, and the services that are still to be visited from it.
 type Step<'a> = (&'a str, Span, Vec<(&'a str, Span)>);
 
@@ -155,12 +158,19 @@ impl Checks<'_> {
                 session.report(
                     Diagnostic::error(format!("a volume of type {kind} has no `source`"))
                         .at(item.span, "`source` is missing")
-                        .path(path.clone()),
+                        .path(path.clone())
+                        .hint(match kind {
+                            "bind" => "add `source: …`, a path of this machine",
+                            _ => "add `source: …`, the name of an image",
+                        }),
                 );
             }
             let Some(target) = item.get("target") else {
                 session.report(
-                    Diagnostic::error("a volume has no `target`").at(item.span, "`target` is missing").path(path),
+                    Diagnostic::error("a volume has no `target`")
+                        .at(item.span, "`target` is missing")
+                        .path(path)
+                        .hint("add `target: …`, an absolute path in the container"),
                 );
                 continue;
             };
@@ -206,12 +216,15 @@ impl Checks<'_> {
                         let from = chain.iter().position(|(name, _, _)| *name == next).unwrap_or(0);
                         let mut names: Vec<&str> = chain[from..].iter().map(|(name, _, _)| *name).collect();
                         names.push(next);
+                        if names.len() > LONGEST_CIRCLE {
+                            names.splice(LONGEST_CIRCLE / 2..names.len() - LONGEST_CIRCLE / 2, ["…"]);
+                        }
                         let mut diagnostic =
                             Diagnostic::error(format!("services wait for each other: {}", names.join(" → ")))
                                 .at(span, "closes the circle")
                                 .path(format!("services.{}.depends_on", chain.last().map_or("", |(name, _, _)| name)))
                                 .hint("take away one of these dependencies");
-                        for (_, span, _) in chain.iter().skip(from + 1) {
+                        for (_, span, _) in chain.iter().skip(from + 1).take(LONGEST_CIRCLE) {
                             diagnostic = diagnostic.related(*span, "");
                         }
                         session.report(diagnostic);
@@ -286,8 +299,9 @@ fn source(name: &str, entry: &Entry, path: &str, session: &mut Session) {
     {
         session.report(
             Diagnostic::error("`dockerfile` and `dockerfile_inline` exclude each other")
-                .at(inline.span, "")
-                .path(format!("{path}.build")),
+                .at(inline.span, "beside `dockerfile`")
+                .path(format!("{path}.build"))
+                .hint("remove one of them"),
         );
     }
 }
@@ -384,14 +398,16 @@ fn watch(service: &Node, name: &str, path: &str, session: &mut Session) {
             session.report(
                 Diagnostic::error(format!("a watch rule that does `{action}` has no `target`"))
                     .at(rule.span, "`target` is missing")
-                    .path(path.clone()),
+                    .path(path.clone())
+                    .hint("add `target: …`, the path in the container"),
             );
         }
         if action == "rebuild" && service.get("build").is_none() {
             session.report(
                 Diagnostic::error(format!("a watch rule of {name:?} does `rebuild`, but the service has no `build`"))
-                    .at(rule.span, "")
-                    .path(path),
+                    .at(rule.span, "nothing to build")
+                    .path(path)
+                    .hint("add `build: …` to the service, or let the rule `restart` or `sync`"),
             );
         }
     }
@@ -420,7 +436,11 @@ fn resources(tree: &Node, session: &mut Session) {
                 session.report(
                     Diagnostic::error(format!("{one} {name:?} must have exactly one of {listed}"))
                         .at(entry.key_span, label)
-                        .path(format!("{kind}.{name}")),
+                        .path(format!("{kind}.{name}"))
+                        .hint(match set.is_empty() {
+                            true => format!("say where it comes from, for example `file: ./{name}.txt`"),
+                            false => format!("keep one of `{}`", set.join("`, `")),
+                        }),
                 );
             }
         }

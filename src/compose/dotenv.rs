@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::template::{Template, Variable};
+use super::template::{EvaluateError, LENGTH_LIMIT, Template, Variable};
 
 /// A line that sets a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +30,16 @@ pub enum DotenvFault {
     SpaceInName,
     #[error("the name of a variable is missing before the `{separator}`")]
     NoName { separator: char },
+    #[error("no name follows `export`")]
+    NothingExported,
     #[error("the closing {quote} of the value of `{key}` is missing")]
     Unterminated { key: String, quote: char },
     #[error("the value of `{key}`: {fault}")]
     Template { key: String, fault: super::template::TemplateError },
     #[error("required variable {name} is missing a value: {message}")]
     Missing { name: String, message: String },
+    #[error("variables make the values of this file larger than {} MiB", LENGTH_LIMIT >> 20)]
+    TooLong,
 }
 
 /// Reads a file. Variables in values are looked up with `lookup` first, then among the lines above.
@@ -50,21 +54,29 @@ pub fn parse_after(
     earlier: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Assignment>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { rest: text, line: 1, lookup, earlier, set: HashMap::new(), assignments: Vec::new() };
+    let mut reader =
+        Reader { rest: text, line: 1, lookup, earlier, set: HashMap::new(), assignments: Vec::new(), expanded: 0 };
     while reader.statement()? {}
     Ok(reader.assignments)
 }
 
 /// `format: raw`: lines as they are, without quotes and interpolation.
-#[must_use]
-pub fn parse_raw(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Vec<Assignment> {
+pub fn parse_raw(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Assignment>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().zip(1..).map(|(line, number)| (line.trim_start(), number));
     lines
         .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(line, number)| match line.split_once('=') {
-            Some((key, value)) => Assignment { key: key.to_owned(), value: Some(value.to_owned()), line: number },
-            None => Assignment { key: line.trim_end().to_owned(), value: lookup(line.trim_end()), line: number },
+        .map(|(text, line)| {
+            let (key, value) = match text.split_once('=') {
+                Some((key, value)) => (key, Some(value.to_owned())),
+                None => (text.trim_end(), lookup(text.trim_end())),
+            };
+            let fault = match key {
+                "" => DotenvFault::NoName { separator: '=' },
+                key if key.contains(char::is_whitespace) => DotenvFault::SpaceInName,
+                key => return Ok(Assignment { key: key.to_owned(), value, line }),
+            };
+            Err(DotenvError { line, fault })
         })
         .collect()
 }
@@ -76,6 +88,8 @@ struct Reader<'a> {
     earlier: &'a dyn Fn(&str) -> Option<String>,
     set: HashMap<String, String>,
     assignments: Vec<Assignment>,
+    /// Bytes that variables made so far.
+    expanded: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -163,6 +177,9 @@ impl<'a> Reader<'a> {
     fn bare(&mut self, len: usize) -> Result<Option<String>, DotenvError> {
         let line = self.line;
         let name = self.take(len).trim_end().to_owned();
+        if name.is_empty() {
+            return self.fail(DotenvFault::NothingExported);
+        }
         if name.contains(char::is_whitespace) {
             return self.fail(DotenvFault::SpaceInName);
         }
@@ -214,7 +231,7 @@ impl<'a> Reader<'a> {
         self.fail(DotenvFault::Unterminated { key: key.to_owned(), quote })
     }
 
-    fn expand(&self, key: &str, text: &str) -> Result<String, DotenvError> {
+    fn expand(&mut self, key: &str, text: &str) -> Result<String, DotenvError> {
         if !text.contains('$') {
             return Ok(text.to_owned());
         }
@@ -230,9 +247,15 @@ impl<'a> Reader<'a> {
             }
         });
         let mut lookup = |variable: &Variable| values.get(&variable.name).map(String::as_str);
-        template
-            .evaluate(&mut lookup)
-            .or_else(|missing| self.fail(DotenvFault::Missing { name: missing.name, message: missing.message }))
+        let value = template.evaluate(&mut lookup).or_else(|error| match error {
+            EvaluateError::Missing { name, message } => self.fail(DotenvFault::Missing { name, message }),
+            EvaluateError::TooLong => self.fail(DotenvFault::TooLong),
+        })?;
+        self.expanded += value.len();
+        match self.expanded > LENGTH_LIMIT {
+            true => self.fail(DotenvFault::TooLong),
+            false => Ok(value),
+        }
     }
 }
 
@@ -318,6 +341,7 @@ mod tests {
             ("exported=1", "exported=1"),
             ("A B=1", "1: the name of a variable cannot contain a space"),
             ("A=1\n=2", "2: the name of a variable is missing before the `=`"),
+            ("A=1\nexport ", "2: no name follows `export`"),
             ("A=1\nB%=2", "2: unexpected character '%' in the name of a variable"),
             ("A=1\nB=\"x\ny", "2: the closing \" of the value of `B` is missing"),
             ("A=${", "1: the value of `A`: `${` has no closing brace"),
@@ -329,10 +353,14 @@ mod tests {
 
     #[test]
     fn raw_lines_are_taken_as_they_are() {
-        let shown: Vec<_> = parse_raw("A=\"x $B\" # y\n#c\nHOME\n", &|name| Some(format!("<{name}>")))
+        let lookup = |name: &str| Some(format!("<{name}>"));
+        let shown: Vec<_> = parse_raw("A=\"x $B\" # y\n#c\nHOME\n", &lookup)
+            .unwrap()
             .into_iter()
             .map(|it| (it.key, it.value.unwrap_or_default()))
             .collect();
         assert_eq!(shown, [("A".to_owned(), "\"x $B\" # y".to_owned()), ("HOME".to_owned(), "<HOME>".to_owned())]);
+        assert_eq!(parse_raw("A=1\n=2", &lookup).unwrap_err().line, 2);
+        assert_eq!(parse_raw("A B=1", &lookup).unwrap_err().fault, DotenvFault::SpaceInName);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::session::{Interpolation, ModelPath, Session, VariableUse};
-use super::template::{OperatorKind, Template, TemplateError, Variable};
+use super::template::{EvaluateError, OperatorKind, Template, TemplateError, Variable};
 use super::yaml::{Node, Value};
 use crate::diag::{Diagnostic, SourceMap, Span, nearest};
 
@@ -76,6 +76,7 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
         warn_unset(&name, node.span, path, environment, session);
     }
     match result {
+        Ok(value) if !session.expand(value.len(), node.span) => String::new(),
         Ok(value) => {
             if !read.is_empty() {
                 node.origin =
@@ -83,22 +84,26 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
             }
             value
         }
-        Err(missing) => {
-            let span = locate(&session.sources, node.span, &format!("${{{}", missing.name));
-            let label = match environment.get(&missing.name) {
+        Err(EvaluateError::TooLong) => {
+            session.expand(usize::MAX, node.span);
+            String::new()
+        }
+        Err(EvaluateError::Missing { name, message }) => {
+            let span = locate(&session.sources, node.span, &format!("${{{name}"));
+            let label = match environment.get(&name) {
                 Some(_) => "set, but empty",
                 None => "not set",
             };
-            let reason = match missing.message.is_empty() {
+            let reason = match message.is_empty() {
                 true => String::new(),
-                false => format!(": {}", missing.message),
+                false => format!(": {message}"),
             };
             session.report(
-                Diagnostic::error(format!("required variable {} is missing a value{reason}", missing.name))
+                Diagnostic::error(format!("required variable {name} is missing a value{reason}"))
                     .about_variables()
                     .at(span, label)
                     .path(path.as_str())
-                    .hint(format!("set it in the environment or in a .env file: {}=…", missing.name)),
+                    .hint(format!("set it in the environment or in a .env file: {name}=…")),
             );
             String::new()
         }
@@ -166,6 +171,9 @@ pub fn locate_variable(sources: &SourceMap, span: Span, name: &str) -> Span {
     }
 }
 
+/// Longer lines are not searched.
+const LINE_LIMIT: usize = 64 * 1024;
+
 /// The place of `needle` in the source lines of `span`; `span` itself when it is not to be found.
 pub fn locate(sources: &SourceMap, span: Span, needle: &str) -> Span {
     let Some(file) = sources.get(span.source) else { return span };
@@ -175,6 +183,9 @@ pub fn locate(sources: &SourceMap, span: Span, needle: &str) -> Span {
     }
     for line in span.line..=span.end_line.min(span.line + 200) {
         let text = file.line(line);
+        if text.len() > LINE_LIMIT {
+            return span;
+        }
         let skip = if line == span.line { (span.column as usize).saturating_sub(1) } else { 0 };
         let start = text.char_indices().nth(skip).map_or(text.len(), |(index, _)| index);
         if let Some(found) = text[start..].find(needle) {

@@ -5,7 +5,7 @@
 mod canonical;
 mod consistency;
 mod decode;
-mod dotenv;
+pub mod dotenv;
 pub mod emit;
 pub mod environment;
 mod files;
@@ -21,9 +21,9 @@ mod request;
 mod resolve;
 mod schema;
 pub mod session;
-mod template;
+pub mod template;
 pub mod validate;
-mod yaml;
+pub mod yaml;
 
 pub use files::{FileSource, FsSource};
 pub use load::{InvalidProjectName, check_project_name, has_default_file, load};

@@ -76,7 +76,7 @@ pub struct Loaded {
     pub environment: Environment,
     /// Where the variables are used.
     pub trail: Trail,
-    /// The merged tree before decoding, for `config --no-interpolate` and the like.
+    /// The merged tree, when variables stay as they are and there is no project to be made of it.
     pub tree: serde_json::Value,
     /// Where the values come from; empty unless it was asked for.
     pub provenance: Provenance,

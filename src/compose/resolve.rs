@@ -147,18 +147,22 @@ impl Reader<'_> {
                 outside.or_else(|| own.get(name).cloned())
             };
             let earlier = |name: &str| read.get(name).and_then(Node::scalar_text);
-            let assignments = match format {
+            let parsed = match format {
                 "raw" => dotenv::parse_raw(&text, &lookup),
-                _ => match dotenv::parse_after(&text, &lookup, &earlier) {
-                    Ok(assignments) => assignments,
-                    Err(error) => {
-                        let path = Path::new(node.as_str().unwrap_or_default());
-                        let source = self.session.sources.add(path, self.shown_from, text);
-                        report_dotenv(&error, source, self.session);
-                        continue;
-                    }
-                },
+                _ => dotenv::parse_after(&text, &lookup, &earlier),
             };
+            let assignments = match parsed {
+                Ok(assignments) => assignments,
+                Err(error) => {
+                    let path = Path::new(node.as_str().unwrap_or_default());
+                    let source = self.session.sources.add(path, self.shown_from, text);
+                    report_dotenv(&error, source, self.session);
+                    continue;
+                }
+            };
+            if !(self.session.grow(assignments.len(), node.span) && self.session.expand(text.len(), node.span)) {
+                return;
+            }
             let values =
                 self.values(&assignments, node, &text, &Through::EnvFile(node.span), &format!("services.{name}"));
             for (key, value) in values {

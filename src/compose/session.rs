@@ -8,6 +8,13 @@ use crate::compose::template::{Template, Variable};
 use crate::compose::yaml::{Node, Origin};
 use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
 
+/// Values that `extends`, `include` and ranges of ports may add to a project.
+const GROWTH_LIMIT: usize = 2_000_000;
+/// Bytes that variables may make.
+const TEXT_LIMIT: usize = 64 * 1024 * 1024;
+/// More diagnostics help nobody.
+const DIAGNOSTIC_LIMIT: usize = 500;
+
 /// The state of one load.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -18,6 +25,12 @@ pub struct Session {
     pub history: History,
     /// Variables stay as they are: what names one is not read any further.
     pub raw: bool,
+    /// Values added so far.
+    pub grown: usize,
+    /// Bytes that variables made so far.
+    pub expanded: usize,
+    /// Diagnostics that are not kept.
+    pub left_out: usize,
 }
 
 /// How variables made values.
@@ -70,13 +83,53 @@ impl Trail {
 
 impl Session {
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if self.diagnostics.len() < DIAGNOSTIC_LIMIT || diagnostic.severity == Severity::Error && !self.failed() {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Says how many diagnostics were left out.
+    pub fn close(&mut self) {
+        if self.left_out > 0 {
+            let count = std::mem::take(&mut self.left_out);
+            self.diagnostics.push(Diagnostic::warning(format!("{count} more faults and warnings are not shown")));
+        }
+    }
+
+    /// Counts `nodes` that the loader adds to what the files say; `false`, and a fault, once it is too much.
+    pub fn grow(&mut self, nodes: usize, span: Span) -> bool {
+        let before = self.grown;
+        self.grown = before.saturating_add(nodes);
+        if before <= GROWTH_LIMIT && self.grown > GROWTH_LIMIT {
+            self.report(
+                Diagnostic::error("the project becomes too large")
+                    .at(span, format!("`extends`, `include` and ranges of ports add more than {GROWTH_LIMIT} values"))
+                    .hint("extend smaller services, and publish fewer ports"),
+            );
+        }
+        self.grown <= GROWTH_LIMIT
+    }
+
+    /// Counts `bytes` of a text that variables made; `false`, and a fault, once it is too much.
+    pub fn expand(&mut self, bytes: usize, span: Span) -> bool {
+        let before = self.expanded;
+        self.expanded = before.saturating_add(bytes);
+        if before <= TEXT_LIMIT && self.expanded > TEXT_LIMIT {
+            self.report(
+                Diagnostic::error("variables make this project too large")
+                    .at(span, format!("more than {} MiB of text by now", TEXT_LIMIT >> 20))
+                    .hint("put what is large into a file, and mount it with `configs` or `volumes`"),
+            );
+        }
+        self.expanded <= TEXT_LIMIT
     }
 
     /// Reports a fault of `node`; tells which variable its value comes from.
     pub fn report_node(&mut self, node: &Node, diagnostic: Diagnostic) {
         let diagnostic = self.with_origin(node, diagnostic);
-        self.diagnostics.push(diagnostic);
+        self.report(diagnostic);
     }
 
     /// Whether `node` has variables that are left as they are, so that there is nothing to read in it yet.

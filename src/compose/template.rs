@@ -3,6 +3,9 @@
 /// Deeper nesting of operands is refused.
 const DEPTH_LIMIT: usize = 32;
 
+/// Bytes that a text may grow to.
+pub const LENGTH_LIMIT: usize = 16 * 1024 * 1024;
+
 /// A parsed text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -67,12 +70,13 @@ impl TemplateError {
     }
 }
 
-/// A variable that must have a value and has none.
+/// Why a template has no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingVariable {
-    pub name: String,
-    /// The operand of `?`.
-    pub message: String,
+pub enum EvaluateError {
+    /// A variable that must have a value has none; `message` is the operand of `?`.
+    Missing { name: String, message: String },
+    /// More than [`LENGTH_LIMIT`] bytes.
+    TooLong,
 }
 
 impl Template {
@@ -82,15 +86,15 @@ impl Template {
     }
 
     /// The text with the values of the variables; `lookup` is asked for each that is used, and told how.
-    pub fn evaluate<'a>(
-        &self,
-        lookup: &mut dyn FnMut(&Variable) -> Option<&'a str>,
-    ) -> Result<String, MissingVariable> {
+    pub fn evaluate<'a>(&self, lookup: &mut dyn FnMut(&Variable) -> Option<&'a str>) -> Result<String, EvaluateError> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
                 Part::Variable(variable) => out.push_str(&variable.evaluate(lookup)?),
+            }
+            if out.len() > LENGTH_LIMIT {
+                return Err(EvaluateError::TooLong);
             }
         }
         Ok(out)
@@ -110,7 +114,7 @@ impl Template {
 }
 
 impl Variable {
-    fn evaluate<'a>(&self, lookup: &mut dyn FnMut(&Variable) -> Option<&'a str>) -> Result<String, MissingVariable> {
+    fn evaluate<'a>(&self, lookup: &mut dyn FnMut(&Variable) -> Option<&'a str>) -> Result<String, EvaluateError> {
         let value = lookup(self);
         let Some(operator) = &self.operator else { return Ok(value.unwrap_or_default().to_owned()) };
         let set = value.filter(|value| !(operator.colon && value.is_empty()));
@@ -120,7 +124,7 @@ impl Variable {
             (OperatorKind::Alternative, None) => Ok(String::new()),
             (OperatorKind::Required, None) => {
                 let message = operator.operand.evaluate(lookup)?;
-                Err(MissingVariable { name: self.name.clone(), message })
+                Err(EvaluateError::Missing { name: self.name.clone(), message })
             }
         }
     }
@@ -234,7 +238,10 @@ mod tests {
             "E" => Some(""),
             _ => None,
         };
-        template.evaluate(lookup).unwrap_or_else(|missing| format!("missing {}: {}", missing.name, missing.message))
+        template.evaluate(lookup).unwrap_or_else(|error| match error {
+            EvaluateError::Missing { name, message } => format!("missing {name}: {message}"),
+            EvaluateError::TooLong => "too long".to_owned(),
+        })
     }
 
     #[test]
@@ -269,5 +276,12 @@ mod tests {
     fn nesting_is_bounded() {
         let text = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
         assert!(matches!(Template::parse(&text), Err(TemplateError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let value = "x".repeat(1 << 20);
+        let template = Template::parse(&"$A".repeat(1000)).unwrap();
+        assert_eq!(template.evaluate(&mut |_| Some(&value)), Err(EvaluateError::TooLong));
     }
 }

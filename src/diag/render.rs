@@ -61,6 +61,10 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, paint: Paint) -> Str
             let at = format!("{}:{}:{}", file.name, label.span.line, label.span.column);
             push_line(&mut out, &format!("{gutter}{} {at}", paint.paint(BLUE, arrow)));
             let line = file.line(label.span.line);
+            if line.len() > LONGEST_LINE {
+                push_line(&mut out, &format!("{gutter} {bar} {}", printable(&label.text)));
+                continue;
+            }
             let snippet = Snippet::new(line, label.span);
             let number = paint.paint(BLUE, &format!("{:>width$}", label.span.line));
             push_line(&mut out, &format!("{gutter} {bar}"));
@@ -113,6 +117,8 @@ struct Snippet {
     width: usize,
 }
 
+/// Longer lines were not written by a person and are not shown.
+const LONGEST_LINE: usize = 64 * 1024;
 /// Longer lines are cut around the marked part.
 const LINE_LIMIT: usize = 160;
 

@@ -55,7 +55,8 @@ fn object(node: &mut Node, known: &Object, key_span: Span, path: &mut ModelPath,
             session.report(
                 Diagnostic::error(format!("{} has no `{required}`", article(known.name)))
                     .at(key_span, format!("`{required}` is missing"))
-                    .path(path.as_str()),
+                    .path(path.as_str())
+                    .hint_opt(values(known, required)),
             );
         }
     }
@@ -66,6 +67,18 @@ fn object(node: &mut Node, known: &Object, key_span: Span, path: &mut ModelPath,
     }
     // A fault of a list item is reported once; its nulls go.
     mapping.0.retain(|key, entry| !entry.node.is_null() || known.attribute(key).is_none_or(keeps_null));
+}
+
+/// What a required key may be.
+fn values(known: &Object, required: &str) -> Option<String> {
+    match (known.name, known.attribute(required)?) {
+        ("port", _) => Some("add `target: …`, the port inside of the container".to_owned()),
+        (_, Shape::Word(words)) => {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            Some(format!("add `{required}: …`, one of {}", words.join(", ")))
+        }
+        _ => Some(format!("add `{required}: …`")),
+    }
 }
 
 fn keeps_null(shape: &Shape) -> bool {

@@ -20,7 +20,7 @@ pub(super) fn devices(node: &mut Node, path: &mut ModelPath, session: &mut Sessi
                         .hint("the form is HOST[:CONTAINER[:PERMISSIONS]], for example /dev/fuse:/dev/fuse:rwm");
                     session.report_node(item, diagnostic);
                 });
-                item.value = Value::Null;
+                item.tag = Tag::Reset;
                 continue;
             }
             let mut mapping = Mapping::default();
@@ -31,7 +31,7 @@ pub(super) fn devices(node: &mut Node, path: &mut ModelPath, session: &mut Sessi
             }
             item.value = Value::Mapping(Box::new(mapping));
         }
-        items.retain(|item| !item.is_null());
+        items.retain(|item| item.tag != Tag::Reset);
     }
     list(node, &Shape::Object(&DEVICE), path, session);
 }

@@ -109,8 +109,16 @@ pub(super) fn file_references(node: &mut Node, folder: Option<&str>, path: &mut 
         let hint = node.scalar_text().map(|text| format!("write it as a list: [{text}]"));
         return wrong_kind(node, "a list", hint, path, session);
     };
-    for item in items {
+    for (index, item) in items.iter_mut().enumerate() {
         let Some(name) = item.as_str() else { continue };
+        if name.is_empty() {
+            path.index(index, |path| {
+                let diagnostic = Diagnostic::error("a name is missing").at(item.span, "empty").path(path.as_str());
+                session.report_node(item, diagnostic);
+            });
+            item.tag = Tag::Reset;
+            continue;
+        }
         let target = folder.map(|folder| format!("{folder}{name}"));
         let mut mapping = Mapping::default();
         mapping.insert("source", Node { tag: Tag::None, ..item.clone() });
@@ -119,6 +127,7 @@ pub(super) fn file_references(node: &mut Node, folder: Option<&str>, path: &mut 
         }
         item.value = Value::Mapping(Box::new(mapping));
     }
+    items.retain(|item| item.tag != Tag::Reset);
     list(node, &Shape::Object(&FILE_REFERENCE), path, session);
 }
 

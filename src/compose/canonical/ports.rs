@@ -14,16 +14,25 @@ const FORMS: &str = "the forms are TARGET, PUBLISHED:TARGET, IP:PUBLISHED:TARGET
 
 pub(super) fn ports(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
     let Value::Sequence(items) = &mut node.value else {
-        let hint = node.scalar_text().map(|text| format!("write it as a list: [\"{text}\"]"));
+        let hint = match node.scalar_text() {
+            Some(text) => format!("write it as a list: [\"{text}\"]"),
+            None => "write it as a list: `- \"8080:80\"`, or `- target: 80` with the other keys below".to_owned(),
+        };
+        let hint = Some(hint);
         return wrong_kind(node, "a list", hint, path, session);
     };
     let mut entries = Vec::with_capacity(items.len());
+    let mut full = false;
     for (index, mut item) in std::mem::take(items).into_iter().enumerate() {
+        if full {
+            break;
+        }
         path.index(index, |path| match &item.value {
             _ if session.is_template(&item) => entries.push(item.clone()),
             Value::Int(_) | Value::String(_) => {
                 let text = item.scalar_text().unwrap_or_default();
                 match short(&text) {
+                    Ok(specs) if specs.len() > 1 && !session.grow(specs.len() * 6, item.span) => full = true,
                     Ok(specs) => entries.extend(specs.iter().map(|spec| spec.node(&item))),
                     Err(fault) => {
                         let diagnostic = Diagnostic::error(format!("invalid port {text:?}"))

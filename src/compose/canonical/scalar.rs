@@ -19,11 +19,16 @@ pub(super) fn cast(node: &mut Node, shape: &Shape, path: &ModelPath, session: &m
             _ => stringify(node),
         },
         Shape::Scalar => stringify(node),
+        Shape::TextOrFlag => match &node.value {
+            Value::Bool(_) => stringify(node),
+            _ => text(node, path, session),
+        },
         Shape::Word(words) => word(node, words, path, session),
         Shape::Flag => flag(node, path, session),
         Shape::Whole { min, max } => whole(node, *min, *max, path, session),
         Shape::Number => number(node, path, session),
-        Shape::Size => size(node, path, session),
+        Shape::Size => size(node, i64::MIN, path, session),
+        Shape::Space => size(node, 0, path, session),
         Shape::Duration => duration(node, path, session),
         Shape::Mode => mode(node, path, session),
         _ => {}
@@ -35,7 +40,7 @@ fn wanted(shape: &Shape) -> &'static str {
         Shape::Flag => "true or false",
         Shape::Whole { .. } => "a whole number",
         Shape::Number => "a number",
-        Shape::Size => "a size",
+        Shape::Size | Shape::Space => "a size",
         Shape::Duration => "a duration",
         Shape::Mode => "permission bits",
         _ => "a string",
@@ -56,10 +61,16 @@ fn text(node: &mut Node, path: &ModelPath, session: &mut Session) {
     wrong_kind(node, "a string", hint, path, session);
 }
 
+/// Longer lines are not searched.
+const LINE_LIMIT: usize = 64 * 1024;
+
 /// The scalar as it stands in the file.
 fn written(node: &Node, session: &Session) -> Option<String> {
     let file = session.sources.get(node.span.source)?;
     let line = file.line(node.span.line);
+    if line.len() > LINE_LIMIT {
+        return None;
+    }
     let (start, end) = (node.span.column as usize - 1, node.span.end_column as usize - 1);
     let text: String = line.chars().skip(start).take(end.saturating_sub(start)).collect();
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -133,7 +144,7 @@ fn whole(node: &mut Node, min: i64, max: i64, path: &ModelPath, session: &mut Se
         None => wrong_value(node, "a whole number", None, path, session),
         Some(value) if !(min..=max).contains(&value) => {
             let wanted = match (min, max) {
-                (min, i64::MAX) => format!("at least {min}"),
+                (min, max) if max >= i64::from(u32::MAX) && value < min => format!("at least {min}"),
                 (min, max) => format!("between {min} and {max}"),
             };
             wrong_value(node, &wanted, None, path, session);
@@ -156,18 +167,18 @@ fn number(node: &mut Node, path: &ModelPath, session: &mut Session) {
     };
     match value.filter(|value| value.is_finite()) {
         Some(value) => node.value = Value::Float(value),
-        None => wrong_value(node, "a number", None, path, session),
+        None => wrong_value(node, "a number", Some("for example `0.5` or `2`"), path, session),
     }
 }
 
-fn size(node: &mut Node, path: &ModelPath, session: &mut Session) {
+fn size(node: &mut Node, min: i64, path: &ModelPath, session: &mut Session) {
     let value = match &node.value {
         Value::Int(value) => Some(*value),
-        Value::Float(value) if *value >= 0.0 && *value < 9e18 => Some(*value as i64),
+        Value::Float(value) if *value >= 0.0 && *value < 9e18 && value.fract() == 0.0 => Some(*value as i64),
         Value::String(text) => text.parse::<Bytes>().ok().map(|Bytes(value)| value),
         _ => None,
     };
-    match value {
+    match value.filter(|value| *value >= min) {
         Some(value) => node.value = Value::Int(value),
         None => wrong_value(node, "a size", Some("a number and a unit of b, k, m, g: `512m`, `1.5g`"), path, session),
     }

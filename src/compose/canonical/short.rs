@@ -3,7 +3,7 @@
 use super::structure::{canonicalise, list, object, unique, wrong_kind};
 use super::{command, devices, hosts, mounts, ports};
 use crate::compose::provenance::Reason;
-use crate::compose::schema::{ENV_FILE, EXTENDS, INCLUDE, Shape, Special, build_object, object_of};
+use crate::compose::schema::{ENV_FILE, EXTENDS, EXTERNAL, INCLUDE, Shape, Special, build_object, object_of};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Entry, Mapping, Node, Past, Tag, Value};
 use crate::diag::{Diagnostic, nearest};
@@ -20,6 +20,7 @@ pub(super) fn expand(node: &mut Node, special: Special, path: &mut ModelPath, se
             object(node, &EXTENDS, path, session);
         }
         Special::Command => command_line(node, path, session),
+        Special::ContainerName => container_name(node, path, session),
         Special::HealthTest => health_test(node, path, session),
         Special::DependsOn => {
             names_to_table(node, path, session, dependency);
@@ -33,6 +34,7 @@ pub(super) fn expand(node: &mut Node, special: Special, path: &mut ModelPath, se
         Special::Include => include(node, path, session),
         Special::External => external(node, path, session),
         Special::MacAddress => canonicalise(node, &Shape::Text, path, session),
+        Special::PullPolicy => pull_policy(node, path, session),
         Special::Restart => restart(node, path, session),
         Special::Ssh => ssh(node, path, session),
         Special::ProviderOptions => provider_options(node, path, session),
@@ -180,17 +182,54 @@ fn include(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
 }
 
 fn external(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
-    let Value::Mapping(mapping) = &mut node.value else {
+    if !matches!(node.value, Value::Mapping(_)) {
         return canonicalise(node, &Shape::Flag, path, session);
-    };
-    if let Some(entry) = mapping.0.get_mut("name") {
-        path.key("name", |path| canonicalise(&mut entry.node, &Shape::Text, path, session));
     }
+    object(node, &EXTERNAL, path, session);
     let diagnostic = Diagnostic::warning("`external.name` is deprecated")
         .at(node.span, "")
         .path(path.as_str())
         .hint("write `external: true` and `name: …` next to each other");
     session.report(diagnostic);
+}
+
+fn container_name(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
+    canonicalise(node, &Shape::Text, path, session);
+    let Some(text) = node.as_str() else { return };
+    let mut bytes = text.bytes();
+    let fine = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes.len() > 0
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+    if !fine {
+        let diagnostic = Diagnostic::error(format!("{text:?} cannot be the name of a container"))
+            .at(node.span, "not a name")
+            .path(path.as_str())
+            .hint("a name has two characters or more, letters, digits, `_`, `.` and `-`, and begins with a letter or digit");
+        session.report_node(node, diagnostic);
+    }
+}
+
+fn pull_policy(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
+    canonicalise(node, &Shape::Text, path, session);
+    let Some(text) = node.as_str() else { return };
+    const KNOWN: [&str; 8] = ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
+    let every = text.strip_prefix("every_").is_some_and(|rest| {
+        let mut parts = rest.split_inclusive(|c: char| !c.is_ascii_digit());
+        let is_part = |part: &str| part.len() > 1 && part.ends_with(['w', 'd', 'h', 'm', 's']);
+        !rest.is_empty() && parts.all(is_part)
+    });
+    if every || KNOWN.contains(&text) {
+        return;
+    }
+    let hint = match nearest(text, KNOWN) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "known policies: `always`, `missing`, `never`, `build`, `daily`, `weekly`, `every_12h`".to_owned(),
+    };
+    let diagnostic = Diagnostic::error(format!("{text:?} is not a pull policy"))
+        .at(node.span, "not known")
+        .path(path.as_str())
+        .hint(hint);
+    session.report_node(node, diagnostic);
 }
 
 fn restart(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
@@ -222,7 +261,12 @@ fn restart(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
 
 /// Canonical: `id` or `id=path`.
 fn ssh(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
-    if let Value::Mapping(mapping) = &node.value {
+    if let Value::Mapping(mapping) = &mut node.value {
+        for (key, entry) in &mut mapping.0 {
+            if matches!(entry.node.value, Value::Sequence(_) | Value::Mapping(_)) {
+                path.key(key, |path| wrong_kind(&mut entry.node, "a path", None, path, session));
+            }
+        }
         let items = mapping.iter().map(|(key, Entry { key_span, node })| {
             let text = match node.scalar_text() {
                 Some(value) if !value.is_empty() => format!("{key}={value}"),

@@ -19,11 +19,13 @@ pub fn canonicalise(node: &mut Node, shape: &Shape, path: &mut ModelPath, sessio
         Shape::Text
         | Shape::TextOrNumber
         | Shape::Scalar
+        | Shape::TextOrFlag
         | Shape::Word(_)
         | Shape::Flag
         | Shape::Whole { .. }
         | Shape::Number
         | Shape::Size
+        | Shape::Space
         | Shape::Duration
         | Shape::Mode => scalar::cast(node, shape, path, session),
         Shape::List(item) => list(node, item, path, session),
@@ -72,7 +74,8 @@ pub(super) fn list(node: &mut Node, item: &Shape, path: &mut ModelPath, session:
                     session.report(
                         Diagnostic::error("a list item has no value")
                             .at(child.span, "nothing here")
-                            .path(path.as_str()),
+                            .path(path.as_str())
+                            .hint("remove the item, or give it a value"),
                     );
                 }
                 canonicalise(child, item, path, session);
@@ -192,10 +195,16 @@ pub(super) fn object(node: &mut Node, known: &Object, path: &mut ModelPath, sess
 }
 
 fn mapping_hint(known: &Object, node: &Node) -> Option<String> {
-    let text = node.as_str()?;
-    match text.split_once(':') {
-        Some((key, _)) if known.attribute(key).is_some() => Some(format!("put a space after `{key}:`")),
-        _ => None,
+    if let Some((key, _)) = node.as_str().and_then(|text| text.split_once(':'))
+        && known.attribute(key).is_some()
+    {
+        return Some(format!("put a space after `{key}:`"));
+    }
+    match &node.value {
+        Value::Sequence(items) if items.iter().any(|item| item.as_mapping().is_some()) => {
+            Some("drop the dashes: these keys belong to one mapping".to_owned())
+        }
+        _ => Some("write its keys on lines of their own below it".to_owned()),
     }
 }
 

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::compose::yaml::{Value as Resolved, float_text, resolve_plain};
 
+/// A longer key stands on a line of its own: readers look no further for the colon.
+const LONGEST_KEY: usize = 128;
+
 /// `value` as a document that ends with a newline.
 #[must_use]
 pub fn to_yaml(value: &Value) -> String {
@@ -29,7 +32,15 @@ fn entries(out: &mut String, value: &Value, indent: usize) {
                 if index > 0 {
                     pad(out, indent);
                 }
-                out.push_str(&scalar(key, None));
+                let key = scalar(key, None);
+                if key.len() > LONGEST_KEY {
+                    out.push_str("? ");
+                    out.push_str(&key);
+                    out.push('\n');
+                    pad(out, indent);
+                } else {
+                    out.push_str(&key);
+                }
                 out.push(':');
                 nested(out, value, indent);
             }
@@ -349,6 +360,8 @@ mod tests {
     #[test]
     fn nesting() {
         let value = json!({"a": [1, {"b": [], "c": {"d": null}}, ["x"]], "e": {}, "f": 0.5});
+        let long = "k".repeat(129);
+        assert_eq!(to_yaml(&json!({"x": {long.clone(): {"y": 1}}})), format!("x:\n  ? {long}\n  :\n    y: 1\n"));
         assert_eq!(to_yaml(&value), "a:\n  - 1\n  - b: []\n    c:\n      d: null\n  - - x\ne: {}\nf: 0.5\n");
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Loader<'a> {
     /// Names of files are shown relative to this.
     pub shown_from: PathBuf,
     pub session: Session,
+    /// Files that were read for the project's name and are still to be loaded.
+    pub parsed: HashMap<PathBuf, Option<Vec<Node>>>,
     /// Files that services extend, by layer.
     pub extended_files: HashMap<(usize, PathBuf), Option<Rc<Node>>>,
     /// Extended services, by layer.
@@ -49,6 +51,9 @@ pub(super) fn is_stdin(path: &Path) -> bool {
 impl Loader<'_> {
     /// The raw documents of a file.
     pub fn parse(&mut self, path: &Path, named_at: Option<Span>) -> Option<Vec<Node>> {
+        if let Some(parsed) = self.parsed.remove(path) {
+            return parsed;
+        }
         let text = match is_stdin(path) {
             true => self.files.stdin(),
             false => self.files.read(path),
@@ -58,7 +63,8 @@ impl Loader<'_> {
             Err(error) => {
                 let mut diagnostic = Diagnostic::error(format!("cannot read {}: {}", path.display(), reason(&error)));
                 if let Some(span) = named_at {
-                    diagnostic = diagnostic.at(span, "named here");
+                    let hint = "a relative path starts at the folder of the file that names it";
+                    diagnostic = diagnostic.at(span, "named here").hint(hint);
                 }
                 self.session.report(diagnostic);
                 return None;

@@ -105,6 +105,7 @@ pub(in crate::compose) fn report(error: &dotenv::DotenvError, source: SourceId, 
         dotenv::DotenvFault::Unterminated { quote, .. } => format!("end the value with {quote}"),
         dotenv::DotenvFault::Template { .. } => "write `$$` for a dollar sign, or put the value in '…'".to_owned(),
         dotenv::DotenvFault::Missing { name, .. } => format!("set {name} in the environment"),
+        dotenv::DotenvFault::TooLong => "values that repeat values that repeat values grow without bound".to_owned(),
         _ => "the form is NAME=value; names have letters, digits and `_`; `#` begins a comment".to_owned(),
     };
     session.report(Diagnostic::error("invalid env file").at(span, error.to_string()).hint(hint));

@@ -19,9 +19,21 @@ const CHAIN_LIMIT: usize = 64;
 struct Scope<'a> {
     file: &'a Path,
     services: &'a Mapping,
+    /// Services of the files before, for those that `services` lacks.
+    earlier: Option<&'a Mapping>,
     base: &'a Base,
     /// Paths of these services are already resolved.
     resolved: bool,
+}
+
+impl Scope<'_> {
+    fn get(&self, name: &str) -> Option<&Node> {
+        self.services.get(name).or_else(|| self.earlier?.get(name))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().chain(self.earlier.into_iter().flat_map(Mapping::iter)).map(|(name, _)| name.as_str())
+    }
 }
 
 /// A service on the way down the chain.
@@ -44,11 +56,7 @@ impl Loader<'_> {
         if extending.is_empty() {
             return;
         }
-        let mut known = services.clone();
-        for (name, entry) in earlier.into_iter().flat_map(Mapping::iter) {
-            known.0.entry(name.clone()).or_insert_with(|| entry.clone());
-        }
-        let scope = Scope { file, services: &known, base: &layer.base, resolved: true };
+        let scope = Scope { file, services, earlier, base: &layer.base, resolved: true };
         let mut replaced = Vec::new();
         for name in extending {
             let mut chain = Vec::new();
@@ -71,10 +79,13 @@ impl Loader<'_> {
     fn extended(&mut self, name: &str, scope: &Scope<'_>, layer: &Layer, chain: &mut Vec<Link>) -> Option<Node> {
         let key = (layer.number, scope.file.to_owned(), name.to_owned());
         if let Some(done) = self.extended_services.get(&key) {
-            return Some(done.clone());
+            return self.session.grow(done.count(), done.span).then(|| done.clone());
         }
-        let entry = scope.services.0.get(name)?;
-        let mut service = entry.node.clone();
+        let written = scope.get(name)?;
+        if !self.session.grow(written.count(), written.span) {
+            return None;
+        }
+        let mut service = written.clone();
         let extends = service.as_mapping_mut().and_then(|it| it.remove("extends"));
         if !scope.resolved {
             paths::resolve_service(&mut service, scope.base);
@@ -83,6 +94,7 @@ impl Loader<'_> {
             self.extended_services.insert(key, service.clone());
             return Some(service);
         };
+        let is_base = !chain.is_empty();
         if chain.iter().any(|link| link.file == scope.file && link.service == name) || chain.len() >= CHAIN_LIMIT {
             self.report_cycle(name, extends.span, chain);
             return None;
@@ -106,7 +118,10 @@ impl Loader<'_> {
                 service
             }
         };
-        self.extended_services.insert(key, merged.clone());
+        if is_base {
+            // More services may extend it.
+            self.extended_services.insert(key, merged.clone());
+        }
         Some(merged)
     }
 
@@ -125,7 +140,7 @@ impl Loader<'_> {
         let path = format!("services.{name}.extends");
         match file {
             None => {
-                if !scope.services.contains(&wanted) {
+                if scope.get(&wanted).is_none() {
                     self.report_unknown(name, &wanted, target, scope, &path);
                     return None;
                 }
@@ -141,7 +156,7 @@ impl Loader<'_> {
                 let empty = Mapping::default();
                 let services = project.get("services").and_then(Node::as_mapping).unwrap_or(&empty);
                 // A file that extends one of its own services by naming itself sees them as they are written.
-                let scope = Scope { file: &file, services, base: &base, resolved: false };
+                let scope = Scope { file: &file, services, earlier: None, base: &base, resolved: false };
                 if !services.contains(&wanted) {
                     self.report_unknown(name, &wanted, target, &scope, &path);
                     return None;
@@ -168,7 +183,7 @@ impl Loader<'_> {
     }
 
     fn report_unknown(&mut self, name: &str, wanted: &str, node: &Node, scope: &Scope<'_>, path: &str) {
-        let names = scope.services.0.keys().map(String::as_str).filter(|known| *known != name);
+        let names = scope.names().filter(|known| *known != name);
         let hint = nearest(wanted, names).map(|near| format!("did you mean `{near}`?"));
         let shown = scope.file.strip_prefix(&self.shown_from).unwrap_or(scope.file).display();
         let diagnostic = Diagnostic::error(format!("service {name:?} extends unknown service {wanted:?}"))

@@ -11,6 +11,8 @@ use crate::compose::yaml::{Mapping, Node};
 use crate::diag::Diagnostic;
 
 const DEPTH_LIMIT: usize = 32;
+/// What reading a file costs at least, in values: a file may be included again and again.
+const NODES_OF_LAYER: usize = 500;
 const KINDS: [&str; 6] = ["services", "networks", "volumes", "secrets", "configs", "models"];
 
 impl Loader<'_> {
@@ -61,6 +63,9 @@ impl Loader<'_> {
         };
         let environment = self.include_environment(texts("env_file"), &dir, layer);
         self.layers += 1;
+        if !self.session.grow(NODES_OF_LAYER * paths.len(), span) {
+            return None;
+        }
         let inner = Layer { number: self.layers, environment: Rc::new(environment), base: layer.base.at(&dir), stack };
         Some(self.load_layer(&paths.iter().map(|(path, span)| (path.clone(), Some(*span))).collect::<Vec<_>>(), &inner))
     }

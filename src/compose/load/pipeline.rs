@@ -22,7 +22,7 @@ use crate::compose::resolve;
 use crate::compose::schema::{SERVICE, Shape};
 use crate::compose::session::{Interpolation, ModelPath, Session, nowhere};
 use crate::compose::validate::support;
-use crate::compose::yaml::{Mapping, Node, Past, parse};
+use crate::compose::yaml::{Mapping, Node, Past};
 use crate::diag::{Diagnostic, Span};
 
 /// Loads a project. All faults are returned together, in the order of their places.
@@ -36,6 +36,7 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
             history: if request.options.provenance { History::recording() } else { History::default() },
             ..Session::default()
         },
+        parsed: HashMap::new(),
         extended_files: HashMap::new(),
         extended_services: HashMap::new(),
         layers: 0,
@@ -43,6 +44,7 @@ pub fn load(request: LoadRequest, files: &dyn FileSource) -> Result<Loaded, Load
     let loaded = loader.load(&request);
     let mut session = loader.session;
     session.tell_variables();
+    session.close();
     sort(&mut session.diagnostics);
     match loaded {
         Some(parts) if !session.failed() => Ok(Loaded {
@@ -155,11 +157,10 @@ impl Loader<'_> {
         if self.session.history.is_on() {
             self.name_node(&mut tree, &project_name, request.project_name.is_some(), name_variable);
         }
-        let json = tree.to_json();
         // Text with variables has no type yet.
-        let mut project = match self.options.interpolate {
-            true => project::decode(&tree, &enabled, self.options, &mut self.session)?,
-            false => Project::default(),
+        let (mut project, json) = match self.options.interpolate {
+            true => (project::decode(&tree, &enabled, self.options, &mut self.session)?, serde_json::Value::Null),
+            false => (Project::default(), tree.to_json()),
         };
         project.name = project_name;
         project.working_dir = dir;
@@ -287,24 +288,19 @@ impl Loader<'_> {
         Some(name)
     }
 
-    /// The `name:` of the files. They are read for this alone, without a word about their faults; standard input is
-    /// read once and counts later.
+    /// The `name:` of the files, which are read here and loaded later; standard input is read once and does not count.
     fn name_of_files(&mut self, files: &[PathBuf], environment: &Environment) -> Option<String> {
         let mut found = None;
         for file in files.iter().filter(|file| !is_stdin(file)) {
-            let Ok(text) = self.files.read(file) else { continue };
-            if !text.contains("name") {
-                continue;
-            }
-            let mut scratch = Session::default();
-            let source = scratch.sources.add(file, &self.shown_from, text);
-            for mut document in parse(source, &scratch.sources, &mut Vec::new(), &mut History::default()) {
-                let Some(node) = document.as_mapping_mut().and_then(|it| it.get_mut("name")) else { continue };
+            let documents = self.parse(file, None);
+            for mut node in documents.iter().flatten().filter_map(|document| document.get("name").cloned()) {
                 if self.options.interpolate {
-                    interpolate(node, &mut ModelPath::from("name"), environment, &mut scratch);
+                    // Its faults are told when the file is loaded.
+                    interpolate(&mut node, &mut ModelPath::from("name"), environment, &mut Session::default());
                 }
                 found = node.as_str().filter(|name| !name.is_empty()).map(str::to_owned).or(found);
             }
+            self.parsed.insert(file.clone(), documents);
         }
         found
     }

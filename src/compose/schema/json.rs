@@ -44,7 +44,10 @@ fn texts() -> Value {
 fn schema(shape: &Shape) -> Value {
     match shape {
         Shape::Text | Shape::Duration => text(),
-        Shape::TextOrNumber | Shape::Number | Shape::Size | Shape::Mode => json!({"type": ["string", "number"]}),
+        Shape::TextOrFlag => json!({"type": ["string", "boolean"]}),
+        Shape::TextOrNumber | Shape::Number | Shape::Size | Shape::Space | Shape::Mode => {
+            json!({"type": ["string", "number"]})
+        }
         Shape::Scalar => json!({"type": ["string", "number", "boolean", "null"]}),
         // A variable may stand for the word.
         Shape::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "\\$"}]}),
@@ -87,14 +90,14 @@ fn short(special: Special) -> Value {
         Special::Extends => json!({"anyOf": [text(), long]}),
         Special::External => json!({"anyOf": [
             {"type": ["boolean", "string"]},
-            {"type": "object", "properties": {"name": text()}},
+            {"type": "object", "properties": {"name": text()}, "additionalProperties": false},
         ]}),
         Special::ExtraHosts => json!({"anyOf": [
             texts(),
             {"type": "object", "additionalProperties": {"anyOf": [text(), texts()]}},
         ]}),
         Special::Gpus => json!({"anyOf": [{"enum": ["all"]}, long]}),
-        Special::MacAddress | Special::Restart => text(),
+        Special::MacAddress | Special::ContainerName | Special::PullPolicy | Special::Restart => text(),
         Special::ProviderOptions => table(json!({"anyOf": [
             {"type": ["string", "number", "boolean"]},
             {"type": "array", "items": {"type": ["string", "number", "boolean"]}},

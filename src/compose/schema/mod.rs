@@ -7,8 +7,8 @@ mod resource;
 mod service;
 
 pub use json::json_schema;
-pub(super) use resource::INCLUDE;
 pub use resource::PROJECT;
+pub(super) use resource::{EXTERNAL, INCLUDE};
 pub use service::SERVICE;
 pub(super) use service::{
     DEPENDENCY, DEVICE, DEVICE_REQUEST, ENV_FILE, EXTENDS, FILE_REFERENCE, MODEL_USE, NETWORK_ATTACHMENT, PORT, ULIMIT,
@@ -24,6 +24,8 @@ pub enum Shape {
     TextOrNumber,
     /// A string; a number or boolean stands for its text.
     Scalar,
+    /// A string or a boolean.
+    TextOrFlag,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A boolean, also as text.
@@ -32,8 +34,10 @@ pub enum Shape {
     Whole { min: i64, max: i64 },
     /// A number, also as text.
     Number,
-    /// A number of bytes: `64m`.
+    /// A number of bytes: `64m`; -1 is no limit.
     Size,
+    /// A number of bytes that something takes up.
+    Space,
     /// `1m30s`.
     Duration,
     /// Permission bits.
@@ -72,6 +76,7 @@ pub enum EmptyPair {
 pub enum Special {
     Build,
     Command,
+    ContainerName,
     HealthTest,
     DependsOn,
     Devices,
@@ -89,6 +94,7 @@ pub enum Special {
     Networks,
     Ports,
     ProviderOptions,
+    PullPolicy,
     Restart,
     Ssh,
     Ulimits,
@@ -121,6 +127,7 @@ const COUNT: Shape = Shape::Whole { min: 0, max: u32::MAX as i64 };
 const LABELS: Shape = Shape::Pairs(EmptyPair::Blank);
 const ENVIRONMENT: Shape = Shape::Pairs(EmptyPair::Unset);
 const OPTIONS: Shape = Shape::Table(&Shape::Scalar);
+const DRIVER_OPTIONS: Shape = Shape::Table(&Shape::TextOrNumber);
 const TEXTS: Shape = Shape::Set(&Shape::Text);
 
 /// `build` in its long form.
@@ -158,12 +165,14 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
         Special::Ulimits => Some(&ULIMITS),
         Special::Volumes => Some(&MOUNTS),
         Special::Command
+        | Special::ContainerName
         | Special::HealthTest
         | Special::DeviceCount
         | Special::External
         | Special::ExtraHosts
         | Special::MacAddress
         | Special::ProviderOptions
+        | Special::PullPolicy
         | Special::Restart
         | Special::Ssh => None,
     }

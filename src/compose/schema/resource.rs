@@ -1,6 +1,6 @@
 //! The top level: networks, volumes, secrets, configs, models, include.
 
-use super::{LABELS, OPTIONS, Object, SERVICE, Shape, Special, TEXTS, WHOLE};
+use super::{DRIVER_OPTIONS, LABELS, Object, SERVICE, Shape, Special, TEXTS, WHOLE};
 
 pub static PROJECT: Object = Object {
     name: "Compose file",
@@ -24,7 +24,7 @@ static NETWORK: Object = Object {
     attributes: &[
         ("attachable", Shape::Flag),
         ("driver", Shape::Text),
-        ("driver_opts", OPTIONS),
+        ("driver_opts", DRIVER_OPTIONS),
         ("enable_ipv4", Shape::Flag),
         ("enable_ipv6", Shape::Flag),
         ("external", Shape::Special(Special::External)),
@@ -38,7 +38,11 @@ static NETWORK: Object = Object {
 static IPAM: Object = Object {
     name: "ipam",
     required: &[],
-    attributes: &[("config", Shape::List(&Shape::Object(&IPAM_POOL))), ("driver", Shape::Text), ("options", OPTIONS)],
+    attributes: &[
+        ("config", Shape::List(&Shape::Object(&IPAM_POOL))),
+        ("driver", Shape::Text),
+        ("options", Shape::Table(&Shape::Text)),
+    ],
 };
 
 static IPAM_POOL: Object = Object {
@@ -57,7 +61,7 @@ static VOLUME: Object = Object {
     required: &[],
     attributes: &[
         ("driver", Shape::Text),
-        ("driver_opts", OPTIONS),
+        ("driver_opts", DRIVER_OPTIONS),
         ("external", Shape::Special(Special::External)),
         ("labels", LABELS),
         ("name", Shape::Text),
@@ -69,7 +73,7 @@ static SECRET: Object = Object {
     required: &[],
     attributes: &[
         ("driver", Shape::Text),
-        ("driver_opts", OPTIONS),
+        ("driver_opts", DRIVER_OPTIONS),
         ("environment", Shape::Text),
         ("external", Shape::Special(Special::External)),
         ("file", Shape::Text),
@@ -92,6 +96,8 @@ static CONFIG: Object = Object {
         ("template_driver", Shape::Text),
     ],
 };
+
+pub(crate) static EXTERNAL: Object = Object { name: "external", required: &[], attributes: &[("name", Shape::Text)] };
 
 static MODEL: Object = Object {
     name: "model",

@@ -1,7 +1,7 @@
 //! A service and what hangs on it.
 
 use super::deploy::DEPLOY;
-use super::{COUNT, ENVIRONMENT, LABELS, OPTIONS, Object, Shape, Special, TEXTS, WHOLE};
+use super::{COUNT, DRIVER_OPTIONS, ENVIRONMENT, LABELS, OPTIONS, Object, Shape, Special, TEXTS, WHOLE};
 
 pub static SERVICE: Object = Object {
     name: "service",
@@ -17,7 +17,7 @@ pub static SERVICE: Object = Object {
         ("cgroup_parent", Shape::Text),
         ("command", Shape::Special(Special::Command)),
         ("configs", Shape::Special(Special::FileReferences)),
-        ("container_name", Shape::Text),
+        ("container_name", Shape::Special(Special::ContainerName)),
         ("cpu_count", COUNT),
         ("cpu_percent", Shape::Number),
         ("cpu_period", WHOLE),
@@ -76,7 +76,7 @@ pub static SERVICE: Object = Object {
         ("privileged", Shape::Flag),
         ("profiles", TEXTS),
         ("provider", Shape::Object(&PROVIDER)),
-        ("pull_policy", Shape::Text),
+        ("pull_policy", Shape::Special(Special::PullPolicy)),
         ("pull_refresh_after", Shape::Text),
         ("read_only", Shape::Flag),
         ("restart", Shape::Special(Special::Restart)),
@@ -84,7 +84,7 @@ pub static SERVICE: Object = Object {
         ("scale", COUNT),
         ("secrets", Shape::Special(Special::SecretReferences)),
         ("security_opt", TEXTS),
-        ("shm_size", Shape::Size),
+        ("shm_size", Shape::Space),
         ("stdin_open", Shape::Flag),
         ("stop_grace_period", Shape::Duration),
         ("stop_signal", Shape::Text),
@@ -131,7 +131,7 @@ static BLKIO: Object = Object {
 };
 
 static BLKIO_LIMIT: Object =
-    Object { name: "device limit", required: &[], attributes: &[("path", Shape::Text), ("rate", Shape::Size)] };
+    Object { name: "device limit", required: &[], attributes: &[("path", Shape::Text), ("rate", Shape::Space)] };
 
 static BLKIO_WEIGHT: Object = Object {
     name: "device weight",
@@ -259,7 +259,7 @@ pub(crate) static NETWORK_ATTACHMENT: Object = Object {
     required: &[],
     attributes: &[
         ("aliases", TEXTS),
-        ("driver_opts", OPTIONS),
+        ("driver_opts", DRIVER_OPTIONS),
         ("gw_priority", WHOLE),
         ("interface_name", Shape::Text),
         ("ipv4_address", Shape::Text),
@@ -333,6 +333,6 @@ static VOLUME_OPTIONS: Object = Object {
 };
 
 static TMPFS: Object =
-    Object { name: "tmpfs", required: &[], attributes: &[("mode", Shape::Mode), ("size", Shape::Size)] };
+    Object { name: "tmpfs", required: &[], attributes: &[("mode", Shape::Mode), ("size", Shape::Space)] };
 
 static IMAGE_MOUNT: Object = Object { name: "image options", required: &[], attributes: &[("subpath", Shape::Text)] };

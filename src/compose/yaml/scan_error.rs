@@ -17,7 +17,27 @@ pub(super) fn diagnose(error: &ScanError, source: SourceId, file: &SourceFile) -
     let text = file.line(line);
     let span = Span { source, line, column, end_line: line, end_column: column + 1 };
     let hint = hint(file, line, text);
-    Diagnostic::error("not valid YAML").at(span, error.info().to_owned()).hint_opt(hint)
+    Diagnostic::error("not valid YAML").at(span, plain(error.info())).hint_opt(hint)
+}
+
+/// The scanner's words as a person would say them.
+fn plain(info: &str) -> String {
+    let text = match info {
+        "simple key expect ':'" | "simple key expected ':'" => "a `:` was expected after this",
+        "mapping values are not allowed in this context" => "a `:` cannot stand here",
+        "while parsing a block mapping, did not find expected key" => "a key was expected here",
+        "while parsing a block collection, did not find expected '-' indicator" => "a `- ` was expected here",
+        "while parsing a flow mapping, did not find expected ',' or '}'" => "a `,` or `}` was expected here",
+        "while parsing a flow sequence, expected ',' or ']'" => "a `,` or `]` was expected here",
+        "while parsing node, found unknown anchor" => "no line above sets this anchor",
+        "invalid indentation" => "not indented as the lines above need it",
+        "invalid indentation in quoted scalar" => "this quoted text has no end where it should",
+        "tabs disallowed within this context (block indentation)" | "tabs disallowed within this context" => {
+            "a tab cannot indent"
+        }
+        info => info,
+    };
+    text.to_owned()
 }
 
 fn hint(file: &SourceFile, line: u32, text: &str) -> Option<String> {
@@ -41,7 +61,11 @@ fn hint(file: &SourceFile, line: u32, text: &str) -> Option<String> {
     if value.starts_with(['@', '`', '%']) {
         return Some("a value that begins with this character must be quoted".to_owned());
     }
-    if value.starts_with(['*', '&']) {
+    if let Some(name) = value.strip_prefix('*') {
+        let name = name.split([' ', ',', ']', '}']).next().unwrap_or_default();
+        return Some(format!("set it above with `&{name}`; quote the value when you mean the character `*`"));
+    }
+    if value.starts_with('&') {
         return Some(
             "`*` refers to an anchor and `&` sets one; quote the value when you mean the character".to_owned(),
         );

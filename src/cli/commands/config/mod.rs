@@ -14,7 +14,7 @@ use crate::cli::exit::{CommandError, FAILURE, SUCCESS};
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
-use crate::compose::emit::{Format, canonical, natural, to_yaml};
+use crate::compose::emit::{Format, canonical, double_dollars, natural, to_yaml};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
 use crate::diag::to_json;
@@ -204,17 +204,15 @@ fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
             if args.lock_image_digests {
                 project = digests::locked(&project);
             }
-            canonical(&project, format, args.no_env_resolution)
+            let mut value = canonical(&project, format, args.no_env_resolution);
+            // What is printed is to be read again.
+            double_dollars(&mut value);
+            value
         }
     };
-    let text = match json {
+    match json {
         true => escaped(&format!("{value:#}")),
         false => to_yaml(&value),
-    };
-    // What is printed is to be read again.
-    match args.no_interpolate {
-        true => text,
-        false => text.replace('$', "$$"),
     }
 }
 

@@ -11,8 +11,14 @@ use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
 /// Deeper nesting is refused.
 const DEPTH_LIMIT: usize = 100;
-/// Nodes that aliases may add to one file.
+/// Values of one file.
+const NODE_LIMIT: usize = 1_000_000;
+/// Brackets and commas of one file: the scanner holds those of a whole list at once.
+const FLOW_LIMIT: usize = 2_000_000;
+/// Values that anchors and aliases may add to one file.
 const ALIAS_LIMIT: usize = 300_000;
+/// After so many faults nobody reads on.
+const FAULT_LIMIT: usize = 100;
 
 /// The documents of a file. Faults go to `diagnostics`; what could be read is returned.
 pub fn parse(
@@ -23,16 +29,28 @@ pub fn parse(
 ) -> Vec<Node> {
     let Some(file) = sources.get(source) else { return Vec::new() };
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+    if text.len() > FLOW_LIMIT && text.bytes().filter(|byte| b"[]{},".contains(byte)).count() > FLOW_LIMIT {
+        let name = &file.name;
+        diagnostics.push(
+            Diagnostic::error(format!("{name} is too large"))
+                .note(format!("it has more than {FLOW_LIMIT} brackets, braces and commas")),
+        );
+        return Vec::new();
+    }
     let mut builder = Builder {
         source,
+        name: &file.name,
         stack: Vec::new(),
         anchors: HashMap::new(),
+        built: 0,
         expanded: 0,
+        plain: true,
         documents: Vec::new(),
         diagnostics,
         history,
         stopped: false,
     };
+    let most_faults = builder.diagnostics.len() + FAULT_LIMIT;
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -43,7 +61,7 @@ pub fn parse(
                 builder.stopped = true;
             }
         }
-        if builder.stopped {
+        if builder.stopped || builder.diagnostics.len() >= most_faults {
             break;
         }
     }
@@ -52,10 +70,14 @@ pub fn parse(
 
 struct Builder<'a> {
     source: SourceId,
+    name: &'a str,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
-    /// Nodes made by aliases so far.
+    built: usize,
+    /// Copies of nodes made for anchors and aliases so far.
     expanded: usize,
+    /// The last scalar stands without quotes.
+    plain: bool,
     documents: Vec<Node>,
     diagnostics: &'a mut Vec<Diagnostic>,
     history: &'a mut History,
@@ -103,6 +125,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
                 let (value, tag) = scalar(&text, style, tag.as_deref());
+                self.plain = style == ScalarStyle::Plain;
                 self.finish(Node { tag, ..Node::new(value, span) }, anchor);
             }
             Event::SequenceStart(anchor, tag) => self.open(anchor, tag.as_ref(), span, Content::Sequence(Vec::new())),
@@ -149,7 +172,19 @@ impl Builder<'_> {
             self.finish(Node::new(Value::Null, span), 0);
             return;
         };
-        self.expanded += target.count();
+        let count = target.count();
+        if self.copies(count, span)
+            && let Some(target) = self.anchors.get(&anchor)
+        {
+            let mut node = target.clone();
+            self.history.through(&mut node, &Through::Alias(span));
+            self.finish(node, 0);
+        }
+    }
+
+    /// Whether `count` more nodes may be copied.
+    fn copies(&mut self, count: usize, span: Span) -> bool {
+        self.expanded += count;
         if self.expanded > ALIAS_LIMIT {
             self.diagnostics.push(
                 Diagnostic::error("aliases make this file too large")
@@ -157,16 +192,22 @@ impl Builder<'_> {
                     .hint("aliases of lists that hold aliases of lists grow without bound; write the values out"),
             );
             self.stopped = true;
-            return;
         }
-        let mut node = target.clone();
-        self.history.through(&mut node, &Through::Alias(span));
-        self.finish(node, 0);
+        !self.stopped
     }
 
     /// A complete node goes to where it belongs.
     fn finish(&mut self, node: Node, anchor: usize) {
-        if anchor != 0 {
+        self.built += 1;
+        if self.built > NODE_LIMIT {
+            self.diagnostics.push(
+                Diagnostic::error(format!("{} is too large", self.name))
+                    .at(node.span, format!("more than {NODE_LIMIT} values")),
+            );
+            self.stopped = true;
+            return;
+        }
+        if anchor != 0 && self.copies(node.count(), node.span) {
             self.anchors.insert(anchor, node.clone());
         }
         let Some(frame) = self.stack.last_mut() else {
@@ -178,7 +219,7 @@ impl Builder<'_> {
             Content::Mapping { key: slot @ None, .. } => {
                 let span = node.span;
                 let key = match &node.value {
-                    Value::String(text) if text == "<<" => Key::Merge,
+                    Value::String(text) if text == "<<" && self.plain => Key::Merge,
                     Value::String(text) => Key::Text(text.clone()),
                     Value::Sequence(_) | Value::Mapping(_) => {
                         let kind = node.value.kind();
