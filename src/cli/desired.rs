@@ -1,8 +1,10 @@
 //! From a loaded project to what a supervisor is asked to make of it: images, then lowering.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
+use sha2::{Digest, Sha256};
 
 use super::Context;
 use super::commands::up::{faults_of_the_file, no_such_service};
@@ -12,8 +14,8 @@ use super::load::Loaded;
 use super::ui::progress::Progress;
 use crate::compose::model::Project;
 use crate::image::pull::PullPolicy;
-use crate::plan::Desired;
 use crate::plan::lower::{Inputs, lower};
+use crate::plan::{Desired, DesiredService};
 
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -76,10 +78,49 @@ pub fn desired(
     let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull, ..PullFlags::default() };
     let images = ensure(context, project, services, pull, progress)?;
     let volumes = context.paths.volumes();
-    let inputs = Inputs { images: &images, volumes: &volumes, services, scale, version: env!("CARGO_PKG_VERSION") };
+    let digests = digests(project);
+    let inputs = Inputs {
+        images: &images,
+        volumes: &volumes,
+        services,
+        scale,
+        digests: &digests,
+        version: env!("CARGO_PKG_VERSION"),
+    };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     desired.project.environment_files.clone_from(&loaded.environment_files);
+    if context.global.dry_run {
+        for service in &mut desired.services {
+            service.places = places(project, service);
+        }
+    }
     Ok(desired)
+}
+
+/// What the files of secrets and configs hold; one that cannot be read is for the start to complain of.
+fn digests(project: &Project) -> BTreeMap<PathBuf, String> {
+    let secrets = project.secrets.values().filter_map(|secret| secret.file.as_ref());
+    let configs = project.configs.values().filter_map(|config| config.file.as_ref());
+    let digest = |file: &String| {
+        let content = std::fs::read(file).ok()?;
+        Some((PathBuf::from(file), hex::encode(Sha256::digest(content))))
+    };
+    secrets.chain(configs).filter_map(digest).collect()
+}
+
+/// The lines of what a service is made of, down to the second level: `environment.DEBUG`.
+fn places(project: &Project, service: &DesiredService) -> BTreeMap<String, String> {
+    let mut paths: Vec<String> = Vec::new();
+    for (key, value) in service.template.config.as_object().into_iter().flatten() {
+        paths.push(key.clone());
+        paths.extend(value.as_object().into_iter().flatten().map(|(inner, _)| format!("{key}.{inner}")));
+    }
+    let found = paths.into_iter().filter_map(|path| {
+        let place = project.place(&format!("services.{}.{path}", service.name))?;
+        let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file);
+        Some((path, format!("{}:{}", file.display(), place.line)))
+    });
+    found.collect()
 }
 
 /// `SERVICE=N`, as `--scale` and `scale` take it.

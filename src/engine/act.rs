@@ -9,7 +9,7 @@ use super::message::{Event, Failure};
 use super::report::Report;
 use super::serve::Engine;
 use super::up::{Task, describe};
-use crate::plan::{self, Action, OperationKind, Selection};
+use crate::plan::{self, Action, Selection};
 
 impl Engine {
     /// Does something to containers as they are.
@@ -37,12 +37,7 @@ impl Engine {
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         if result.is_err() {
-            // Nobody will start what was to be started again.
-            for operation in &plan.operations {
-                if let OperationKind::StopContainer { id, restart: true, .. } = &operation.kind {
-                    self.project.give_up_restart(id).await;
-                }
-            }
+            self.give_up_restarts(&plan).await;
         }
         if matches!(action, Action::Remove { .. }) {
             // The supervisor ends with the last container.

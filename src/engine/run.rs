@@ -103,6 +103,7 @@ impl Engine {
                     let _ = self.project.remove(std::slice::from_ref(&id), true).await;
                 }
             }
+            self.give_up_restarts(&plan).await;
             self.project.settle().await;
             return Err(failure);
         }

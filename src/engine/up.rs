@@ -14,7 +14,7 @@ use super::run::Attach;
 use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
 use crate::supervisor::View;
-use crate::supervisor::record::{Condition, Dependency};
+use crate::supervisor::record::{Condition, Dependency, ProjectRecord};
 use crate::watch::Transfer;
 
 impl Engine {
@@ -39,6 +39,7 @@ impl Engine {
         }
         let result = self.converge(&desired, &plan, timeout_ms, None, report).await;
         if result.is_err() {
+            self.give_up_restarts(&plan).await;
             self.project.settle().await;
         }
         result?;
@@ -64,9 +65,10 @@ impl Engine {
         attach: Option<&Attach>,
         report: &Report,
     ) -> Result<(), Failure> {
-        self.project
-            .set_record(desired.project.clone())
-            .map_err(|error| Failure::caused("cannot note the project", &error))?;
+        let note = |record| {
+            self.project.set_record(record).map_err(|error| Failure::caused("cannot note the project", &error))
+        };
+        note(self.until_renewed(desired.project.clone(), plan))?;
         // Everything that can be known to fail is tried before anything is stopped or started.
         let start = Instant::now();
         self.reserve(plan)?;
@@ -75,14 +77,45 @@ impl Engine {
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
         tokio::pin!(work);
-        tokio::select! {
-            result = &mut work => return result,
+        let early = tokio::select! {
+            result = &mut work => Some(result),
             // Nobody waits any more: what is under way is finished, nothing else begins.
             () = report.abandoned() => {
                 cancel.send_replace(true);
+                None
+            }
+        };
+        match early {
+            Some(result) => result,
+            None => work.await,
+        }?;
+        note(desired.project.clone())
+    }
+
+    /// A network that is to be made anew is noted as it is until that is done: an `up` after a failure does it then.
+    fn until_renewed(&self, mut record: ProjectRecord, plan: &Plan) -> ProjectRecord {
+        let before = self.project.record();
+        let renewed = |name: &str| {
+            plan.operations.iter().any(|operation| {
+                matches!(&operation.kind, OperationKind::RemoveNetwork { name: renewed } if renewed == name)
+            })
+        };
+        for network in record.networks.iter_mut().filter(|network| renewed(&network.name)) {
+            let known = before.iter().flat_map(|project| &project.networks);
+            if let Some(before) = known.into_iter().find(|known| known.name == network.name) {
+                network.clone_from(before);
             }
         }
-        work.await
+        record
+    }
+
+    /// After a failure: nobody will start what was stopped to be started again.
+    pub(super) async fn give_up_restarts(&self, plan: &Plan) {
+        for operation in &plan.operations {
+            if let OperationKind::StopContainer { id, restart: true, .. } = &operation.kind {
+                self.project.give_up_restart(id).await;
+            }
+        }
     }
 
     /// Binds the ports of all containers that the plan creates or starts.
@@ -182,6 +215,23 @@ impl Engine {
                     Failure::caused(format!("cannot stop container {name}"), &error)
                 })
             }
+            OperationKind::AwaitContainer { id, name, monitor_ms, tolerant } => {
+                match self.await_updated(id, name, Duration::from_millis(*monitor_ms), cancelled, report).await {
+                    Err(failure) if *tolerant => {
+                        report.warning(format!("the update goes on in spite of {name}: {}", failure.message));
+                        Ok(())
+                    }
+                    result => result,
+                }
+            }
+            OperationKind::Delay { ms, .. } => {
+                let mut cancelled = cancelled;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(*ms)) => {}
+                    _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+                }
+                Ok(())
+            }
             OperationKind::SignalContainer { id, name, signal } => {
                 report.working(Container, name, "Killing");
                 let result = self.project.kill(id, signal).await;
@@ -231,6 +281,36 @@ impl Engine {
                 }
             }
             Err(error) => report.warning(format!("initial sync of {name}: {error}")),
+        }
+    }
+
+    /// A container of an update must run, or be healthy, and stay so for `monitor`.
+    async fn await_updated(
+        &self,
+        id: &str,
+        name: &str,
+        monitor: Duration,
+        mut cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        report.working(ObjectKind::Container, name, "Waiting");
+        let settled = async {
+            let status = self.project.wait_up(id).await.map_err(|error| condition_failure("", name, &error))?;
+            if status != "Exited" && !monitor.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(monitor) => {}
+                    ended = self.project.next_exit(id) => {
+                        let code = ended.map_or(-1, |(code, _)| code);
+                        return Err(Failure::new(format!("container {name} exited ({code}) while it was watched")));
+                    }
+                }
+            }
+            report.done(ObjectKind::Container, name, status);
+            Ok(())
+        };
+        tokio::select! {
+            result = settled => result,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Failure::new("given up, because something else failed")),
         }
     }
 
@@ -356,6 +436,6 @@ pub(super) fn describe(plan: &Plan, report: &Report) {
         report.send(&Event::Planned { text: "nothing to do".to_owned() });
     }
     for operation in &plan.operations {
-        report.send(&Event::Planned { text: format!("{} ({})", operation.kind, operation.cause) });
+        report.send(&Event::Planned { text: format!("{}: {}", operation.kind, operation.cause) });
     }
 }

@@ -34,6 +34,37 @@ pub struct DesiredService {
     pub container_name: Option<String>,
     /// A container of the service but for what differs between replicas; see [`DesiredService::instantiate`].
     pub template: ContainerRecord,
+    /// How its containers are made anew when there are several (`deploy.update_config`); all at once when absent.
+    #[serde(default)]
+    pub update: Option<Update>,
+    /// Where the file says what a container is made anew for, by path below the service; for `--dry-run`.
+    #[serde(default)]
+    pub places: BTreeMap<String, String>,
+}
+
+/// `deploy.update_config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Containers at the same time; 0 is all.
+    pub parallelism: usize,
+    /// Between one batch and the next.
+    pub delay_ms: u64,
+    /// A new container must run, or be healthy, this long.
+    pub monitor_ms: u64,
+    /// The new container runs before the old one is stopped.
+    pub start_first: bool,
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of an update when a new container does not run or become healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The rest is left as it is.
+    Pause,
+    Continue,
+    /// Asked for, and done as `Pause`.
+    Rollback,
 }
 
 /// Placeholder in a template for "the container of this service" (`network_mode: service:db`).

@@ -52,6 +52,20 @@ pub enum OperationKind {
         /// It is started again by a later operation, and keeps its network until then.
         restart: bool,
     },
+    /// Until it runs, or is healthy, and stays so.
+    AwaitContainer {
+        id: String,
+        name: String,
+        /// How long it must stay so.
+        monitor_ms: u64,
+        /// A failure is told, and does not end the plan.
+        tolerant: bool,
+    },
+    /// Between two batches of an update.
+    Delay {
+        service: String,
+        ms: u64,
+    },
     SignalContainer {
         id: String,
         name: String,
@@ -93,6 +107,8 @@ impl fmt::Display for OperationKind {
             Self::CreateContainer { record, replaces: Some(_) } => write!(f, "recreate container {}", record.name),
             Self::StartContainer { name, .. } => write!(f, "start container {name}"),
             Self::StopContainer { name, .. } => write!(f, "stop container {name}"),
+            Self::AwaitContainer { name, .. } => write!(f, "wait for container {name}"),
+            Self::Delay { service, ms } => write!(f, "wait {ms} ms before the next of {service}"),
             Self::SignalContainer { name, signal, .. } => write!(f, "send {signal} to container {name}"),
             Self::PauseContainer { name, .. } => write!(f, "pause container {name}"),
             Self::UnpauseContainer { name, .. } => write!(f, "unpause container {name}"),

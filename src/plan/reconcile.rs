@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::desired::{Desired, DesiredService};
+use super::desired::{Desired, DesiredService, OnFailure, Update};
+use super::down::stop_in_reverse;
+use super::lower::labels::CONTENTS;
 use super::operation::{OperationKind, Plan};
 use super::order::dependency_order;
+use crate::network::spec::NetworkSpec;
 use crate::state::ProjectPaths;
 use crate::supervisor::record::{
     Condition, ContainerRecord, ContainerState, Dependency, ProjectRecord, RestartPolicy, Status,
@@ -111,7 +114,15 @@ struct Up<'a> {
     foundation: Vec<usize>,
     /// Service to its containers: id, and the operation that starts it (none when it runs already).
     placed: BTreeMap<String, Vec<(String, Option<usize>)>>,
+    /// Services of which a container is made anew.
     recreated: BTreeSet<String>,
+    /// Services that are restarted because one that they depend on is made anew, with the operations that stop them.
+    restarted: BTreeMap<String, Vec<usize>>,
+    /// Containers that are stopped while a network of theirs is made anew: the network, by id.
+    detached: BTreeMap<String, String>,
+    /// What the containers that are made anew now wait for, and the ends of those that are: an update in batches.
+    gate: Vec<usize>,
+    ends: Vec<usize>,
 }
 
 impl<'a> Up<'a> {
@@ -130,6 +141,10 @@ impl<'a> Up<'a> {
             foundation: Vec::new(),
             placed: BTreeMap::new(),
             recreated: BTreeSet::new(),
+            restarted: BTreeMap::new(),
+            detached: BTreeMap::new(),
+            gate: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -141,8 +156,69 @@ impl<'a> Up<'a> {
         let order = dependency_order(&services, |index| {
             desired.services[index].template.depends_on.iter().map(|needed| needed.service.clone()).collect()
         });
+        for &index in &order {
+            self.decide(&desired.services[index]);
+        }
+        self.stop_dependents(&order);
         for index in order {
             self.service(&desired.services[index], names);
+        }
+        self.reattach_others();
+    }
+
+    fn existing(&self, service: &str) -> Vec<&'a ObservedContainer> {
+        let observed = self.observed;
+        let mut existing: Vec<&ObservedContainer> =
+            observed.containers.iter().filter(|have| !have.record.oneoff && have.record.service == service).collect();
+        existing.sort_by_key(|have| have.record.number);
+        existing
+    }
+
+    /// Notes whether a container of the service is made anew.
+    fn decide(&mut self, service: &DesiredService) {
+        if self.existing(&service.name).iter().any(|have| self.must_recreate(service, have).is_some()) {
+            self.recreated.insert(service.name.clone());
+        }
+    }
+
+    /// Stops what wants to be restarted with something that is made anew, the last in the chain first.
+    fn stop_dependents(&mut self, order: &[usize]) {
+        if self.options.no_start {
+            return;
+        }
+        let mut restarted: BTreeSet<&str> = BTreeSet::new();
+        for &index in order {
+            let service = &self.desired.services[index];
+            let follows = service.template.depends_on.iter().any(|needed| {
+                needed.restart
+                    && (self.recreated.contains(&needed.service) || restarted.contains(needed.service.as_str()))
+            });
+            if follows && !self.recreated.contains(&service.name) {
+                restarted.insert(&service.name);
+            }
+        }
+        let chosen: Vec<&ObservedContainer> = restarted
+            .iter()
+            .flat_map(|service| self.existing(service))
+            .filter(|have| have.is_running() && !self.detached.contains_key(&have.record.id))
+            .collect();
+        let stops = stop_in_reverse(&mut self.plan, &chosen, true, "something that it depends on is made anew");
+        self.restarted = stops.into_iter().map(|(service, stops)| (service.to_owned(), stops)).collect();
+    }
+
+    /// Starts the containers of services that were not named and were stopped with their network.
+    fn reattach_others(&mut self) {
+        let left: Vec<(&ObservedContainer, String)> = self
+            .observed
+            .containers
+            .iter()
+            .filter(|have| !self.placed.contains_key(&have.record.service) || have.record.oneoff)
+            .filter_map(|have| Some((have, self.detached.get(&have.record.id)?.clone())))
+            .collect();
+        for (have, network) in left {
+            let cause = format!("network {network} is made anew");
+            let after = self.foundation.clone();
+            self.start(&have.record, &have.record.id, &have.record.name, after, &cause);
         }
     }
 
@@ -178,15 +254,18 @@ impl<'a> Up<'a> {
     }
 
     fn networks_and_volumes(&mut self) {
-        for network in &self.desired.networks {
-            if !self.observed.networks.contains(&network.name) {
+        let desired = self.desired;
+        for network in &desired.networks {
+            if self.has_changed(network) {
+                self.renew_network(network);
+            } else if !self.observed.networks.contains(&network.name) {
                 let kind = OperationKind::CreateNetwork { name: network.name.clone() };
                 let cause = if network.external { "external, attached to" } else { "not found" };
                 let index = self.plan.push(kind, cause, vec![]);
                 self.foundation.push(index);
             }
         }
-        for volume in &self.desired.volumes {
+        for volume in &desired.volumes {
             if !self.observed.volumes.contains(&volume.name) {
                 let kind = OperationKind::CreateVolume { name: volume.name.clone() };
                 let index = self.plan.push(kind, "not found", vec![]);
@@ -195,14 +274,46 @@ impl<'a> Up<'a> {
         }
     }
 
-    fn service(&mut self, service: &DesiredService, names: &mut Names<'_>) {
-        let mut existing: Vec<&ObservedContainer> = self
+    /// Whether a network that exists was made from something else.
+    fn has_changed(&self, network: &NetworkSpec) -> bool {
+        let before = self
+            .observed
+            .project
+            .as_ref()
+            .and_then(|project| project.networks.iter().find(|known| known.name == network.name));
+        self.observed.networks.contains(&network.name)
+            && !network.external
+            && before.is_some_and(|before| !before.external && before != network)
+    }
+
+    /// Containers are stopped, the network is made anew, and they are started again: they stay what they are.
+    fn renew_network(&mut self, network: &NetworkSpec) {
+        let cause = "its configuration changed";
+        let uses = |have: &&ObservedContainer| {
+            have.is_running() && have.record.endpoints.iter().any(|endpoint| endpoint.network == network.name)
+        };
+        let users: Vec<&ObservedContainer> = self
             .observed
             .containers
             .iter()
-            .filter(|have| !have.record.oneoff && have.record.service == service.name)
+            .filter(uses)
+            .filter(|have| !self.detached.contains_key(&have.record.id))
             .collect();
-        existing.sort_by_key(|have| have.record.number);
+        for have in &users {
+            self.detached.insert(have.record.id.clone(), network.name.clone());
+        }
+        let stops = stop_in_reverse(&mut self.plan, &users, false, &format!("network {} is made anew", network.name));
+        // Those that another network of theirs has stopped already are among these operations too.
+        let mut after: Vec<usize> = stops.into_values().flatten().chain(self.foundation.iter().copied()).collect();
+        after.sort_unstable();
+        let remove = self.plan.push(OperationKind::RemoveNetwork { name: network.name.clone() }, cause, after);
+        let create = OperationKind::CreateNetwork { name: network.name.clone() };
+        let create = self.plan.push(create, cause, vec![remove]);
+        self.foundation.push(create);
+    }
+
+    fn service(&mut self, service: &DesiredService, names: &mut Names<'_>) {
+        let mut existing = self.existing(&service.name);
         let why: BTreeMap<&str, Option<String>> =
             existing.iter().map(|have| (have.record.id.as_str(), self.must_recreate(service, have))).collect();
 
@@ -217,18 +328,65 @@ impl<'a> Up<'a> {
             }
         }
         let mut placed = Vec::new();
+        let mut updated = 0;
         for have in &existing {
             match &why[have.record.id.as_str()] {
-                Some(cause) => placed.push(self.recreate(service, have, cause, names)),
+                Some(cause) => {
+                    if let Some(update) = &service.update {
+                        self.next_batch(service, update, updated);
+                    }
+                    updated += 1;
+                    placed.push(self.recreate(service, have, cause, names));
+                }
                 None => placed.push(self.keep(service, have)),
             }
         }
+        self.gate.clear();
+        self.ends.clear();
         let mut number = existing.iter().map(|have| have.record.number).max().unwrap_or(0);
         for _ in existing.len()..replicas {
             number += 1;
             placed.push(self.create(service, number, None, "not found", names));
         }
         self.placed.insert(service.name.clone(), placed);
+    }
+
+    /// Before container `number` of an update: when a batch is complete, the next one waits for it.
+    fn next_batch(&mut self, service: &DesiredService, update: &Update, number: usize) {
+        if number == 0 {
+            if update.on_failure == OnFailure::Rollback {
+                self.plan.warnings.push(format!(
+                    "service {}: should its update fail, the rest stays as it is: `failure_action: rollback` is not \
+                     supported yet",
+                    service.name
+                ));
+            }
+            if update.start_first && !can_start_first(service) {
+                self.plan.warnings.push(format!(
+                    "service {} publishes fixed ports, which two containers cannot share: its containers are stopped \
+                     before the new ones start, in spite of `order: start-first`",
+                    service.name
+                ));
+            }
+        } else if update.parallelism > 0 && number.is_multiple_of(update.parallelism) {
+            self.gate = std::mem::take(&mut self.ends);
+            if update.delay_ms > 0 {
+                let delay = OperationKind::Delay { service: service.name.clone(), ms: update.delay_ms };
+                let after = std::mem::take(&mut self.gate);
+                self.gate = vec![self.plan.push(delay, "deploy.update_config.delay", after)];
+            }
+        }
+    }
+
+    /// Waits for a container of an update.
+    fn await_updated(&mut self, update: &Update, id: &str, name: &str, start: usize, cause: &str) -> usize {
+        let kind = OperationKind::AwaitContainer {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            monitor_ms: update.monitor_ms,
+            tolerant: update.on_failure == OnFailure::Continue,
+        };
+        self.plan.push(kind, cause, vec![start])
     }
 
     /// Why a container cannot stay as it is.
@@ -249,7 +407,7 @@ impl<'a> Up<'a> {
             }
         }
         if have.record.config_hash != service.template.config_hash {
-            return Some(difference(&have.record.config, &service.template.config));
+            return Some(difference(&have.record.config, &service.template.config, &service.places));
         }
         if have.record.image.id != service.template.image.id {
             return Some(format!("image {} is another one now", service.template.image.reference));
@@ -262,6 +420,16 @@ impl<'a> Up<'a> {
 
     fn keep(&mut self, service: &DesiredService, have: &ObservedContainer) -> (String, Option<usize>) {
         let record = &have.record;
+        if let Some(network) = self.detached.get(&record.id).filter(|_| !self.options.no_start) {
+            let (cause, after) = (format!("network {network} is made anew"), self.foundation.clone());
+            let start = self.start(&service.template, &record.id, &record.name, after, &cause);
+            return (record.id.clone(), Some(start));
+        }
+        if let Some(stops) = self.restarted.get(&service.name).filter(|_| have.is_running()) {
+            let (cause, after) = ("something that it depends on is made anew", stops.clone());
+            let start = self.start(&service.template, &record.id, &record.name, after, cause);
+            return (record.id.clone(), Some(start));
+        }
         if have.is_running() || self.options.no_start || self.is_finished_one_shot(service, have) {
             return (record.id.clone(), None);
         }
@@ -307,21 +475,43 @@ impl<'a> Up<'a> {
         let name = record.name.clone();
         let kind =
             OperationKind::CreateContainer { record: Box::new(record), replaces: replaces.map(|old| old.id.clone()) };
-        let create = self.plan.push(kind, cause, self.foundation.clone());
+        let ready = self.foundation.iter().chain(&self.gate).copied().collect();
+        let create = self.plan.push(kind, cause, ready);
         let mut after = vec![create];
+        let update = service.update.as_ref().filter(|_| replaces.is_some() && !self.options.no_start);
+        let first = update.filter(|update| update.start_first && can_start_first(service)).map(|update| {
+            let start = self.start(&service.template, &id, &name, vec![create], cause);
+            (start, self.await_updated(update, &id, &name, start, cause))
+        });
         if let Some(old) = replaces {
             let stop = self.stop(old, cause);
-            self.plan.operations[stop].after.push(create);
+            self.plan.operations[stop].after.push(first.map_or(create, |(_, awaited)| awaited));
+            // Those that want to be restarted with it are stopped before it is.
+            let desired = self.desired;
+            let dependents = desired.services.iter().filter(|other| {
+                other.template.depends_on.iter().any(|needed| needed.restart && needed.service == service.name)
+            });
+            let stops = dependents.filter_map(|other| self.restarted.get(&other.name)).flatten().copied();
+            self.plan.operations[stop].after.extend(stops);
             let remove = OperationKind::RemoveContainers {
                 containers: vec![(old.id.clone(), old.name.clone())],
                 anonymous_volumes: self.options.renew_anonymous_volumes,
             };
-            after.push(self.plan.push(remove, cause, vec![stop]));
+            let remove = self.plan.push(remove, cause, vec![stop]);
+            after.push(remove);
+            if let Some((start, _)) = first {
+                self.ends.push(remove);
+                return (id, Some(start));
+            }
         }
         if self.options.no_start {
             return (id, None);
         }
         let start = self.start(&service.template, &id, &name, after, cause);
+        if let Some(update) = update {
+            let awaited = self.await_updated(update, &id, &name, start, cause);
+            self.ends.push(awaited);
+        }
         (id, Some(start))
     }
 
@@ -332,7 +522,6 @@ impl<'a> Up<'a> {
         cause: &str,
         names: &mut Names<'_>,
     ) -> (String, Option<usize>) {
-        self.recreated.insert(service.name.clone());
         self.create(service, have.record.number, Some(&have.record), cause, names)
     }
 
@@ -380,6 +569,11 @@ impl<'a> Up<'a> {
     }
 }
 
+/// Two containers cannot have the same port of the host.
+fn can_start_first(service: &DesiredService) -> bool {
+    service.template.ports.iter().all(|port| port.published.is_none())
+}
+
 /// Services whose namespaces a template shares.
 fn namespace_parents(template: &ContainerRecord) -> impl Iterator<Item = &str> {
     use crate::runtime::spec::{Namespace, NetworkNamespace};
@@ -392,10 +586,22 @@ fn namespace_parents(template: &ContainerRecord) -> impl Iterator<Item = &str> {
     plain.chain(network).filter_map(|target| target.strip_prefix(super::desired::SERVICE_PREFIX))
 }
 
-/// The first few paths at which two configurations differ: `environment.DEBUG "0" -> "1"`.
-fn difference(old: &serde_json::Value, new: &serde_json::Value) -> String {
+/// The first few paths at which two configurations differ: `environment.DEBUG "0" → "1" (compose.yaml:14)`.
+fn difference(old: &serde_json::Value, new: &serde_json::Value, places: &BTreeMap<String, String>) -> String {
     let mut found = Vec::new();
     collect_differences("", old, new, &mut found);
+    let found: Vec<String> = found
+        .into_iter()
+        .map(|(path, text)| {
+            // What has no place of its own has that of what it is part of.
+            let mut place = places.get(&path);
+            let mut outer = path.as_str();
+            while let (None, Some((rest, _))) = (place, outer.rsplit_once('.')) {
+                (place, outer) = (places.get(rest), rest);
+            }
+            place.map_or_else(|| text.clone(), |place| format!("{text} ({place})"))
+        })
+        .collect();
     match found.len() {
         0 => "its configuration changed".to_owned(),
         1..=3 => found.join(", "),
@@ -403,7 +609,12 @@ fn difference(old: &serde_json::Value, new: &serde_json::Value) -> String {
     }
 }
 
-fn collect_differences(path: &str, old: &serde_json::Value, new: &serde_json::Value, found: &mut Vec<String>) {
+fn collect_differences(
+    path: &str,
+    old: &serde_json::Value,
+    new: &serde_json::Value,
+    found: &mut Vec<(String, String)>,
+) {
     use serde_json::Value;
     if old == new {
         return;
@@ -417,7 +628,12 @@ fn collect_differences(path: &str, old: &serde_json::Value, new: &serde_json::Va
                 collect_differences(&path, old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null), found);
             }
         }
-        _ => found.push(format!("{path} {} -> {}", short(old), short(new))),
+        // The digest of a secret is nobody's business.
+        _ if path.split('.').next() == Some(CONTENTS) => {
+            let name = path.split_once('.').map_or("a secret or config", |(_, name)| name);
+            found.push((path.to_owned(), format!("the content of {name} changed")));
+        }
+        _ => found.push((path.to_owned(), format!("{path} {} → {}", short(old), short(new)))),
     }
 }
 

@@ -118,6 +118,8 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
                 replicas: 1,
                 container_name: None,
                 template,
+                update: None,
+                places: BTreeMap::new(),
             })
             .collect(),
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::desired::{OnFailure, Update};
 use super::down::down;
 use super::reconcile::{DownOptions, Names, Observed, UpOptions, up};
 use super::sample::{desired, existing, exited, needs, record, running};
@@ -46,10 +47,10 @@ fn a_change_recreates_and_says_what_changed() {
     let observed = Observed { containers: vec![existing(record("web"), 1, running())], ..Observed::default() };
     let plan = plan(&desired(vec![changed]), &observed, &UpOptions::default());
     insta::assert_snapshot!(plan, @r#"
-    [] -> #0 recreate container shop-web-1 (environment.DEBUG "0" -> "1")
-    [0] -> #1 stop container shop-web-1 (environment.DEBUG "0" -> "1")
-    [1] -> #2 remove container shop-web-1 (environment.DEBUG "0" -> "1")
-    [0, 2] -> #3 start container shop-web-1 (environment.DEBUG "0" -> "1")
+    [] -> #0 recreate container shop-web-1 (environment.DEBUG "0" → "1")
+    [0] -> #1 stop container shop-web-1 (environment.DEBUG "0" → "1")
+    [1] -> #2 remove container shop-web-1 (environment.DEBUG "0" → "1")
+    [0, 2] -> #3 start container shop-web-1 (environment.DEBUG "0" → "1")
     "#);
 }
 
@@ -114,5 +115,88 @@ fn down_stops_dependents_first_and_removes_all_at_once() {
     [0, 1] -> #2 remove container shop-db-1, shop-web-1 (down)
     [2] -> #3 remove network shop_default (down)
     [2] -> #4 remove volume shop_data (--volumes)
+    ");
+}
+
+#[test]
+fn what_wants_to_be_restarted_with_a_replaced_service_is_stopped_before_it() {
+    let mut web = needs(record("web"), "db", Condition::ServiceHealthy);
+    web.depends_on[0].restart = true;
+    let app = needs(record("app"), "db", Condition::ServiceStarted);
+    let mut changed = record("db");
+    changed.config_hash = "other".into();
+    let observed = Observed {
+        containers: vec![
+            existing(web.clone(), 1, running()),
+            existing(app.clone(), 1, running()),
+            existing(record("db"), 1, running()),
+        ],
+        ..Observed::default()
+    };
+    insta::assert_snapshot!(plan(&desired(vec![web, app, changed]), &observed, &UpOptions::default()), @r"
+    [] -> #0 stop container shop-web-1 (something that it depends on is made anew)
+    [] -> #1 recreate container shop-db-1 (its configuration changed)
+    [1, 0] -> #2 stop container shop-db-1 (its configuration changed)
+    [2] -> #3 remove container shop-db-1 (its configuration changed)
+    [1, 3] -> #4 start container shop-db-1 (its configuration changed)
+    [0, 4] -> #5 start container shop-web-1 (something that it depends on is made anew)
+    ");
+}
+
+#[test]
+fn a_change_has_its_place_and_contents_stay_secret() {
+    let mut changed = record("web");
+    changed.config_hash = "other".into();
+    changed.config =
+        serde_json::json!({"environment": {"DEBUG": "0"}, "contents": {"secrets.token": "2"}, "user": "me"});
+    let mut old = record("web");
+    old.config = serde_json::json!({"environment": {"DEBUG": "0"}, "contents": {"secrets.token": "1"}});
+    let mut wanted = desired(vec![changed]);
+    wanted.services[0].places.insert("user".into(), "compose.yaml:7".into());
+    let observed = Observed { containers: vec![existing(old, 1, running())], ..Observed::default() };
+    let plan = plan(&wanted, &observed, &UpOptions::default());
+    assert_eq!(plan.operations[0].cause, "the content of secrets.token changed, user (none) → \"me\" (compose.yaml:7)");
+}
+
+fn replicas(count: u32) -> (Desired, Observed) {
+    let mut changed = record("web");
+    changed.config_hash = "other".into();
+    let mut wanted = desired(vec![changed]);
+    wanted.services[0].replicas = count;
+    let containers = (1..=count).map(|number| existing(record("web"), number, running())).collect();
+    (wanted, Observed { containers, ..Observed::default() })
+}
+
+#[test]
+fn an_update_goes_in_batches() {
+    let (mut wanted, observed) = replicas(2);
+    wanted.services[0].update =
+        Some(Update { parallelism: 1, delay_ms: 10, monitor_ms: 0, start_first: false, on_failure: OnFailure::Pause });
+    insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
+    [] -> #0 recreate container shop-web-1 (its configuration changed)
+    [0] -> #1 stop container shop-web-1 (its configuration changed)
+    [1] -> #2 remove container shop-web-1 (its configuration changed)
+    [0, 2] -> #3 start container shop-web-1 (its configuration changed)
+    [3] -> #4 wait for container shop-web-1 (its configuration changed)
+    [4] -> #5 wait 10 ms before the next of web (deploy.update_config.delay)
+    [5] -> #6 recreate container shop-web-2 (its configuration changed)
+    [6] -> #7 stop container shop-web-2 (its configuration changed)
+    [7] -> #8 remove container shop-web-2 (its configuration changed)
+    [6, 8] -> #9 start container shop-web-2 (its configuration changed)
+    [9] -> #10 wait for container shop-web-2 (its configuration changed)
+    ");
+}
+
+#[test]
+fn a_new_container_may_run_before_the_old_one_is_stopped() {
+    let (mut wanted, observed) = replicas(1);
+    wanted.services[0].update =
+        Some(Update { parallelism: 1, delay_ms: 0, monitor_ms: 0, start_first: true, on_failure: OnFailure::Pause });
+    insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
+    [] -> #0 recreate container shop-web-1 (its configuration changed)
+    [0] -> #1 start container shop-web-1 (its configuration changed)
+    [1] -> #2 wait for container shop-web-1 (its configuration changed)
+    [2] -> #3 stop container shop-web-1 (its configuration changed)
+    [3] -> #4 remove container shop-web-1 (its configuration changed)
     ");
 }

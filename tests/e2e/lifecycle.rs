@@ -36,11 +36,12 @@ fn forget_marks(env: &TestEnv) {
 
 #[track_caller]
 fn in_order(env: &TestEnv, lines: &[&str]) {
-    let seen = marks(env);
-    let places: Vec<usize> = lines
-        .iter()
-        .map(|line| seen.iter().position(|mark| mark == line).unwrap_or_else(|| panic!("no {line:?} in {seen:?}")))
-        .collect();
+    // A container runs before its program has written anything.
+    let (seen, places) = support::eventually(&format!("{lines:?} are noted"), PATIENCE, || {
+        let seen = marks(env);
+        let places: Option<Vec<usize>> = lines.iter().map(|line| seen.iter().position(|mark| mark == line)).collect();
+        places.map(|places| (seen.clone(), places)).ok_or_else(|| format!("{seen:?}"))
+    });
     assert!(places.is_sorted(), "{lines:?} in {seen:?}");
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
 mod containers;
+mod converge;
 mod copying;
 mod crash;
 mod env;
@@ -30,6 +31,7 @@ mod ports;
 mod proof;
 mod reading;
 mod registries;
+mod restarts;
 mod terminal;
 mod up;
 mod volumes;

@@ -53,8 +53,11 @@ pub(super) fn lower(
 /// Parts of a service that may change without its container being made anew.
 const NOT_HASHED: &[&str] = &["build", "pull_policy", "scale", "depends_on", "profiles", "develop", "attach"];
 
+/// Below this key a configuration has the digests of the secrets and configs that the service uses.
+pub(crate) const CONTENTS: &str = "contents";
+
 /// The service in canonical form without what does not concern its containers, and the SHA-256 of that.
-pub(super) fn config(service: &Service) -> (serde_json::Value, String) {
+pub(super) fn config(service: &Service, contents: &BTreeMap<String, String>) -> (serde_json::Value, String) {
     let mut value = serde_json::to_value(service).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         for key in NOT_HASHED {
@@ -66,6 +69,9 @@ pub(super) fn config(service: &Service) -> (serde_json::Value, String) {
             deploy.remove("rollback_config");
         }
         map.retain(|_, value| !value.is_null());
+        if !contents.is_empty() {
+            map.insert(CONTENTS.to_owned(), serde_json::json!(contents));
+        }
         map.sort_keys();
     }
     let hash = hex::encode(Sha256::digest(value.to_string().as_bytes()));

@@ -3,7 +3,7 @@
 //! The only translator: nothing below knows Compose, nothing above builds a container's specification.
 
 mod health;
-mod labels;
+pub(crate) mod labels;
 mod limits;
 mod mounts;
 mod network;
@@ -23,7 +23,7 @@ use crate::supervisor::record::{
     RestartLimits, RestartPolicy,
 };
 
-use super::desired::{Desired, DesiredService, SERVICE_PREFIX};
+use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};
 
 pub use watch::{Watched, WatchedRule, watch};
 
@@ -109,6 +109,8 @@ pub struct Inputs<'a> {
     pub services: &'a [String],
     /// `--scale`
     pub scale: &'a BTreeMap<String, u32>,
+    /// SHA-256 of the files that secrets and configs are made of.
+    pub digests: &'a BTreeMap<PathBuf, String>,
     /// The label `com.docker.compose.version`.
     pub version: &'a str,
 }
@@ -196,7 +198,8 @@ fn lower_service(
             restart: needed.restart,
         })
         .collect();
-    let (config, config_hash) = labels::config(service);
+    let contents = mounts::contents(project, service, inputs.digests);
+    let (config, config_hash) = labels::config(service, &contents);
     let labels = labels::lower(project, name, service, image, &depends_on, &config_hash, inputs.version);
     let Some(process) = process.filter(|_| faults.is_empty()) else { return Err(faults) };
     let command = process.args.join(" ");
@@ -300,7 +303,14 @@ fn lower_service(
         command,
         config,
     };
-    Ok(DesiredService { name: name.to_owned(), replicas, container_name: service.container_name.clone(), template })
+    Ok(DesiredService {
+        name: name.to_owned(),
+        replicas,
+        container_name: service.container_name.clone(),
+        template,
+        update: update(service),
+        places: BTreeMap::new(),
+    })
 }
 
 fn namespaces(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Namespaces {
@@ -357,6 +367,22 @@ fn devices(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<Device
         });
     }
     devices
+}
+
+/// `deploy.update_config`, one container at a time when it does not say more.
+fn update(service: &Service) -> Option<Update> {
+    let config = service.deploy.as_ref()?.update_config.as_ref()?;
+    Some(Update {
+        parallelism: config.parallelism.map_or(1, |count| usize::try_from(count).unwrap_or(0)),
+        delay_ms: config.delay.map_or(0, Duration::as_millis),
+        monitor_ms: config.monitor.map_or(0, Duration::as_millis),
+        start_first: config.order.as_deref() == Some("start-first"),
+        on_failure: match config.failure_action.as_deref() {
+            Some("continue") => OnFailure::Continue,
+            Some("rollback") => OnFailure::Rollback,
+            _ => OnFailure::Pause,
+        },
+    })
 }
 
 /// What `deploy.restart_policy` says besides its condition.

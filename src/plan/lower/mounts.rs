@@ -1,6 +1,9 @@
 //! Volumes, binds, tmpfs, secrets and configs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use crate::compose::model::{ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType};
 use crate::runtime::spec::{Mount, MountKind, Propagation};
@@ -82,6 +85,28 @@ pub(super) fn lower(
     // A mount below another mount must come after it.
     made.mounts.sort_by_key(|mount| mount.target.components().count());
     made
+}
+
+/// Digests of what the service's secrets and configs hold: other contents are another configuration.
+pub(super) fn contents(
+    project: &Project,
+    service: &Service,
+    digests: &BTreeMap<PathBuf, String>,
+) -> BTreeMap<String, String> {
+    let secrets = service.secrets.iter().filter_map(|reference| {
+        let secret = project.secrets.get(&reference.source)?;
+        Some((format!("secrets.{}", reference.source), Origin::from(secret)))
+    });
+    let configs = service.configs.iter().filter_map(|reference| {
+        let config = project.configs.get(&reference.source)?;
+        Some((format!("configs.{}", reference.source), Origin::from(config)))
+    });
+    let digest = |origin: &Origin<'_>| match (origin.file, origin.content) {
+        (Some(file), _) => digests.get(Path::new(file)).cloned(),
+        (None, Some(content)) => Some(hex::encode(Sha256::digest(content.as_bytes()))),
+        (None, None) => None,
+    };
+    secrets.chain(configs).filter_map(|(name, origin)| Some((name, digest(&origin)?))).collect()
 }
 
 fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &mut Mounts, faults: &mut Vec<Fault>) {

@@ -1,0 +1,169 @@
+//! What `up` makes anew, why, and how.
+
+use std::fs;
+
+use crate::env::{PATIENCE, TestEnv};
+use crate::lifecycle::pid_of;
+
+#[test]
+fn a_dry_run_says_what_changed_and_where() {
+    let file = "services:\n  web:\n    x-windlass: { rootfs: host }\n    command: sleep 1000\n    stop_signal: SIGKILL\n    environment:\n      DEBUG: \"0\"\n";
+    let env = TestEnv::with("reasons", file);
+    env.ok(&["up", "-d"]);
+    assert!(env.ok(&["--dry-run", "up"]).text().contains("nothing to do"));
+    env.file("compose.yaml", &file.replace("\"0\"", "\"1\""));
+    let before = env.ps_field("web", "ID");
+    let output = env.ok(&["--dry-run", "up", "-d"]);
+    let expected = "recreate container reasons-web-1: environment.DEBUG \"0\" → \"1\" (compose.yaml:7)";
+    assert!(output.stderr.contains(expected), "{}", output.text());
+    assert_eq!(env.ps_field("web", "ID"), before);
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("web", "echo $DEBUG"), "1");
+    env.down();
+}
+
+#[test]
+fn contents_are_inputs() {
+    let env = TestEnv::with(
+        "contents",
+        r#"
+services:
+  secret: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, secrets: [token] }
+  config: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, configs: [{ source: conf, uid: "5" }] }
+  variables: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, env_file: own.env }
+secrets: { token: { file: ./token } }
+configs: { conf: { file: ./conf } }
+"#,
+    );
+    for file in ["token", "conf", "own.env"] {
+        env.file(file, "A=1\n");
+    }
+    env.ok(&["up", "-d"]);
+    let ids = || ["secret", "config", "variables"].map(|service| env.ps_field(service, "ID"));
+    let before = ids();
+    env.ok(&["up", "-d"]);
+    assert_eq!(ids(), before);
+    for (place, file, reason) in [
+        (0, "token", "the content of secrets.token changed"),
+        (1, "conf", "the content of configs.conf changed"),
+        (2, "own.env", "environment.A \"1\" → \"2\""),
+    ] {
+        let before = ids();
+        env.file(file, "A=2\n");
+        let output = env.ok(&["--dry-run", "up", "-d"]);
+        assert!(output.stderr.contains(reason), "{}", output.text());
+        env.ok(&["up", "-d"]);
+        let now = ids();
+        for other in 0..3 {
+            assert_eq!(now[other] == before[other], other != place, "{file}: {other}");
+        }
+    }
+    assert_eq!(env.sh("config", "cat /conf"), "A=2");
+    env.down();
+}
+
+#[test]
+fn a_changed_network_keeps_its_containers() {
+    let file = |subnet: &str| {
+        format!(
+            r#"
+x-box: &box {{ x-windlass: {{ rootfs: host }}, command: sleep 1000, stop_signal: SIGKILL }}
+services: {{ web: *box, db: *box }}
+networks: {{ default: {{ ipam: {{ config: [{{ subnet: {subnet} }}] }} }} }}
+"#
+        )
+    };
+    let env = TestEnv::with("renumbered", &file("10.213.7.0/24"));
+    env.ok(&["up", "-d"]);
+    let ids = (env.ps_field("web", "ID"), env.ps_field("db", "ID"));
+    assert!(env.sh("web", "getent hosts db").starts_with("10.213.7."));
+    env.file("compose.yaml", &file("10.213.8.0/24"));
+    // Also what is not named has to follow.
+    env.ok(&["up", "-d", "web"]);
+    assert_eq!((env.ps_field("web", "ID"), env.ps_field("db", "ID")), ids);
+    assert!(env.sh("web", "getent hosts db").starts_with("10.213.8."));
+    assert!(env.sh("db", "getent hosts web").starts_with("10.213.8."));
+    env.ok(&["up", "-d"]);
+    env.down();
+}
+
+#[test]
+fn what_asks_for_it_is_restarted_with_what_is_replaced() {
+    let file = r#"
+x-box: &box { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }
+services:
+  db: { <<: *box, environment: { N: "1" } }
+  web: { <<: *box, depends_on: { db: { condition: service_started, restart: true } } }
+  app: { <<: *box, depends_on: [db] }
+"#;
+    let env = TestEnv::with("follows", file);
+    env.ok(&["up", "-d"]);
+    let before = (env.ps_field("db", "ID"), env.ps_field("web", "ID"), pid_of(&env, "web"), pid_of(&env, "app"));
+    env.file("compose.yaml", &file.replace("N: \"1\"", "N: \"2\""));
+    env.ok(&["up", "-d"]);
+    assert_ne!(env.ps_field("db", "ID"), before.0);
+    assert_eq!(env.ps_field("web", "ID"), before.1);
+    assert_ne!(pid_of(&env, "web"), before.2);
+    assert_eq!(pid_of(&env, "app"), before.3);
+    env.down();
+}
+
+/// Each container notes its life in `marks/order`.
+const UPDATED: &str = r#"
+services:
+  web:
+    x-windlass: { rootfs: host }
+    volumes: ["./marks:/marks"]
+    environment: { VERSION: "1" }
+    command: ["sh", "-c", "echo up $$VERSION >> /marks/order; trap 'echo down $$VERSION >> /marks/order; exit 0' TERM; while :; do sleep 0.02; done"]
+    healthcheck: { test: ["CMD-SHELL", "test $$VERSION != bad && grep -q \"up $$VERSION\" /marks/order"], interval: 50ms, retries: 4 }
+    deploy: { replicas: 2, update_config: UPDATE }
+"#;
+
+fn marks(env: &TestEnv) -> Vec<String> {
+    let text = fs::read_to_string(env.folder().join("marks/order")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_update_starts_first_or_stops_first() {
+    for (name, order, expected) in [
+        ("update-start-first", "start-first", ["up 2", "down 1", "up 2", "down 1"]),
+        ("update-stop-first", "stop-first", ["down 1", "up 2", "down 1", "up 2"]),
+    ] {
+        let file = UPDATED.replace("UPDATE", &format!("{{ order: {order}, delay: 10ms }}"));
+        let env = TestEnv::with(name, &file);
+        env.ok(&["up", "-d", "--wait"]);
+        fs::write(env.folder().join("marks/order"), "up 1\n").unwrap();
+        env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: \"2\""));
+        env.ok(&["up", "-d"]);
+        support::eventually("all is noted", PATIENCE, || {
+            let marks = marks(&env);
+            if marks.len() == 5 { Ok(()) } else { Err(format!("{marks:?}")) }
+        });
+        assert_eq!(marks(&env)[1..], expected, "{order}");
+        assert_eq!(env.ps().len(), 2);
+        env.down();
+    }
+}
+
+#[test]
+fn a_failed_update_pauses() {
+    let file = UPDATED.replace("UPDATE", "{ order: start-first }");
+    let env = TestEnv::with("update-fails", &file);
+    env.ok(&["up", "-d", "--wait"]);
+    let old: Vec<String> = env.ps().iter().map(|row| row["ID"].to_string()).collect();
+    env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: bad"));
+    let output = env.fails(&["up", "-d"]);
+    assert!(output.stderr.contains("is unhealthy"), "{}", output.text());
+    let now = env.ps();
+    for id in old {
+        let row = now.iter().find(|row| row["ID"].to_string() == id).expect("the old containers are left");
+        assert_eq!(row["State"], "running");
+    }
+    // The next one puts things right.
+    env.file("compose.yaml", &file);
+    env.ok(&["up", "-d", "--wait"]);
+    assert_eq!(env.ps().len(), 2);
+    env.down();
+}
