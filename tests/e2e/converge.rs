@@ -152,13 +152,13 @@ fn a_failed_update_pauses() {
     let file = UPDATED.replace("UPDATE", "{ order: start-first }");
     let env = TestEnv::with("update-fails", &file);
     env.ok(&["up", "-d", "--wait"]);
-    let old: Vec<String> = env.ps().iter().map(|row| row["ID"].to_string()).collect();
+    let old: Vec<serde_json::Value> = env.ps().iter().map(|row| row["ID"].clone()).collect();
     env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: bad"));
     let output = env.fails(&["up", "-d"]);
     assert!(output.stderr.contains("is unhealthy"), "{}", output.text());
     let now = env.ps();
     for id in old {
-        let row = now.iter().find(|row| row["ID"].to_string() == id).expect("the old containers are left");
+        let row = now.iter().find(|row| row["ID"] == id).expect("the old containers are left");
         assert_eq!(row["State"], "running");
     }
     // The next one puts things right.
