@@ -145,6 +145,21 @@ pub enum Command {
     Graph(super::commands::graph::GraphArgs),
     /// Print a shell's completion script, or install it with the man pages
     Completion(super::commands::completion::CompletionArgs),
+    /// Manage volumes
+    Volume {
+        #[command(subcommand)]
+        command: super::commands::volume::VolumeCommand,
+    },
+    /// Manage networks
+    Network {
+        #[command(subcommand)]
+        command: super::commands::network::NetworkCommand,
+    },
+    /// Show and reclaim the space that everything takes
+    System {
+        #[command(subcommand)]
+        command: super::commands::system::SystemCommand,
+    },
     /// Manage images
     Image {
         #[command(subcommand)]

@@ -1,11 +1,16 @@
 //! The command's end of the conversation with a project's supervisor.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::message::{Event, Failure, Request};
 use crate::keeper;
 use crate::state::{Lock, Paths, ProjectPaths};
+use crate::supervisor::logs::reader::Watch;
 use crate::supervisor::rpc::{self, ConnectError, FrameError};
 
 /// How long a living keeper may take to bring a dead supervisor back.
@@ -20,6 +25,8 @@ pub enum ClientError {
     Ended { project: String },
     #[error("cannot talk to the supervisor of project {project}")]
     Frame { project: String, source: FrameError },
+    #[error("cannot wait for the supervisor of project {project}")]
+    Wait { project: String, source: std::io::Error },
     #[error("cannot lock project {project}")]
     Lock { project: String, source: std::io::Error },
     #[error("cannot start the processes that keep project {project} alive")]
@@ -62,14 +69,17 @@ impl Client {
         }
         // A living keeper brings a dead supervisor back, or is about to leave itself.
         let deadline = Instant::now() + PATIENCE;
-        while let Ok(Some(_)) = keeper::find(project) {
+        while let Ok(Some(keeper)) = keeper::find(project) {
+            // Watched before it is tried, so that nothing is missed in between.
+            let watch = watch(project).map_err(|source| ClientError::Wait { project: name(), source })?;
             if let Some(client) = Self::connect(project)? {
                 return Ok(client);
             }
             if Instant::now() > deadline {
                 return Err(ClientError::Ended { project: name() });
             }
-            std::thread::sleep(Duration::from_millis(2));
+            wait(watch.as_ref(), keeper.pid, deadline)
+                .map_err(|source| ClientError::Wait { project: name(), source })?;
         }
         keeper::spawn(paths, project.name()).map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })
@@ -129,5 +139,32 @@ impl Client {
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
+    }
+}
+
+/// Tells when a socket appears in the project's folder; `None` when the folder has gone.
+fn watch(project: &ProjectPaths) -> io::Result<Option<Watch>> {
+    let mut watch = Watch::new()?;
+    match watch.add(project.run()) {
+        Ok(_) => Ok(Some(watch)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for a change of the folder, for the keeper's end, or until `deadline`.
+fn wait(watch: Option<&Watch>, keeper: i32, deadline: Instant) -> io::Result<()> {
+    let pid = rustix::process::Pid::from_raw(keeper).ok_or(io::ErrorKind::InvalidData)?;
+    let keeper = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        Ok(keeper) => keeper,
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut fds = vec![PollFd::new(keeper.as_fd(), PollFlags::POLLIN)];
+    fds.extend(watch.map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+    match poll(&mut fds, PollTimeout::from(u16::try_from(left).unwrap_or(u16::MAX))) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }

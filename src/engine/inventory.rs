@@ -1,6 +1,7 @@
 //! What is on disk of a project, for commands that only read: no supervisor is asked.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::plan::ObservedContainer;
 use crate::state::record::{self, ReadError};
@@ -12,13 +13,26 @@ use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
 /// # Errors
 /// When the folder cannot be read.
 pub fn projects(paths: &Paths) -> Result<Vec<String>, ReadError> {
-    let folder = paths.projects();
+    folders(paths.projects())
+}
+
+/// Names of all projects that have a runtime folder, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn begun(paths: &Paths) -> Result<Vec<String>, ReadError> {
+    folders(paths.running())
+}
+
+fn folders(folder: PathBuf) -> Result<Vec<String>, ReadError> {
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         Err(source) => return Err(ReadError::Io { path: folder, source }),
     };
-    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // Beside the folders are locks.
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
 }

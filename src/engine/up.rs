@@ -13,8 +13,9 @@ use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
-use crate::supervisor::View;
 use crate::supervisor::record::{Condition, Dependency, ProjectRecord};
+use crate::supervisor::{SupervisorError, View};
+use crate::volumes::VolumeError;
 use crate::watch::Transfer;
 
 impl Engine {
@@ -266,6 +267,12 @@ impl Engine {
             OperationKind::RemoveVolume { name } => {
                 report.working(Volume, name, "Removing");
                 let result = self.project.remove_volume(name).await;
+                if let Err(SupervisorError::Volume(VolumeError::InUse { users, .. })) = &result {
+                    // Another project mounts it: as the peer, that is no failure.
+                    report.warning(format!("volume {name} is used by {}", users.join(", ")));
+                    report.done(Volume, name, "Resource is still in use");
+                    return Ok(());
+                }
                 finish(report, Volume, name, "Removed", result, "cannot remove volume")
             }
         }

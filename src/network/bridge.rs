@@ -320,6 +320,24 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
     Ok(in_use)
 }
 
+/// Ids of all projects of this network namespace that have a link.
+pub fn projects() -> Result<Vec<String>> {
+    Ok(link_names()?.iter().filter_map(|name| names::project_of_link(name)).map(str::to_owned).collect())
+}
+
+/// Removes the links and leases of a project that nobody keeps any more.
+pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
+    let mut leases = Leases::open(paths)?;
+    release_everywhere(&mut leases, |_, endpoint| endpoint.project_id == project_id)?;
+    let prefix = names::prefix(project_id);
+    delete_links(|name| name.starts_with(&prefix))?;
+    let of_project = leases.networks.iter().filter(|lease| lease.project_id == project_id);
+    for bridge in of_project.map(|lease| lease.bridge.clone()).collect::<Vec<_>>() {
+        leases.remove(&bridge)?;
+    }
+    Ok(())
+}
+
 /// Gives the addresses of containers back.
 pub fn release(paths: &Paths, containers: &[&str]) -> Result<()> {
     let mut leases = Leases::open(paths)?;

@@ -63,6 +63,40 @@ pub use error::{NetworkError, Result};
 pub use firewall::Publication;
 pub use lease::{EndpointLease, NetworkLease, Subnet};
 
+/// The networks of all projects, in the order of their bridges.
+///
+/// # Errors
+/// When a lease cannot be read.
+pub fn leases(paths: &Paths) -> Result<Vec<NetworkLease>> {
+    lease::read(paths)
+}
+
+/// Ids of all projects that have a link, a table of rules or a lease, whether or not anybody keeps them.
+///
+/// # Errors
+/// When the kernel or a lease cannot be read.
+pub fn projects(paths: &Paths) -> Result<std::collections::BTreeSet<String>> {
+    let mut ids: std::collections::BTreeSet<String> = bridge::projects()?.into_iter().collect();
+    ids.extend(firewall::projects()?);
+    ids.extend(lease::read(paths)?.into_iter().map(|lease| lease.project_id));
+    Ok(ids)
+}
+
+/// Removes all that is left of a project that nobody keeps.
+///
+/// # Errors
+/// When the kernel refuses or the leases cannot be written.
+pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
+    firewall::Firewall::new(project_id).remove()?;
+    bridge::remove_leftovers(paths, project_id)
+}
+
+/// Whether it is a project's id.
+#[must_use]
+pub fn is_project_id(text: &str) -> bool {
+    names::is_project_id(text)
+}
+
 /// The networks of one project. Copies share a netlink socket, so they all belong to the namespace in which the first
 /// change of rules was made.
 #[derive(Debug, Clone)]

@@ -47,6 +47,24 @@ pub fn table(project_id: &str) -> String {
     format!("windlass-{project_id}")
 }
 
+/// The project that a table is of.
+#[must_use]
+pub fn project_of_table(table: &str) -> Option<&str> {
+    table.strip_prefix("windlass-").filter(|id| is_project_id(id))
+}
+
+/// The project that a link is of.
+#[must_use]
+pub fn project_of_link(link: &str) -> Option<&str> {
+    link.strip_prefix("wl").and_then(|rest| rest.get(..8)).filter(|id| is_project_id(id))
+}
+
+/// Whether it is eight hexadecimal digits.
+#[must_use]
+pub fn is_project_id(id: &str) -> bool {
+    id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// As Docker's: from the IPv4 address, so that a reused address keeps its neighbour entries valid.
 #[must_use]
 pub fn container_mac(address: IpAddr) -> Mac {

@@ -66,6 +66,12 @@ impl Paths {
         self.data.join("projects")
     }
 
+    /// The folder that holds the runtime state of each project.
+    #[must_use]
+    pub fn running(&self) -> PathBuf {
+        self.run.join("projects")
+    }
+
     /// Guards what all projects share: address pools, networks, volumes.
     #[must_use]
     pub fn global_lock(&self) -> PathBuf {
@@ -82,7 +88,7 @@ impl Paths {
             id: hex::encode(&hash.finalize()[..4]),
             name: name.to_owned(),
             data: self.projects().join(name),
-            run: self.run.join("projects").join(name),
+            run: self.running().join(name),
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod signal;
 mod start;
 mod stop;
 mod sync;
+pub mod users;
 mod wait;
 
 pub use container::View;

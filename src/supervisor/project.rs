@@ -20,6 +20,7 @@ use super::logs::Rotation;
 use super::network::Network;
 use super::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 use super::signal;
+use super::users;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
@@ -292,7 +293,8 @@ impl Project {
     /// When a container uses it or the disk refuses.
     pub async fn remove_volume(&self, name: &str) -> Result<(), SupervisorError> {
         let (store, volume, users) = (self.inner.volumes.clone(), name.to_owned(), self.users_of(name));
-        blocking("remove a volume", move || store.remove(&volume, || users).map(drop)).await
+        let others = self.users_elsewhere(name);
+        blocking("remove a volume", move || store.remove(&volume, || [users, others()].concat()).map(drop)).await
     }
 
     /// Names of the containers that mount a volume.
@@ -300,6 +302,12 @@ impl Project {
         let containers = self.inner.containers.borrow();
         let uses = |container: &&Rc<Container>| container.record.volumes.iter().any(|uses| uses.volume == volume);
         containers.values().filter(uses).map(|container| container.name()).collect()
+    }
+
+    /// Looks for containers of other projects that mount a volume; to be called under the volume's lock.
+    pub(super) fn users_elsewhere(&self, volume: &str) -> impl FnOnce() -> Vec<String> + Send + use<> {
+        let (paths, own, volume) = (self.inner.paths.clone(), self.inner.project.name().to_owned(), volume.to_owned());
+        move || users::of_volume(&paths, &volume, Some(&own))
     }
 
     /// Which of the project's volumes exist.

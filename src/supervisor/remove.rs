@@ -107,7 +107,8 @@ impl Project {
                 self.remove_volume(&used.volume).await
             } else {
                 let (store, name) = (self.inner.volumes.clone(), used.volume.clone());
-                super::project::blocking("unmount a volume", move || store.unmount(&name, || users)).await
+                let others = self.users_elsewhere(&name);
+                super::project::blocking("unmount a volume", move || store.unmount(&name, others)).await
             };
             if let Err(error) = result {
                 failure.get_or_insert(error);

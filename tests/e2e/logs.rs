@@ -121,3 +121,55 @@ services:
     assert_eq!(plain, "web-1  | late\n");
     env.down();
 }
+
+#[test]
+fn logs_are_rotated_by_size_and_kept_by_driver() {
+    let env = TestEnv::with(
+        "rotated",
+        r#"
+services:
+  small: { x-windlass: { rootfs: host }, command: [sh, -c, "seq -w 1 5000"], logging: { driver: json-file, options: { max-size: 100k, max-file: "3" } } }
+  local: { x-windlass: { rootfs: host }, command: echo local, logging: { driver: local } }
+  none: { x-windlass: { rootfs: host }, command: [sh, -c, "seq 100000; exit 4"], logging: { driver: none } }
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    support::eventually("all have ended", PATIENCE, || {
+        let states = ["small", "local", "none"].map(|service| env.ps_field(service, "State"));
+        if states.iter().all(|state| state == "exited") { Ok(()) } else { Err(format!("{states:?}")) }
+    });
+    // Whoever has no log is emptied all the same.
+    assert_eq!(env.ps_field("none", "ExitCode"), "4");
+    let logs = |service: &str| env.ok(&["logs", "--no-log-prefix", service]).stdout;
+    assert_eq!(logs("local"), "local\n");
+    assert_eq!(logs("none"), "");
+    let kept = logs("small");
+    let lines: Vec<&str> = kept.lines().collect();
+    // The last ones, without a gap, and no more than three files hold.
+    assert!(lines.len() > 1000 && lines.len() < 5000, "{}", lines.len());
+    assert_eq!(lines.last(), Some(&"5000"));
+    assert_eq!(lines[0].parse::<usize>().unwrap(), 5000 - lines.len() + 1);
+    let id = env.ok(&["ps", "-aq", "small"]).stdout.trim().to_owned();
+    let folder = env.home().join("data/projects/rotated/containers").join(id);
+    let mut sizes: Vec<(String, u64)> = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len()))
+        .filter(|(name, _)| name.starts_with("log.json"))
+        .collect();
+    sizes.sort();
+    assert_eq!(
+        sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["log.json", "log.json.1", "log.json.2"]
+    );
+    assert!(sizes.iter().all(|(_, size)| *size < 200 * 1024), "{sizes:?}");
+    // Each line has the time at which it was written.
+    let time = env.ok(&["logs", "-t", "--no-log-prefix", "-n", "1", "small"]).stdout;
+    assert!(time.split(' ').next().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");
+    env.file(
+        "wrong.yaml",
+        "services: { x: { x-windlass: { rootfs: host }, command: 'true', logging: { options: { max-size: lots } } } }",
+    );
+    assert!(env.fails(&["-f", "wrong.yaml", "up", "-d"]).stderr.contains("max-size"));
+    env.down();
+}

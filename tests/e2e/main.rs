@@ -15,6 +15,7 @@ mod exec;
 mod failures;
 mod foreground;
 mod health;
+mod housekeeping;
 mod images;
 mod kernels;
 mod leaks;

@@ -17,6 +17,7 @@ pub mod images;
 pub mod kill;
 pub mod logs;
 pub mod ls;
+pub mod network;
 pub mod pause;
 pub mod port;
 pub mod ps;
@@ -28,9 +29,11 @@ pub mod scale;
 pub mod start;
 pub mod stats;
 pub mod stop;
+pub mod system;
 pub mod top;
 pub mod up;
 pub mod version;
+pub mod volume;
 pub mod volumes;
 pub mod wait;
 pub mod watch;
@@ -78,6 +81,9 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Attach(args) => attach::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Completion(args) => completion::run(&args, context),
+        Command::Volume { command } => volume::run(&command, context),
+        Command::Network { command } => network::run(&command, context),
+        Command::System { command } => system::run(&command, context),
         Command::Image { command } => image::run(&command, context),
     }
 }

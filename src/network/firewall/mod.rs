@@ -209,6 +209,12 @@ impl State {
     }
 }
 
+/// Ids of all projects of this network namespace that have a table.
+pub fn projects() -> Result<Vec<String>> {
+    let listed = Netlink::netfilter().and_then(|mut netlink| neighbours::own_tables(&mut netlink));
+    listed.map_err(NetworkError::kernel("list the tables of the packet filter"))
+}
+
 impl Firewall {
     pub fn new(project_id: &str) -> Self {
         Self { project_id: project_id.to_owned(), state: Arc::default() }

@@ -102,6 +102,22 @@ fn foreign_chains(netlink: &mut Netlink) -> io::Result<Vec<Foreign>> {
     Ok(found.into_iter().filter_map(foreign).collect())
 }
 
+/// Ids of the projects that have a table.
+pub fn own_tables(netlink: &mut Netlink) -> io::Result<Vec<String>> {
+    let all = NfTablesMessage::GetChain(ChainMessage { attributes: vec![] });
+    let found = netlink.dump(encode::message(NetfilterProtoFamily::Unspec, all))?;
+    let tables = found.into_iter().filter_map(|message| match message.inner {
+        NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) => {
+            chain.attributes.into_iter().find_map(|attribute| match attribute {
+                ChainAttribute::Table(table) => Some(table),
+                _ => None,
+            })
+        }
+        _ => None,
+    });
+    Ok(tables.filter_map(|table| names::project_of_table(&table).map(str::to_owned)).collect())
+}
+
 fn foreign(message: NetfilterMessage) -> Option<Foreign> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = message.inner else { return None };
     let mut found = Foreign { family: message.header.family, table: String::new(), name: String::new(), drops: false };

@@ -194,6 +194,21 @@ impl ControlGroup {
         Hierarchies { v1, unified: self.unified().is_some_and(|folder| folder.is_dir()) }
     }
 
+    /// Names of the groups directly below, in every hierarchy.
+    #[must_use]
+    pub fn children(&self) -> BTreeSet<String> {
+        let folders = self.directories().filter_map(|(_, folder)| fs::read_dir(folder).ok());
+        let entries = folders.flat_map(|entries| entries.flatten());
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// Whether no process is in it or below it, in any hierarchy. What cannot be read counts as a process.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        self.directories().all(|(_, folder)| is_deserted(&folder))
+    }
+
     /// Kills every process of the container at once.
     ///
     /// # Errors
@@ -332,6 +347,17 @@ fn open(folder: &Path) -> io::Result<OwnedFd> {
 
 fn is_empty(folder: &Path) -> bool {
     fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|text| text.trim().is_empty())
+}
+
+fn is_deserted(folder: &Path) -> bool {
+    match fs::read_to_string(folder.join("cgroup.procs")) {
+        Ok(text) if text.trim().is_empty() => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+        _ => return false,
+    }
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let mut folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.all(|entry| is_deserted(&entry.path()))
 }
 
 fn collect_pids(folder: &Path, pids: &mut Vec<i32>) -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! `windlass image tag`, `rm` and `prune`
 
-use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::list::Filters;
+use crate::cli::confirm::confirmed;
 use crate::cli::images::open_store;
 use crate::cli::ui::human;
 use crate::cli::{CommandError, CommandResult, Context};
@@ -91,7 +91,8 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     let store = open_store(context)?;
     let uses = Uses::read(&context.paths.projects())?;
     let filters = Filters::parse(&args.filters, &store.images()?)?;
-    if !args.force && !confirmed(args.all)? {
+    let what = if args.all { "all images without at least one container" } else { "all dangling images" };
+    if !args.force && !confirmed(&format!("This will remove {what}."))? {
         return Ok(0);
     }
     let removal = store.prune(&uses, args.all, &|image| filters.fit(image))?;
@@ -115,24 +116,17 @@ fn layers_in_use(context: &Context) -> Result<Vec<PathBuf>, CommandError> {
     Ok(layers)
 }
 
-fn confirmed(all: bool) -> Result<bool, CommandError> {
-    let what = if all { "all images without at least one container" } else { "all dangling images" };
-    print!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ");
-    let mut answer = String::new();
-    let asked = std::io::stdout().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    asked
-        .map_err(|error| CommandError::caused("the question cannot be asked", &error).hint("answer it with --force"))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
 fn print_removal(removal: &Removal) {
-    for removed in &removal.removed {
-        match removed {
-            Removed::Name(name) => println!("Untagged: {}", name.familiar()),
-            Removed::Image(id) => println!("Deleted: {id}"),
-        }
-    }
+    removal.removed.iter().for_each(|removed| println!("{}", self::removed(removed)));
     for (image, users) in &removal.kept {
         eprintln!("image {} stays without a name: it is in use by {users}", image.short());
+    }
+}
+
+/// One removal as a line.
+pub(in crate::cli::commands) fn removed(removed: &Removed) -> String {
+    match removed {
+        Removed::Name(name) => format!("Untagged: {}", name.familiar()),
+        Removed::Image(id) => format!("Deleted: {id}"),
     }
 }

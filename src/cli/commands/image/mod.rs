@@ -7,6 +7,8 @@ mod transfer;
 
 use clap::Subcommand;
 
+pub(super) use change::removed;
+
 use crate::cli::{CommandResult, Context};
 
 #[derive(Debug, Subcommand)]
