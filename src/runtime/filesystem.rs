@@ -128,7 +128,7 @@ pub(super) fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u6
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             let recursive = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
             let flags = MountPropagationFlags::from_bits_truncate(propagation as _) | recursive;
-            Ok(mount_change(path_of(mount), flags)?)
+            Ok(mount_change(path_of(&mount), flags)?)
         }
         other => other,
     }
@@ -182,7 +182,7 @@ fn remount(mount: impl AsFd, set: u64) -> io::Result<()> {
             flags |= flag;
         }
     }
-    Ok(mount_remount(path_of(mount), flags, c"")?)
+    Ok(mount_remount(path_of(&mount), flags, c"")?)
 }
 
 /// For the old calls, which know only paths. `/proc` is the host's or ours, at any time.

@@ -361,7 +361,7 @@ mod tests {
     fn nesting() {
         let value = json!({"a": [1, {"b": [], "c": {"d": null}}, ["x"]], "e": {}, "f": 0.5});
         let long = "k".repeat(129);
-        assert_eq!(to_yaml(&json!({"x": {long.clone(): {"y": 1}}})), format!("x:\n  ? {long}\n  :\n    y: 1\n"));
+        assert_eq!(to_yaml(&json!({"x": {long.clone(): {"y": 1}}})), format!("x:\n  ? {long}\n  :\n    \"y\": 1\n"));
         assert_eq!(to_yaml(&value), "a:\n  - 1\n  - b: []\n    c:\n      d: null\n  - - x\ne: {}\nf: 0.5\n");
     }
 }
