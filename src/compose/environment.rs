@@ -27,7 +27,8 @@ impl std::fmt::Display for VariableSource {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetVariable {
-    pub value: String,
+    /// Shared: every use of the variable notes what it was there.
+    pub value: Rc<str>,
     pub source: VariableSource,
 }
 
@@ -43,14 +44,14 @@ impl Environment {
     /// The environment of the command.
     #[must_use]
     pub fn from_shell(variables: &BTreeMap<String, String>) -> Self {
-        let set = |value: &String| SetVariable { value: value.clone(), source: VariableSource::Shell };
+        let set = |value: &String| SetVariable { value: value.as_str().into(), source: VariableSource::Shell };
         let variables = variables.iter().map(|(name, value)| (name.clone(), set(value))).collect();
         Self { variables, shadowed: BTreeMap::new() }
     }
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|variable| variable.value.as_str())
+        self.variables.get(name).map(|variable| &*variable.value)
     }
 
     #[must_use]
@@ -60,7 +61,7 @@ impl Environment {
 
     /// Sets `name` unless it is set.
     pub fn fill(&mut self, name: &str, value: &str, source: VariableSource) {
-        let variable = SetVariable { value: value.to_owned(), source };
+        let variable = SetVariable { value: value.into(), source };
         match self.variables.contains_key(name) {
             true => self.shadowed.entry(name.to_owned()).or_default().push(variable),
             false => _ = self.variables.insert(name.to_owned(), variable),
@@ -79,7 +80,7 @@ impl Environment {
 
     /// Sets `name`, whatever it was.
     pub fn set(&mut self, name: &str, value: &str, source: VariableSource) {
-        let variable = SetVariable { value: value.to_owned(), source };
+        let variable = SetVariable { value: value.into(), source };
         if let Some(before) = self.variables.insert(name.to_owned(), variable) {
             self.shadowed.entry(name.to_owned()).or_default().insert(0, before);
         }
@@ -102,7 +103,7 @@ impl Environment {
     /// Names and values alone.
     #[must_use]
     pub fn values(&self) -> BTreeMap<String, String> {
-        self.variables.iter().map(|(name, variable)| (name.clone(), variable.value.clone())).collect()
+        self.variables.iter().map(|(name, variable)| (name.clone(), variable.value.to_string())).collect()
     }
 
     /// The home folder, for `~`.

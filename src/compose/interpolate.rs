@@ -70,7 +70,7 @@ fn string(text: &str, node: &mut Node, path: &ModelPath, environment: &Environme
         if set.is_none() && variable.operator.is_none() {
             unset.push(variable.name.clone());
         }
-        set.map(|variable| variable.value.as_str())
+        set.map(|variable| &*variable.value)
     });
     for name in unset {
         warn_unset(&name, node.span, path, environment, session);

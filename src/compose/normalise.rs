@@ -23,6 +23,12 @@ pub fn defaults(project: &mut Node, base: &Base, session: &mut Session) {
             fill(dependency, "required", Value::Bool(true));
         });
         at(service, "build", |build| {
+            // An empty one is none.
+            if build.get("context").and_then(Node::as_str) == Some("")
+                && let Some(mapping) = build.as_mapping_mut()
+            {
+                mapping.remove("context");
+            }
             fill(build, "context", Value::String(base.display_dir()));
         });
         at(service, "deploy", |deploy| {

@@ -173,7 +173,7 @@ impl Interpolation {
     fn value(&self) -> Option<String> {
         let template = Template::parse(&self.template).ok()?;
         let set = |variable: &Variable| self.variables.iter().find(|(name, _)| *name == variable.name)?.1.as_ref();
-        template.evaluate(&mut |variable| set(variable).map(|set| set.value.as_str())).ok()
+        template.evaluate(&mut |variable| set(variable).map(|set| &*set.value)).ok()
     }
 
     /// What it became, and where its variables come from.

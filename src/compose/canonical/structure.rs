@@ -204,7 +204,10 @@ fn mapping_hint(known: &Object, node: &Node) -> Option<String> {
         Value::Sequence(items) if items.iter().any(|item| item.as_mapping().is_some()) => {
             Some("drop the dashes: these keys belong to one mapping".to_owned())
         }
-        _ => Some("write its keys on lines of their own below it".to_owned()),
+        _ => {
+            let such = known.names().next().map(|name| format!(", such as `{name}: …`")).unwrap_or_default();
+            Some(format!("write its keys on lines of their own below it{such}"))
+        }
     }
 }
 

@@ -320,7 +320,7 @@ impl View<'_> {
     fn variable(&self, name: &str, set: &SetVariable) -> Shown {
         match self.secrecy.hides_variable(name) || self.secrecy.hides_text(&set.value) {
             true => Shown::Hidden,
-            false => Shown::Value(set.value.as_str().into()),
+            false => Shown::Value((*set.value).into()),
         }
     }
 

@@ -70,7 +70,7 @@ impl Loaded {
     fn report(&self, name: &str, set: Option<&SetVariable>, secrecy: &Secrecy) -> VariableReport {
         let shown = |set: &SetVariable| match secrecy.hides_variable(name) || secrecy.hides_text(&set.value) {
             true => Shown::Hidden,
-            false => Shown::Value(set.value.as_str().into()),
+            false => Shown::Value((*set.value).into()),
         };
         let others = match set == self.environment.variable(name) {
             true => self.environment.shadowed(name),
