@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use super::adopt::Handover;
 use super::link::Link;
@@ -111,7 +111,7 @@ async fn run(
     loop {
         tokio::select! {
             () = idle(&project, &server) => {
-                if part(&project, &server, &link).await {
+                if part(&project, &server, &serving, &link).await {
                     break;
                 }
             }
@@ -152,7 +152,7 @@ async fn idle(project: &Project, server: &Server) {
 }
 
 /// Ends everything, unless somebody came meanwhile.
-async fn part(project: &Project, server: &Server, link: &Rc<Link>) -> bool {
+async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link: &Rc<Link>) -> bool {
     if !project.is_empty() {
         project.stay();
         return false;
@@ -167,6 +167,8 @@ async fn part(project: &Project, server: &Server, link: &Rc<Link>) -> bool {
         tokio::task::yield_now().await;
         return false;
     }
+    // Whoever connects from here on gets no hello, and looks for another supervisor once the lock is free.
+    serving.abort();
     let run = project.project_paths().run();
     if let Err(error) = std::fs::remove_dir_all(run) {
         tracing::warn!("cannot remove {}: {error}", run.display());

@@ -85,15 +85,18 @@ fn version_and_config_need_no_project_to_run() {
 
 #[test]
 fn ps_and_ls_choose() {
+    let once_ends = |env: &TestEnv| {
+        support::eventually("once has ended", PATIENCE, || {
+            let state = env.ps_field("once", "State");
+            if state == "exited" { Ok(()) } else { Err(state) }
+        });
+    };
     let env = TestEnv::with(
         "choosing",
         "services:\n  web: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }\n  once: { x-windlass: { rootfs: host }, command: sh -c 'exit 3' }\n",
     );
     env.ok(&["up", "-d"]);
-    support::eventually("once has ended", PATIENCE, || {
-        let state = env.ps_field("once", "State");
-        if state == "exited" { Ok(()) } else { Err(state) }
-    });
+    once_ends(&env);
     let names = |arguments: &[&str]| env.ok(&[&["ps", "--format", "{{.Service}}"], arguments].concat()).stdout;
     assert_eq!(names(&[]), "web\n");
     assert_eq!(names(&["-a"]), "once\nweb\n");
@@ -106,6 +109,7 @@ fn ps_and_ls_choose() {
     // A service that the file has no more.
     env.file("compose.yaml", "services:\n  once: { x-windlass: { rootfs: host }, command: sh -c 'exit 3' }\n");
     env.ok(&["up", "-d", "once"]);
+    once_ends(&env);
     assert_eq!(names(&["--orphans=false"]), "");
     assert_eq!(names(&[]), "web\n");
     let ls = |arguments: &[&str]| env.ok(&[&["ls", "-q"], arguments].concat()).stdout;

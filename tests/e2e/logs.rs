@@ -162,7 +162,7 @@ services:
         sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         ["log.json", "log.json.1", "log.json.2"]
     );
-    assert!(sizes.iter().all(|(_, size)| *size < 200 * 1024), "{sizes:?}");
+    assert!(sizes.iter().all(|(_, size)| *size < 101 * 1024), "{sizes:?}");
     // Each line has the time at which it was written.
     let time = env.ok(&["logs", "-t", "--no-log-prefix", "-n", "1", "small"]).stdout;
     assert!(time.split(' ').next().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");

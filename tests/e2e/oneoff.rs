@@ -243,9 +243,11 @@ fn rm_happens_without_the_command() {
         let rows = env.ps();
         if rows.is_empty() { Ok(()) } else { Err(format!("{rows:?}")) }
     });
-    let volumes = fs::read_dir(env.home().join("data/volumes"))
-        .map_or(0, |folder| folder.flatten().filter(|entry| entry.path().is_dir()).count());
-    assert_eq!(volumes, 0, "anonymous volumes went with it");
+    support::eventually("its anonymous volumes go with it", PATIENCE, || {
+        let volumes = fs::read_dir(env.home().join("data/volumes"))
+            .map_or(0, |folder| folder.flatten().filter(|entry| entry.path().is_dir()).count());
+        if volumes == 0 { Ok(()) } else { Err(format!("{volumes} are left")) }
+    });
     env.down();
 }
 

@@ -111,17 +111,28 @@ impl LogFile {
         }
     }
 
-    fn try_append(&mut self, records: &[u8]) -> io::Result<()> {
-        if self.rotation.max_size.is_some_and(|most| self.size >= most) {
-            self.rotate()?;
+    fn try_append(&mut self, mut records: &[u8]) -> io::Result<()> {
+        while !records.is_empty() {
+            if self.rotation.max_size.is_some_and(|most| self.size >= most) {
+                self.rotate()?;
+            }
+            if self.torn {
+                self.file.write_all(b"\n")?;
+                self.size += 1;
+                self.torn = false;
+            }
+            // As many records as the file has room for, and one at least.
+            let room = self.rotation.max_size.map_or(u64::MAX, |most| most.saturating_sub(self.size));
+            let room = usize::try_from(room).unwrap_or(usize::MAX).min(records.len());
+            let end = match records[..room].iter().rposition(|byte| *byte == b'\n') {
+                Some(last) => last + 1,
+                None => records.iter().position(|byte| *byte == b'\n').map_or(records.len(), |first| first + 1),
+            };
+            let (now, later) = records.split_at(end);
+            self.file.write_all(now)?;
+            self.size += now.len() as u64;
+            records = later;
         }
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.size += 1;
-            self.torn = false;
-        }
-        self.file.write_all(records)?;
-        self.size += records.len() as u64;
         Ok(())
     }
 
