@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::args::{GlobalArgs, Progress};
-use super::exit::CommandError;
+use super::args::{Ansi, GlobalArgs, Progress};
+use super::exit::{CommandError, USAGE};
 use crate::state::Paths;
 
 /// The environment and the global flags of one command.
@@ -28,6 +28,13 @@ impl Context {
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        if global.progress == Some(Progress::Tty) && global.ansi == Some(Ansi::Never) {
+            return Err(CommandError::new(
+                "--progress tty draws with control sequences, and --ansi never forbids them",
+            )
+            .hint("leave one of the two out")
+            .code(USAGE));
+        }
         let working_dir = std::env::current_dir().map_err(|error| {
             CommandError::caused("the working directory is gone", &error).hint("change to a folder that exists")
         })?;

@@ -82,6 +82,9 @@ pub fn converge(
 /// The failure that it tells.
 pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<bool, CommandError> {
     match event {
+        Event::Outline { objects } => {
+            progress.expect(objects.iter().map(|(kind, name)| format!("{} {name}", word(*kind))));
+        }
         Event::Progress(step) => progress.event(shown(step)),
         Event::Warning { text } => progress.note(&format!("warning: {text}")),
         Event::Note { text } | Event::Planned { text } => progress.note(text),
@@ -102,13 +105,17 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
     Ok(false)
 }
 
-fn shown(step: &crate::engine::message::Progress) -> progress::Event {
-    let kind = match step.kind {
+fn word(kind: ObjectKind) -> &'static str {
+    match kind {
         ObjectKind::Container => "Container",
         ObjectKind::Network => "Network",
         ObjectKind::Volume => "Volume",
         ObjectKind::Image => "Image",
-    };
+    }
+}
+
+fn shown(step: &crate::engine::message::Progress) -> progress::Event {
+    let kind = word(step.kind);
     let state = match step.state {
         ProgressState::Working => State::Working,
         ProgressState::Done => State::Done,

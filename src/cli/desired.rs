@@ -89,6 +89,9 @@ pub fn desired(
     };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     desired.project.environment_files.clone_from(&loaded.environment_files);
+    for service in &mut desired.services {
+        service.template.spec.process.size = super::terminal::size();
+    }
     if context.global.dry_run {
         for service in &mut desired.services {
             service.places = places(project, service);

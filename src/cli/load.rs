@@ -130,6 +130,7 @@ impl Context {
     #[must_use]
     pub fn progress(&self, title: &str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
-        Progress::start(title, Mode::resolve(self.global.progress, &self.environment, terminal), self.palette())
+        let mode = Mode::resolve(self.global.progress, self.global.ansi, &self.environment, terminal);
+        Progress::start(title, mode, self.palette())
     }
 }

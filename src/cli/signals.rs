@@ -28,13 +28,28 @@ impl Interrupts {
     /// # Errors
     /// When the kernel refuses.
     pub fn catch() -> io::Result<Self> {
+        let signals = Self::signals();
+        signals.thread_block()?;
+        let fd = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { fd })
+    }
+
+    /// Does something that may take long and that nobody has to hear about its end: a signal ends the command.
+    pub fn at_default<T>(&self, work: impl FnOnce() -> T) -> T {
+        // What has come until now counts, too.
+        let signals = Self::signals();
+        let _ = signals.thread_unblock();
+        let result = work();
+        let _ = signals.thread_block();
+        result
+    }
+
+    fn signals() -> SigSet {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             signals.add(signal);
         }
-        signals.thread_block()?;
-        let fd = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self { fd })
+        signals
     }
 
     /// Waits for a signal or for one of the descriptors.

@@ -9,6 +9,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use crate::runtime::spec::TerminalSize;
+
 /// Puts the terminal into raw mode; the old mode comes back when dropped.
 #[derive(Debug)]
 pub struct RawMode {
@@ -35,9 +37,20 @@ impl Drop for RawMode {
     }
 }
 
+/// The size of the person's terminal; what is usual when there is none, or when it does not know.
+#[must_use]
+pub fn size() -> TerminalSize {
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => TerminalSize { rows: size.ws_row, columns: size.ws_col },
+        _ => TerminalSize::default(),
+    }
+}
+
 /// Gives the container's terminal the size of the person's.
 pub fn copy_size(master: BorrowedFd<'_>) {
-    if let Ok(size) = tcgetwinsize(io::stdout()) {
+    if let Ok(size) = tcgetwinsize(io::stdout())
+        && size.ws_row > 0
+    {
         let _ = tcsetwinsize(master, size);
     }
 }

@@ -11,6 +11,12 @@ impl Failure {
         Self { message: message.into(), exit_code: 1, ..Self::default() }
     }
 
+    /// The client did not want to wait any longer.
+    #[must_use]
+    pub fn given_up() -> Self {
+        Self { exit_code: 130, ..Self::new("interrupted") }
+    }
+
     /// A message and the error that caused it, with its whole chain.
     #[must_use]
     pub fn caused(message: impl Into<String>, source: &dyn Error) -> Self {

@@ -58,6 +58,8 @@ pub enum Request {
     Follow { containers: Vec<String> },
     /// Files of the host have changed.
     Refresh(Refresh),
+    /// After another request on its connection: begin nothing more, and answer with what has become of it.
+    GiveUp,
 }
 
 /// What is to happen to a service's containers because files have changed, in this order.
@@ -86,6 +88,10 @@ pub struct Refreshed {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// What is going to be made and started, in the order of what needs what.
+    Outline {
+        objects: Vec<(ObjectKind, String)>,
+    },
     /// Something happens to an object of the project.
     Progress(Progress),
     Warning {

@@ -27,9 +27,10 @@ impl Report {
         self.connection.send(event, vec![]);
     }
 
-    /// Returns when the client has left.
+    /// Returns when the client has left, or asks to begin nothing more.
     pub async fn abandoned(&self) {
-        self.connection.closed().await;
+        // That is all that a client can say after its request.
+        let _ = self.connection.recv().await;
     }
 
     pub fn warning(&self, text: impl Into<String>) {
@@ -39,6 +40,11 @@ impl Report {
     /// Something begins on an object.
     pub fn working(&self, kind: ObjectKind, name: &str, status: &str) {
         self.progress(kind, name, status, ProgressState::Working, None);
+    }
+
+    /// A container waits for others before it is started.
+    pub fn waiting(&self, name: &str, what_for: &str) {
+        self.progress(ObjectKind::Container, name, "Waiting", ProgressState::Working, Some(what_for.to_owned()));
     }
 
     pub fn done(&self, kind: ObjectKind, name: &str, status: &str) {

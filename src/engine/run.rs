@@ -45,7 +45,13 @@ impl Engine {
         let (attach, dry_run) = (oneoff.attach, oneoff.dry_run);
         let started = self.alone("run", report, self.start_oneoff(oneoff, descriptors, report)).await?;
         let Some((id, terminal)) = started.filter(|_| !dry_run) else { return Ok(0) };
-        let Some(view) = self.project.container(&id) else { return Ok(0) };
+        let Some(view) = self.project.container(&id) else { return Err(Failure::given_up()) };
+        if matches!(view.state.status, Status::Created) {
+            // The client did not want to wait for what it needs.
+            let _ = self.project.remove(std::slice::from_ref(&id), true).await;
+            self.project.settle().await;
+            return Err(Failure::given_up());
+        }
         let has_terminal = terminal.is_some();
         let container = reference(&view);
         report.send(&Event::Containers { containers: vec![container.clone()] });

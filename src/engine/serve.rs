@@ -80,6 +80,7 @@ impl Engine {
             Request::Follow { containers } => self.follow(&containers, &report).await,
             // Not alone: a file is copied also while another command waits for something.
             Request::Refresh(refresh) => self.refresh(&refresh, &report).await,
+            Request::GiveUp => Err(Failure::new("there is nothing to give up")),
         };
         match result {
             Ok(exit_code) => report.send(&Event::Done { exit_code }),
@@ -99,7 +100,10 @@ impl Engine {
             Err(_) => {
                 let other = self.busy.borrow().clone().unwrap_or_else(|| "another command".to_owned());
                 report.warning(format!("waiting for another `windlass {other}` on this project"));
-                self.converging.lock().await
+                tokio::select! {
+                    turn = self.converging.lock() => turn,
+                    () = report.abandoned() => return Err(Failure::given_up()),
+                }
             }
         };
         *self.busy.borrow_mut() = Some(what.to_owned());

@@ -35,10 +35,13 @@ fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -
             if process::is_alive(pid, start_time, boot_id) {
                 return written;
             }
-            // The keeper writes the exit down before anybody else hears of it.
+            // The keeper writes the exit down before anybody else hears of it; that of an earlier run is removed
+            // before a start. Who ends at once has ended before its start is noted.
             let seen = record::read::<ExitRecord>(&paths.exit()).ok().flatten();
-            match seen.filter(|exit| exit.pid == pid && exit.at >= started) {
-                Some(exit) => Status::Exited { exit: exit.status, started: Some(started), finished: exit.at },
+            match seen.filter(|exit| exit.pid == pid) {
+                Some(exit) => {
+                    Status::Exited { exit: exit.status, started: Some(started), finished: exit.at.max(started) }
+                }
                 None => Status::Exited {
                     exit: ExitStatus::Unknown,
                     started: Some(started),

@@ -1,6 +1,10 @@
 //! `up` in the supervisor's process: observe, plan, carry out.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -74,6 +78,7 @@ impl Engine {
         let start = Instant::now();
         self.reserve(plan)?;
         report.timing("reserve ports", start);
+        report.send(&Event::Outline { objects: outline(plan) });
         let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), attach, report };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
@@ -329,6 +334,17 @@ impl Engine {
         mut cancelled: Cancelled,
         report: &Report,
     ) -> Result<(), Failure> {
+        // What it still waits for; told when it has changed.
+        let pending = RefCell::new(BTreeSet::new());
+        let tell = || {
+            let pending: Vec<String> =
+                pending.borrow().iter().map(|(_, text): &(String, String)| text.clone()).collect();
+            if !pending.is_empty() {
+                report.waiting(name, &format!("for {}", pending.join(", ")));
+            }
+        };
+        let tell = &tell;
+        let pending = &pending;
         let waits = needs
             .iter()
             .filter(|(needed, _)| needed.condition != Condition::ServiceStarted)
@@ -336,7 +352,21 @@ impl Engine {
             .map(|(needed, id)| async move {
                 let dependency = self.project.name_of(id);
                 report.working(ObjectKind::Container, &dependency, "Waiting");
-                match self.project.wait(id, needed.condition).await {
+                let mut wait = pin!(self.project.wait(id, needed.condition));
+                let at_once = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context))).await;
+                let waited = match at_once {
+                    Poll::Ready(waited) => waited,
+                    Poll::Pending => {
+                        let entry = (id.clone(), what_is_awaited(needed));
+                        pending.borrow_mut().insert(entry.clone());
+                        tell();
+                        let waited = wait.await;
+                        pending.borrow_mut().remove(&entry);
+                        tell();
+                        waited
+                    }
+                };
+                match waited {
                     Ok(()) => {
                         let status = match needed.condition {
                             Condition::ServiceHealthy => "Healthy",
@@ -396,6 +426,22 @@ impl Engine {
     }
 }
 
+/// Everything that the plan makes or starts, in its order.
+fn outline(plan: &Plan) -> Vec<(ObjectKind, String)> {
+    let mut objects: Vec<_> = plan
+        .operations
+        .iter()
+        .filter_map(|operation| match &operation.kind {
+            OperationKind::CreateNetwork { name } => Some((ObjectKind::Network, name.clone())),
+            OperationKind::CreateVolume { name } => Some((ObjectKind::Volume, name.clone())),
+            OperationKind::StartContainer { name, .. } => Some((ObjectKind::Container, name.clone())),
+            _ => None,
+        })
+        .collect();
+    objects.sort_by_key(|(kind, _)| *kind == ObjectKind::Container);
+    objects
+}
+
 /// What the operations of one request share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task<'a> {
@@ -406,6 +452,15 @@ pub(super) struct Task<'a> {
     /// The container that a client attaches to.
     pub attach: Option<&'a Attach>,
     pub report: &'a Report,
+}
+
+/// `db to be healthy`
+fn what_is_awaited(needed: &Dependency) -> String {
+    match needed.condition {
+        Condition::ServiceStarted => format!("{} to start", needed.service),
+        Condition::ServiceHealthy => format!("{} to be healthy", needed.service),
+        Condition::ServiceCompletedSuccessfully => format!("{} to complete", needed.service),
+    }
 }
 
 pub(super) fn reference(have: &View) -> ContainerRef {

@@ -50,6 +50,7 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
                 oom_score_adj: None,
                 tty: false,
                 stdin_open: false,
+                size: crate::runtime::spec::TerminalSize::default(),
             },
             security: Security {
                 privileged: false,

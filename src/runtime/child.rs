@@ -131,7 +131,7 @@ impl Plan<'_> {
                 Ok(Streams::Pipes([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?]))
             }
             None => {
-                let terminal = terminal::open(root)?;
+                let terminal = terminal::open(root, self.spec.process.size)?;
                 terminal::bind_console(root, &terminal)?;
                 Ok(Streams::Terminal(terminal))
             }

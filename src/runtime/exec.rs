@@ -107,7 +107,7 @@ impl Helper<'_> {
                     let copy = |fd: &OwnedFd| fd.try_clone().step(|| "connect the standard streams");
                     Streams::Files([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?])
                 }
-                None => Streams::Terminal(terminal::open(root.as_fd())?),
+                None => Streams::Terminal(terminal::open(root.as_fd(), self.exec.size)?),
             };
             Ok((root, streams))
         })();

@@ -152,6 +152,23 @@ pub struct Process {
     pub tty: bool,
     /// Stdin stays open (otherwise it is `/dev/null`).
     pub stdin_open: bool,
+    /// Of the pseudo-terminal before anybody is attached to it.
+    #[serde(default)]
+    pub size: TerminalSize,
+}
+
+/// Rows and columns of a pseudo-terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+impl Default for TerminalSize {
+    /// What programs take for granted: a terminal without a size (0 x 0) makes editors and pagers fail.
+    fn default() -> Self {
+        Self { rows: 24, columns: 80 }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +279,9 @@ pub struct ExecSpec {
     /// `None` is the container's own user.
     pub user: Option<String>,
     pub tty: bool,
+    /// Of its terminal, when it has one.
+    #[serde(default)]
+    pub size: TerminalSize,
     pub privileged: bool,
 }
 

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use rustix::fs::{OFlags, fstatfs};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::runtime::StartError;
 use crate::runtime::error::Step;
 use crate::runtime::filesystem::{attach, clone_tree};
 use crate::runtime::inroot;
+use crate::runtime::spec::TerminalSize;
 
 #[derive(Debug)]
 pub(super) struct Terminal {
@@ -19,8 +21,8 @@ pub(super) struct Terminal {
 
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
-/// Opens a new terminal. The peer comes from the master itself, never by a name that the container could exchange.
-pub(super) fn open(root: BorrowedFd<'_>) -> Result<Terminal, StartError> {
+/// Opens a new terminal, with its size before any program could ask for it. The peer comes from the master itself, never by a name that the container could exchange.
+pub(super) fn open(root: BorrowedFd<'_>, size: TerminalSize) -> Result<Terminal, StartError> {
     let step = || "open a terminal";
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let master = inroot::open_without_links(root, Path::new("dev/pts/ptmx"), flags).step(step)?;
@@ -28,6 +30,8 @@ pub(super) fn open(root: BorrowedFd<'_>) -> Result<Terminal, StartError> {
         return Err(StartError::new(step(), "the container's /dev/pts is not a devpts"));
     }
     unlockpt(&master).step(step)?;
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).step(step)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let peer = ioctl_tiocgptpeer(&master, flags).step(step)?;
     Ok(Terminal { master, peer })

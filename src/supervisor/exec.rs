@@ -15,7 +15,7 @@ use super::link::Exec;
 use super::project::Project;
 use super::record::Hook;
 use super::signal;
-use crate::runtime::spec::{ExecSpec, ExitStatus};
+use crate::runtime::spec::{ExecSpec, ExitStatus, TerminalSize};
 use crate::sys::readiness;
 
 /// What a process wrote and how it ended.
@@ -154,6 +154,7 @@ impl Project {
             cwd: hook.working_dir.clone(),
             user: hook.user.clone(),
             tty: false,
+            size: TerminalSize::default(),
             privileged: hook.privileged,
         };
         let captured = self.capture(container, spec, limit, Keep::Last(2048)).await?;

@@ -12,7 +12,7 @@ use super::exec::Keep;
 use super::life::health::{Monitor, Outcome};
 use super::project::Project;
 use super::record::{Health, HealthSpec, HealthStatus, HealthTest, Status};
-use crate::runtime::spec::ExecSpec;
+use crate::runtime::spec::{ExecSpec, TerminalSize};
 
 /// Docker's bound on what is kept of a probe's output.
 const OUTPUT: usize = 4096;
@@ -71,7 +71,8 @@ async fn run(project: &Project, container: &Container, test: &HealthTest, timeou
         HealthTest::Command(args) => args.clone(),
         HealthTest::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
     };
-    let spec = ExecSpec { args, env: Vec::new(), cwd: None, user: None, tty: false, privileged: false };
+    let size = TerminalSize::default();
+    let spec = ExecSpec { args, env: Vec::new(), cwd: None, user: None, tty: false, size, privileged: false };
     match project.capture(container, spec, Some(timeout), Keep::First(OUTPUT)).await {
         Ok(captured) => {
             let text = String::from_utf8_lossy(&captured.output).into_owned();

@@ -221,9 +221,14 @@ services:
     env.ok(&["up", "-d"]);
     let log = |service: &str| env.ok(&["logs", "--no-log-prefix", service]).stdout;
     support::eventually("the services have spoken", crate::env::PATIENCE, || {
-        if log("with").contains("/dev/") && log("without").lines().count() == 2 { Ok(()) } else { Err(log("without")) }
+        if log("with").lines().count() == 2 && log("without").lines().count() == 2 {
+            Ok(())
+        } else {
+            Err(log("without"))
+        }
     });
     assert!(log("with").contains("/dev/console") || log("with").contains("/dev/pts/0"), "{}", log("with"));
+    assert!(log("with").contains("24 80"), "it has a size from the start: {}", log("with"));
     assert_eq!(log("without"), "not a tty\n/dev/null\n");
     assert_eq!(env.sh("with", "ls /dev/console"), "/dev/console");
     env.down();

@@ -175,6 +175,12 @@ fn a_terminal_is_passed_by_descriptor() {
     terminal.type_text("\x03");
     assert_eq!(terminal.finish(), 130);
     assert_eq!(env.ps().len(), 0, "--rm after Ctrl-C");
+    // Its size is there before the process is.
+    for command in [&["run", "--rm", "tool", "stty", "size"][..], &["run", "--rm", "tool", "tput", "cols"]] {
+        let mut terminal = Terminal::start(&env, command);
+        terminal.wait_for("100");
+        assert_eq!(terminal.finish(), 0);
+    }
     // Detached by its keys, it goes on, and what it writes is not lost.
     let mut terminal = Terminal::start(&env, &["run", "tool", "sh", "-c", "echo ready; while :; do sleep 0.05; done"]);
     terminal.wait_for("ready");
@@ -213,6 +219,27 @@ fn ctrl_c_reaches_the_command() {
     }
     assert_eq!(run.finish(PATIENCE).code, 137);
     assert_eq!(env.ps().len(), 0);
+    // While it waits for what it needs, nothing has begun that would have to hear it.
+    let env = TestEnv::with(
+        "run-give-up",
+        r#"
+services:
+  tool: { x-windlass: { rootfs: host }, depends_on: { db: { condition: service_healthy } } }
+  db:
+    x-windlass: { rootfs: host }
+    command: sleep 1000
+    stop_signal: SIGKILL
+    healthcheck: { test: ["CMD", "false"], interval: 50ms, retries: 1000000 }
+"#,
+    );
+    let run = env.start(&["run", "-T", "tool", "true"]);
+    support::eventually("what it needs runs", PATIENCE, || match &env.ps()[..] {
+        [row, ..] if row["Service"] == "db" && row["State"] == "running" => Ok(()),
+        rows => Err(format!("{rows:?}")),
+    });
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.finish(PATIENCE).code, 130);
+    assert_eq!(env.ps().len(), 1, "the container that never ran is gone: {:?}", env.ps());
     env.down();
 }
 

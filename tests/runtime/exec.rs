@@ -1,12 +1,12 @@
 //! Further processes in a running container.
 
-use windlass::runtime::spec::{ExecSpec, ExitStatus};
+use windlass::runtime::spec::{ExecSpec, ExitStatus, TerminalSize};
 
 use crate::support::Direct;
 
 fn exec(script: &str) -> ExecSpec {
     let args = ["sh", "-c", script].map(str::to_owned).to_vec();
-    ExecSpec { args, env: vec![], cwd: None, user: None, tty: false, privileged: false }
+    ExecSpec { args, env: vec![], cwd: None, user: None, tty: false, size: TerminalSize::default(), privileged: false }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use windlass::runtime::spec::{ExecSpec, ExitStatus, Mount, MountKind, Propagation, Seccomp};
+use windlass::runtime::spec::{ExecSpec, ExitStatus, Mount, MountKind, Propagation, Seccomp, TerminalSize};
 
 use crate::support::{Direct, until};
 
@@ -102,6 +102,7 @@ fn descriptors_do_not_leak() {
         cwd: cwd.map(Into::into),
         user: None,
         tty: false,
+        size: TerminalSize::default(),
         privileged: false,
     };
     for number in 3..16 {
@@ -135,8 +136,15 @@ fn the_binary_stays_as_it_is() {
     spec.init = true;
     let running = keeper.start(&spec);
     for _ in 0..30 {
-        let exec =
-            ExecSpec { args: vec!["trap".into()], env: vec![], cwd: None, user: None, tty: false, privileged: false };
+        let exec = ExecSpec {
+            args: vec!["trap".into()],
+            env: vec![],
+            cwd: None,
+            user: None,
+            tty: false,
+            size: TerminalSize::default(),
+            privileged: false,
+        };
         let _ = keeper.exec(&spec.id, exec);
     }
     let outcome = keeper.kill(running);
@@ -159,7 +167,15 @@ fn a_process_being_set_up_is_closed_to_the_container() {
     let running = keeper.start(&spec);
     for _ in 0..30 {
         let args = vec!["true".to_owned()];
-        let exec = ExecSpec { args, env: vec![], cwd: None, user: None, tty: false, privileged: false };
+        let exec = ExecSpec {
+            args,
+            env: vec![],
+            cwd: None,
+            user: None,
+            tty: false,
+            size: TerminalSize::default(),
+            privileged: false,
+        };
         keeper.exec(&spec.id, exec).unwrap();
     }
     let outcome = keeper.kill(running);

@@ -128,6 +128,7 @@ impl Direct {
                 oom_score_adj: None,
                 tty: false,
                 stdin_open: false,
+                size: TerminalSize::default(),
             },
             security: Security {
                 privileged: false,

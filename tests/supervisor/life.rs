@@ -1,4 +1,4 @@
-use windlass::runtime::spec::{ExecSpec, ExitStatus};
+use windlass::runtime::spec::{ExecSpec, ExitStatus, TerminalSize};
 use windlass::supervisor::record::*;
 
 use crate::engine::Call;
@@ -111,6 +111,7 @@ fn exec(args: &[&str]) -> Box<ExecSpec> {
         cwd: Some("/tmp".into()),
         user: None,
         tty: false,
+        size: TerminalSize::default(),
         privileged: false,
     })
 }

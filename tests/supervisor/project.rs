@@ -116,6 +116,7 @@ impl TestProject {
                     oom_score_adj: None,
                     tty: false,
                     stdin_open: false,
+                    size: TerminalSize::default(),
                 },
                 security: Security {
                     privileged: false,

@@ -8,11 +8,12 @@ use clap::Args;
 
 use crate::cli::containers::Containers;
 use crate::cli::exit::CommandError;
-use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
+use crate::cli::terminal::{self, DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::{CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
 use crate::runtime::spec::ExecSpec;
+use crate::state::ProjectPaths;
 
 #[derive(Debug, Args)]
 pub struct ExecArgs {
@@ -69,9 +70,23 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
         cwd: args.workdir.clone(),
         user: args.user.clone(),
         tty,
+        size: terminal::size(),
         privileged: args.privileged,
     };
-    let request = Request::Exec { container: record.id.clone(), spec: Box::new(spec), detach: args.detach };
+    execute(context, project, &record.id, spec, args.detach)
+}
+
+/// Runs a program in a container, on the streams of this process or on a terminal of its own that the person's becomes
+/// one with; to its end unless it is to be `detached`.
+pub(in crate::cli) fn execute(
+    context: &Context,
+    project: &ProjectPaths,
+    container: &str,
+    spec: ExecSpec,
+    detached: bool,
+) -> CommandResult {
+    let tty = spec.tty;
+    let request = Request::Exec { container: container.to_owned(), spec: Box::new(spec), detach: detached };
     let mut client = Client::connect_or_start(&context.paths, project)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let descriptors = if tty { vec![] } else { vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] };
@@ -91,7 +106,7 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
                     return Ok(0);
                 }
             }
-            Event::ExecStarted { .. } if args.detach => return Ok(0),
+            Event::ExecStarted { .. } if detached => return Ok(0),
             Event::Done { exit_code } => {
                 drop(raw);
                 return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
 
+use crate::cli::args::Ansi;
 use crate::cli::containers::{Containers, is_running};
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::signals::Interrupts;
@@ -57,7 +58,10 @@ pub fn run(args: &StatsArgs, context: &Context) -> CommandResult {
     Containers::of(context)?.check_services(&services)?;
     let memory = stats::machine_memory()?;
     let interrupts = Interrupts::catch()?;
-    let screen = !args.no_stream && io::stdout().is_terminal() && matches!(format, Format::Table | Format::TableOf(_));
+    let screen = !args.no_stream
+        && io::stdout().is_terminal()
+        && context.global.ansi != Some(Ansi::Never)
+        && matches!(format, Format::Table | Format::TableOf(_));
     let mut before: BTreeMap<String, Reading> = readings(&Containers::of(context)?, &services)?;
     loop {
         if pause(&interrupts)? {

@@ -11,6 +11,8 @@ use crate::cli::args::Ansi;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Palette {
     on: bool,
+    /// The terminal knows links.
+    links: bool,
 }
 
 /// What a colour says.
@@ -34,12 +36,12 @@ const SERVICES: [&str; 10] = ["36", "33", "32", "35", "34", "36;1", "33;1", "32;
 impl Palette {
     #[must_use]
     pub const fn plain() -> Self {
-        Self { on: false }
+        Self { on: false, links: false }
     }
 
     #[must_use]
     pub const fn coloured() -> Self {
-        Self { on: true }
+        Self { on: true, links: true }
     }
 
     /// `--ansi` wins; then `NO_COLOR` and `CLICOLOR_FORCE`; then whether the stream is a terminal that can.
@@ -53,7 +55,10 @@ impl Palette {
             _ if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
             _ => terminal && set("TERM").is_none_or(|term| term != "dumb"),
         };
-        Self { on }
+        let term = set("TERM").map_or("", String::as_str);
+        let ignorant = ["", "dumb", "linux", "vt100", "vt220"].contains(&term)
+            || (term.starts_with("screen") && set("TMUX").is_none());
+        Self { on, links: on && terminal && !ignorant }
     }
 
     #[must_use]
@@ -79,10 +84,10 @@ impl Palette {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// A link that terminals know (OSC 8) under `text`; the text alone without control sequences.
+    /// A link (OSC 8) under `text`; the text alone where that is not known to be understood.
     #[must_use]
     pub fn link(self, url: &str, text: &str) -> String {
-        if self.on { format!("\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\") } else { text.to_owned() }
+        if self.links { format!("\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\") } else { text.to_owned() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::compose::model::Service;
-use crate::runtime::spec::{Process, Rlimit};
+use crate::runtime::spec::{Process, Rlimit, TerminalSize};
 
 use super::{Fault, ServiceImage};
 
@@ -23,6 +23,7 @@ pub(super) fn lower(name: &str, service: &Service, image: &ServiceImage) -> Resu
         oom_score_adj: service.oom_score_adj,
         tty: service.tty,
         stdin_open: service.stdin_open,
+        size: TerminalSize::default(),
     })
 }
 

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args};
 
 use crate::cli::conversation::{Answer, show};
 use crate::cli::desired::{ImageArgs, desired};
-use crate::cli::exit::CommandError;
+use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::load::Loading;
 use crate::cli::signals::Interrupts;
 use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
@@ -120,7 +120,8 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
     }
     let progress =
         if args.quiet { Progress::start("run", Mode::Quiet, context.palette()) } else { context.progress("run") };
-    let mut desired = desired(context, &loaded, &chosen, &BTreeMap::new(), &args.images, &progress)?;
+    let want = || desired(context, &loaded, &chosen, &BTreeMap::new(), &args.images, &progress);
+    let mut desired = interrupts.as_ref().map_or_else(want, |interrupts| interrupts.at_default(want))?;
     let of_service = |service: &DesiredService| service.name == args.service;
     let Some(place) = desired.services.iter().position(of_service) else {
         return Err(no_such_service(named));
@@ -176,16 +177,17 @@ fn converse(
     client.send(request, &descriptors)?;
     let mut answer = Answer::default();
     let mut progress = Some(progress);
-    let mut signals = Signals { context, paths, container: None, sent: Vec::new() };
+    let mut signals = Signals { context, paths, container: None, early: None, sent: Vec::new() };
     loop {
         if let Some(interrupts) = interrupts
             && let Some(signal) = interrupts.wait_signal(&[client.as_fd()])?
         {
-            // Before the container runs there is nothing but us to interrupt.
-            if signals.container.is_none() {
-                return Ok(crate::cli::exit::INTERRUPTED);
+            match signals.early.replace(signal) {
+                _ if signals.container.is_some() => signals.pass_on(signal)?,
+                // It may run already without our having heard of it: the supervisor knows.
+                None => client.send(&Request::GiveUp, &[])?,
+                Some(_) => return Ok(INTERRUPTED),
             }
-            signals.pass_on(signal)?;
             continue;
         }
         let (event, mut received) = client.receive()?;
@@ -199,6 +201,9 @@ fn converse(
                     return Ok(0);
                 }
                 signals.container = Some(container.id);
+                if let Some(signal) = signals.early {
+                    signals.pass_on(signal)?;
+                }
                 if tty {
                     let Some(master): Option<OwnedFd> = received.pop() else {
                         return Err(CommandError::new("the supervisor sent no terminal"));
@@ -214,6 +219,9 @@ fn converse(
             Event::Done { exit_code } => return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1)),
             Event::Failed(failure) => {
                 drop(progress.take());
+                if signals.early.is_some() && signals.container.is_none() {
+                    return Ok(INTERRUPTED);
+                }
                 return Err(failure.into());
             }
             other => {
@@ -230,6 +238,8 @@ struct Signals<'a> {
     context: &'a Context,
     paths: &'a ProjectPaths,
     container: Option<String>,
+    /// What came before the container was known to run.
+    early: Option<nix::sys::signal::Signal>,
     /// Connections whose requests are under way.
     sent: Vec<Client>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::block::Line;
+use super::phases::Phases;
 use super::{Event, State};
 use crate::cli::ui::human;
 use crate::cli::ui::style::{Meaning, Palette, ellipsis, printable, width};
@@ -14,9 +15,10 @@ use crate::cli::ui::style::{Meaning, Palette, ellipsis, printable, width};
 pub(super) struct Board {
     title: String,
     tasks: IndexMap<String, Task>,
+    phases: Phases,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Task {
     parent: Option<String>,
     pub status: String,
@@ -25,6 +27,10 @@ pub(super) struct Task {
     current: u64,
     total: u64,
     begin: Duration,
+    /// Since when it is as it is.
+    since: Duration,
+    /// It was announced: it is not done before it is started.
+    expected: bool,
     /// Since when bytes come, and how many there were then: the rate is measured from there.
     bytes_begin: Option<(Duration, u64)>,
     end: Option<Duration>,
@@ -35,14 +41,27 @@ const GAUGE: [&str; 9] = [" ", "⡀", "⣀", "⣄", "⣤", "⣦", "⣶", "⣷", 
 
 impl Board {
     pub(super) fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), tasks: IndexMap::new() }
+        Self { title: title.to_owned(), tasks: IndexMap::new(), phases: Phases::default() }
+    }
+
+    /// Announces things, in their order.
+    pub(super) fn expect(&mut self, ids: impl Iterator<Item = String>) {
+        for id in ids {
+            let task = Task { state: State::Queued, expected: id.starts_with("Container "), ..Task::default() };
+            self.tasks.entry(id).or_insert(task);
+        }
     }
 
     /// Takes an event and returns what was known before.
     pub(super) fn apply(&mut self, event: &Event, now: Duration) -> Option<Task> {
-        let before = self.tasks.get(&event.id).cloned();
+        self.phases.advance(now, event);
+        let known = self.tasks.get(&event.id).cloned();
+        let expected = known.as_ref().is_some_and(|task| task.expected);
+        let before = known.filter(Task::has_begun);
         let begin =
             before.as_ref().map_or_else(|| now.saturating_sub(event.elapsed.unwrap_or_default()), |task| task.begin);
+        let same = before.as_ref().filter(|task| task.status == event.status);
+        let since = same.map_or(now, |task| task.since);
         let bytes_begin = before
             .as_ref()
             .and_then(|task| task.bytes_begin)
@@ -53,14 +72,17 @@ impl Board {
             State::Done => total.max(event.current),
             _ => event.current,
         };
+        let queued = expected && event.state == State::Done && NOT_STARTED.contains(&event.status.as_str());
         let task = Task {
             parent: event.parent.clone(),
             status: printable(&event.status),
             detail: printable(event.detail.as_deref().unwrap_or_default()),
-            state: event.state,
+            state: if queued { State::Queued } else { event.state },
             current,
             total,
             begin,
+            since,
+            expected,
             bytes_begin,
             end,
         };
@@ -118,7 +140,8 @@ impl Board {
             State::Error => 0,
             State::Working => 1,
             State::Warning => 2,
-            State::Done => 3,
+            State::Queued => 3,
+            State::Done => 4,
         };
         order.sort_by_key(|&index| (rank(all[index].1), std::cmp::Reverse(all[index].1.end), index));
         order.truncate(keep);
@@ -138,6 +161,7 @@ impl Board {
         palette: Palette,
     ) -> Line {
         let (symbol, meaning) = match task.state {
+            State::Queued => ("·", Meaning::Faint),
             State::Working => {
                 let index = usize::try_from(now.as_millis() / 80).unwrap_or(0) % SPINNER.len();
                 (SPINNER[index], Meaning::Active)
@@ -146,7 +170,11 @@ impl Board {
             State::Warning => ("!", Meaning::Warning),
             State::Error => ("✘", Meaning::Bad),
         };
-        let time = human::elapsed(task.end.unwrap_or(now).saturating_sub(task.begin));
+        let time = match task.state {
+            State::Queued => String::new(),
+            State::Working => human::elapsed(now.saturating_sub(task.since)),
+            _ => human::elapsed(task.end.unwrap_or(now).saturating_sub(task.begin)),
+        };
         let time_width = if layout.time { TIME } else { 0 };
         let mut canvas = Canvas::new(columns.saturating_sub(time_width));
         canvas = canvas.put(" ", None, palette).put(symbol, Some(meaning), palette).put(" ", None, palette);
@@ -200,7 +228,34 @@ impl Board {
     }
 }
 
+impl Board {
+    /// Where the time went: `3.4s: pull 2.1s, create 0.1s, start 1.2s`; `None` when there was one phase or none.
+    pub(super) fn times(&self, now: Duration) -> Option<String> {
+        let spent = self.phases.spent(now);
+        let spent: Vec<String> =
+            spent.into_iter().map(|(phase, time)| format!("{phase} {}", human::elapsed(time))).collect();
+        (spent.len() > 1).then(|| format!("{}: {}", human::elapsed(now), spent.join(", ")))
+    }
+
+    /// The same in lines of a terminal.
+    pub(super) fn time_lines(&self, columns: usize, now: Duration, palette: Palette) -> Vec<Line> {
+        let mut rows: Vec<String> = Vec::new();
+        for word in self.times(now).unwrap_or_default().split_inclusive(", ") {
+            match rows.last_mut() {
+                Some(row) if width(row) + width(word.trim_end()) < columns => row.push_str(word),
+                _ => rows.push(format!("{}{word}", if rows.is_empty() { " " } else { "       " })),
+            }
+        }
+        rows.iter().map(|row| Canvas::new(columns).put(row.trim_end(), Some(Meaning::Faint), palette).line()).collect()
+    }
+}
+
 impl Task {
+    /// Whether anything has been heard of it.
+    fn has_begun(&self) -> bool {
+        !self.status.is_empty()
+    }
+
     fn eighths(&self) -> usize {
         match (self.state, self.total) {
             (State::Done, _) => 8,
@@ -209,6 +264,9 @@ impl Task {
         }
     }
 }
+
+/// What containers are before they are started.
+const NOT_STARTED: [&str; 3] = ["Created", "Recreated", "Stopped"];
 
 /// Columns of the time with the blanks before it.
 const TIME: usize = 7;

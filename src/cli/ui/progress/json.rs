@@ -30,7 +30,7 @@ fn is_zero(number: &u64) -> bool {
 
 pub(super) fn line(event: &Event) -> String {
     let status = match event.state {
-        State::Working => "Working",
+        State::Queued | State::Working => "Working",
         State::Done => "Done",
         State::Warning => "Warning",
         State::Error => "Error",

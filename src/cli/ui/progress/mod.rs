@@ -3,6 +3,7 @@
 mod block;
 mod board;
 mod json;
+mod phases;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,8 @@ pub struct Event {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
+    /// Not begun, or made and waiting for its turn to be started.
+    Queued,
     #[default]
     Working,
     Done,
@@ -81,9 +84,19 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// `--progress`, then `COMPOSE_PROGRESS`; `auto` is a live block only where one can be drawn.
+    /// `--progress`, then `COMPOSE_PROGRESS`; `auto` is a live block only where one can be drawn and somebody looks.
     #[must_use]
-    pub fn resolve(flag: Option<args::Progress>, environment: &BTreeMap<String, String>, terminal: bool) -> Self {
+    pub fn resolve(
+        flag: Option<args::Progress>,
+        ansi: Option<args::Ansi>,
+        environment: &BTreeMap<String, String>,
+        terminal: bool,
+    ) -> Self {
+        let set = |name: &str| environment.get(name).map(String::as_str).unwrap_or_default();
+        let is_drawn = terminal
+            && ansi != Some(args::Ansi::Never)
+            && set("TERM") != "dumb"
+            && matches!(set("CI"), "" | "0" | "false");
         let named = environment.get("COMPOSE_PROGRESS").map(String::as_str);
         let flag = flag.unwrap_or(match named {
             Some("tty") => args::Progress::Tty,
@@ -97,7 +110,7 @@ impl Mode {
             args::Progress::Plain => Self::Plain,
             args::Progress::Json => Self::Json,
             args::Progress::Quiet => Self::Quiet,
-            args::Progress::Auto if terminal && environment.get("TERM").is_none_or(|term| term != "dumb") => Self::Tty,
+            args::Progress::Auto if is_drawn => Self::Tty,
             args::Progress::Auto => Self::Plain,
         }
     }
@@ -189,6 +202,14 @@ impl Progress {
         }
     }
 
+    /// What is going to happen to these, in this order: they have their lines before anything does.
+    pub fn expect(&self, ids: impl Iterator<Item = String>) {
+        let mut inner = self.shared.lock();
+        inner.board.expect(ids);
+        inner.dirty = true;
+        self.shared.changed.notify_one();
+    }
+
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.shared.lock().mode
@@ -220,8 +241,15 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let mut inner = self.shared.lock();
         inner.ended = true;
-        if inner.mode == Mode::Tty {
-            inner.draw(None, true);
+        match inner.mode {
+            Mode::Tty => inner.draw(None, true),
+            Mode::Plain => {
+                let now = inner.begin.elapsed();
+                if let Some(times) = inner.board.times(now) {
+                    let _ = writeln!(inner.output, " {times}");
+                }
+            }
+            Mode::Json | Mode::Quiet => {}
         }
         let _ = inner.output.flush();
         drop(inner);
@@ -267,7 +295,10 @@ impl Inner {
         let (columns, rows) = (self.size)();
         let now = self.begin.elapsed();
         let rows = if last { usize::MAX } else { rows.saturating_sub(1) };
-        let lines = self.board.lines(columns, rows, now, self.palette);
+        let mut lines = self.board.lines(columns, rows, now, self.palette);
+        if last {
+            lines.extend(self.board.time_lines(columns, now, self.palette));
+        }
         let text = self.block.frame(note, &lines, columns);
         let _ = self.output.write_all(text.as_bytes());
         let _ = self.output.flush();

@@ -16,7 +16,7 @@ pub(super) fn line(event: &Event, before: Option<&Task>, palette: Palette) -> Op
         return None;
     }
     let meaning = match event.state {
-        State::Working => None,
+        State::Queued | State::Working => None,
         State::Done => Some(Meaning::Good),
         State::Warning => Some(Meaning::Warning),
         State::Error => Some(Meaning::Bad),

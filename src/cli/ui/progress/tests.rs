@@ -123,7 +123,7 @@ fn a_wide_block() {
     [+] up 2/5
      ⠧ Image redis:7                                    Pulling [⣄⣿] 13.2MB / 31.2MB 4.14MB/s      3.0s
      ✔ Network shop_default                             Created                                    0.0s
-     ⠧ Container shop-db-1                              Waiting for a healthy answer (2 of 30 t…   2.7s
+     ⠧ Container shop-db-1                              Waiting for a healthy answer (2 of 30 t…   2.5s
      ✔ Container shop-a-very-long-service-name-worker-1 Started                                    0.0s
      ✘ Container shop-web-1                             Error   port 8080 is taken                 0.0s
     ");
@@ -137,7 +137,7 @@ fn forty_columns_do_not_wrap() {
     [+] up 2/5
      ⠧ redis:7               Pulling   3.0s
      ✔ shop_default          Created   0.0s
-     ⠧ shop-db-1             Waiting   2.7s
+     ⠧ shop-db-1             Waiting   2.5s
      ✔ shop-a-ver…e-worker-1 Started   0.0s
      ✘ shop-web-1            Error     0.0s
     ");
@@ -155,7 +155,7 @@ fn a_short_terminal_shows_what_matters() {
     insta::assert_snapshot!(terminal.screen(), @r"
     [+] up 2/5
      ⠧ Image redis:7        Pulling [⣄⣿] 13.2MB / 31.2MB 4.14MB/s              3.0s
-     ⠧ Container shop-db-1  Waiting for a healthy answer (2 of 30 tries)       2.7s
+     ⠧ Container shop-db-1  Waiting for a healthy answer (2 of 30 tries)       2.5s
      ✘ Container shop-web-1 Error   port 8080 is taken                         0.0s
      … 2 more
     ");
@@ -185,6 +185,39 @@ fn frames_replace_each_other_through_notes_and_resizes() {
      ✘ Container shop-web-1 Error  port 8080 is taken      0.0s
      … 3 more
     ");
+}
+
+#[test]
+fn what_is_expected_has_its_place_and_is_done_when_it_runs() {
+    let mut board = Board::new("up");
+    let mut at = |time: f64, event: Event| {
+        board.apply(&event, seconds(time));
+    };
+    at(0.0, Event::new("Image redis:7", "Pulling", State::Working));
+    at(2.0, Event::new("Image redis:7", "Pulled", State::Done));
+    board.expect(["Network shop_default", "Container shop-db-1", "Container shop-web-1"].map(String::from).into_iter());
+    let mut at = |time: f64, event: Event| {
+        board.apply(&event, seconds(time));
+    };
+    // Nothing is heard in the order in which it is needed.
+    at(2.0, Event::new("Container shop-web-1", "Creating", State::Working));
+    at(2.1, Event::new("Container shop-web-1", "Created", State::Done));
+    at(2.1, Event::new("Container shop-db-1", "Created", State::Done));
+    at(2.1, Event::new("Container shop-web-1", "Waiting", State::Working).detail("for db to be healthy"));
+    at(2.2, Event::new("Network shop_default", "Created", State::Done));
+    let (mut block, mut terminal) = (Block::default(), Terminal::new(60));
+    draw(&mut block, &mut terminal, &board, 24, 5.1);
+    insta::assert_snapshot!(terminal.screen(), @r"
+    [+] up 2/4
+     ✔ Image redis:7        Pulled                         2.0s
+     ✔ Network shop_default Created                        0.0s
+     · Container shop-db-1  Created
+     ⠸ Container shop-web-1 Waiting for db to be healthy   3.0s
+    ");
+    assert_eq!(board.times(seconds(5.1)).unwrap(), "5.1s: pull 2.0s, create 0.1s, wait 3.0s");
+    let lines: Vec<String> =
+        board.time_lines(30, seconds(5.1), Palette::plain()).into_iter().map(|line| line.text).collect();
+    assert_eq!(lines, [" 5.1s: pull 2.0s, create 0.1s,", "       wait 3.0s"]);
 }
 
 #[derive(Clone, Default)]
@@ -256,9 +289,14 @@ fn the_last_frame_of_a_terminal_stays() {
 fn modes_follow_flag_environment_and_terminal() {
     let environment = |value: &str| BTreeMap::from([("COMPOSE_PROGRESS".to_owned(), value.to_owned())]);
     let none = BTreeMap::new();
-    assert_eq!(Mode::resolve(None, &none, true), Mode::Tty);
-    assert_eq!(Mode::resolve(None, &none, false), Mode::Plain);
-    assert_eq!(Mode::resolve(None, &environment("json"), true), Mode::Json);
-    assert_eq!(Mode::resolve(Some(args::Progress::Quiet), &environment("json"), true), Mode::Quiet);
-    assert_eq!(Mode::resolve(None, &BTreeMap::from([("TERM".into(), "dumb".into())]), true), Mode::Plain);
+    assert_eq!(Mode::resolve(None, None, &none, true), Mode::Tty);
+    assert_eq!(Mode::resolve(None, None, &none, false), Mode::Plain);
+    assert_eq!(Mode::resolve(None, None, &environment("json"), true), Mode::Json);
+    assert_eq!(Mode::resolve(Some(args::Progress::Quiet), None, &environment("json"), true), Mode::Quiet);
+    for (name, value) in [("TERM", "dumb"), ("CI", "true")] {
+        let environment = BTreeMap::from([(name.into(), value.into())]);
+        assert_eq!(Mode::resolve(None, None, &environment, true), Mode::Plain, "{name}");
+        assert_eq!(Mode::resolve(Some(args::Progress::Tty), None, &environment, true), Mode::Tty, "{name}");
+    }
+    assert_eq!(Mode::resolve(None, Some(args::Ansi::Never), &none, true), Mode::Plain);
 }
