@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::conversation::{Answer, ask, show};
 use super::exit::{CommandError, INTERRUPTED};
+use super::keys::Keys;
 use super::logs::{Follower, Screen, Selection as Lines, Wake};
+use super::menu::{Choice, Menu};
 use super::signals::{self, Interrupts};
 use super::ui::progress::Progress;
 use super::watching::Watching;
@@ -51,7 +53,16 @@ impl Foreground<'_> {
     ///
     /// # Errors
     /// When a log cannot be read or the supervisor has gone.
-    pub fn run(&self, screen: &mut Screen<'_>, watching: Option<Watching>) -> CommandResult {
+    pub fn run(
+        &self,
+        screen: &mut Screen<'_>,
+        mut watching: Option<Watching>,
+        keys: &Keys<'_>,
+        mut menu: Option<Menu>,
+    ) -> CommandResult {
+        if let Some(menu) = &mut menu {
+            menu.watching = watching.is_some();
+        }
         let mut follower = if self.attached.is_empty() {
             None
         } else {
@@ -72,26 +83,58 @@ impl Foreground<'_> {
             if let Some(follower) = &mut follower {
                 follower.drain(screen).map_err(unreadable)?;
             }
+            if let Some(menu) = &mut menu {
+                menu.show();
+            }
             let mut others = vec![self.interrupts.as_fd()];
             others.extend(client.iter().map(Client::as_fd));
             others.extend(watching.iter().map(Watching::as_fd));
+            others.extend(menu.iter().filter_map(Menu::as_fd));
             let woken = match &mut follower {
                 Some(follower) => follower.wait(&others, None).map_err(unreadable)?,
                 None => match self.interrupts.wait(&others[1..])? {
                     signals::Wake::Interrupted => {
-                        drop(watching);
+                        drop((watching, menu));
                         return self.interrupted(None, screen);
                     }
                     signals::Wake::Ready => Wake::Other,
                 },
             };
+            // Whatever is printed next is printed above it.
+            if let Some(menu) = &mut menu {
+                menu.hide();
+            }
             if woken != Wake::Other {
                 continue;
             }
             if self.interrupts.pending() {
                 // Nothing is started again from here on.
-                drop(watching);
+                drop((watching, menu));
                 return self.interrupted(follower, screen);
+            }
+            if let Some(menu) = &mut menu {
+                match menu.typed()? {
+                    None => {}
+                    Some(Choice::Watch) => keys.watch(menu, &mut watching),
+                    Some(Choice::Restart(service)) => keys.restart(menu, &service),
+                    Some(Choice::Shell(service)) => keys.shell(menu, &service),
+                    Some(Choice::Logs(service)) => {
+                        let shown = keys.logs(menu, service.as_deref(), self.attached).map_err(unreadable)?;
+                        follower = (service.is_some() || !self.attached.is_empty()).then_some(shown);
+                    }
+                    Some(Choice::Detach) => {
+                        eprintln!("Detached: `windlass logs -f` follows the services, `windlass stop` stops them");
+                        return Ok(0);
+                    }
+                    Some(Choice::Quit) => {
+                        drop((watching, menu.hide()));
+                        return self.interrupted(follower, screen);
+                    }
+                }
+            }
+            // Everything has ended, and nobody makes an edit run any more.
+            if client.is_none() && watching.is_none() {
+                break;
             }
             if let Some(watching) = &watching {
                 watching.print();

@@ -10,8 +10,10 @@ use crate::cli::conversation::converge;
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::foreground::{Abort, Foreground, interruptible, stop};
+use crate::cli::keys::Keys;
 use crate::cli::load::Loading;
 use crate::cli::logs::Screen;
+use crate::cli::menu::Menu;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::progress::Mode;
@@ -110,6 +112,10 @@ pub struct UpArgs {
     /// Follow edits: what `develop.watch` and `x-windlass.reload` ask for
     #[arg(short = 'w', long, conflicts_with = "no_start")]
     pub watch: bool,
+    /// Keys to watch, detach, restart, and open a shell, on a terminal; so by default (COMPOSE_MENU)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub menu: bool,
 }
 
 /// # Errors
@@ -133,7 +139,9 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let scale = scale(&args.scale, project)?;
     let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
     let progress = context.progress("up");
-    let mut desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;
+    let want = || desired(context, &loaded, &chosen, &scale, &args.images, &progress);
+    // A pull that is broken off costs nothing but itself.
+    let mut desired = interrupts.as_ref().map_or_else(want, |interrupts| interrupts.at_default(want))?;
     desired.initial_sync = crate::engine::watch::initial(&watched).into_iter().collect();
     let services = desired.project.services.clone();
     let paths = context.paths.project(&project.name);
@@ -207,7 +215,9 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         timeout: args.timeout,
         since: begun,
     };
-    foreground.run(&mut screen, watching)
+    let keys = Keys { context, project, paths: &paths, services: &chosen, timeout: args.timeout };
+    let menu = args.menu.then(|| Menu::open(context, chosen.clone(), true)).flatten();
+    foreground.run(&mut screen, watching, &keys, menu)
 }
 
 impl UpArgs {

@@ -1,15 +1,22 @@
 //! `windlass watch`
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::foreground::interruptible;
+use crate::cli::keys::Keys;
 use crate::cli::load::{Loaded, Loading};
+use crate::cli::logs::{Follower, Screen};
+use crate::cli::menu::{Choice, Menu};
 use crate::cli::signals::{Interrupts, Wake};
-use crate::cli::watching::{self, Format};
+use crate::cli::ui::prefix::Prefixes;
+use crate::cli::watching::{self, Format, Watching};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::Request;
@@ -54,12 +61,51 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     if context.global.dry_run {
         return Ok(0);
     }
-    let watching = watching::start(context, &loaded.project, watched, args.format)?;
+    let mut watching = Some(watching::start(context, &loaded.project, watched, args.format)?);
+    let paths = context.paths.project(&loaded.project.name);
+    let keys = Keys { context, project: &loaded.project, paths: &paths, services: &chosen, timeout: None };
+    // Lines of JSON are for programs.
+    let mut menu = (args.format == Format::Text).then(|| Menu::open(context, chosen.clone(), false)).flatten();
+    if let Some(menu) = &mut menu {
+        menu.watching = true;
+    }
+    let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let prefixes = Prefixes::new(context.palette_of_stdout(), false);
+    let mut screen = Screen::new(prefixes, false, Box::new(stdout), Box::new(io::stderr()));
+    let mut lines: Option<Follower> = None;
     loop {
-        if interrupts.wait(&[watching.as_fd()])? == Wake::Interrupted {
+        if let Some(lines) = &mut lines {
+            lines.drain(&mut screen)?;
+        }
+        if let Some(menu) = &mut menu {
+            menu.show();
+        }
+        let mut fds: Vec<_> = watching.iter().map(Watching::as_fd).collect();
+        fds.extend(menu.iter().filter_map(Menu::as_fd));
+        fds.extend(lines.iter().filter_map(Follower::as_fd));
+        let interrupted = interrupts.wait(&fds)? == Wake::Interrupted;
+        if let Some(menu) = &mut menu {
+            menu.hide();
+        }
+        if interrupted {
             return Ok(INTERRUPTED);
         }
-        watching.print();
+        if let Some(lines) = &mut lines {
+            lines.wait(&[], Some(Duration::ZERO))?;
+        }
+        if let Some(watching) = &watching {
+            watching.print();
+        }
+        let Some(menu) = &mut menu else { continue };
+        match menu.typed()? {
+            None => {}
+            Some(Choice::Watch) => keys.watch(menu, &mut watching),
+            Some(Choice::Restart(service)) => keys.restart(menu, &service),
+            Some(Choice::Shell(service)) => keys.shell(menu, &service),
+            Some(Choice::Logs(Some(service))) => lines = Some(keys.logs(menu, Some(&service), &[])?),
+            Some(Choice::Logs(None)) => lines = None,
+            Some(Choice::Detach | Choice::Quit) => return Ok(0),
+        }
     }
 }
 
@@ -74,7 +120,8 @@ fn raise(
 ) -> Result<bool, CommandError> {
     let progress = context.progress("watch");
     let images = ImageArgs { quiet_pull: args.quiet, ..ImageArgs::default() };
-    let mut desired = desired(context, loaded, chosen, &BTreeMap::new(), &images, &progress)?;
+    let mut desired =
+        interrupts.at_default(|| desired(context, loaded, chosen, &BTreeMap::new(), &images, &progress))?;
     desired.initial_sync = initial(watched).into_iter().collect();
     let request = Request::Up {
         desired: Box::new(desired),

@@ -178,6 +178,12 @@ impl Follower {
         screen.flush()
     }
 
+    /// Readable when [`Follower::wait`] would not wait; `None` when nothing is followed.
+    #[must_use]
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(|watching| watching.watch.as_fd())
+    }
+
     /// Waits for a change, for one of `others` to become readable, or for the time to be over.
     ///
     /// # Errors
