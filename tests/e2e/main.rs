@@ -24,6 +24,7 @@ mod limits;
 mod listing;
 mod live;
 mod logs;
+mod menu;
 mod names;
 mod net;
 mod oneoff;

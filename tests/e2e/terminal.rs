@@ -9,17 +9,22 @@ use nix::pty::{Winsize, openpty};
 
 use crate::env::{PATIENCE, TestEnv, binary};
 
-/// windlass on a terminal of 100 columns and 30 rows.
+/// windlass on a terminal, of 100 columns and 30 rows unless said otherwise.
 pub struct Terminal {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     seen: Vec<u8>,
     child: Child,
+    size: (u16, u16),
 }
 
 impl Terminal {
     pub fn start(env: &TestEnv, arguments: &[&str]) -> Self {
-        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        Self::sized(env, arguments, 30, 100)
+    }
+
+    pub fn sized(env: &TestEnv, arguments: &[&str], rows: u16, columns: u16) -> Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(Some(&size), None).unwrap();
         let mut command = Command::new("setsid");
         env.prepare(&mut command);
@@ -44,7 +49,39 @@ impl Terminal {
                 }
             }
         });
-        Self { keyboard, screen, seen: Vec::new(), child }
+        Self { keyboard, screen, seen: Vec::new(), child, size: (rows, columns) }
+    }
+
+    /// What a person sees now: the rows of the screen.
+    pub fn picture(&mut self) -> Vec<String> {
+        self.screen();
+        let (rows, columns) = self.size;
+        let mut parser = vt100::Parser::new(rows, columns, 0);
+        parser.process(&self.seen);
+        parser.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    /// Waits until a person sees a row that has this, and gives the row.
+    #[track_caller]
+    pub fn wait_to_see(&mut self, text: &str) -> String {
+        let mut found = String::new();
+        support::eventually(&format!("a row shows {text:?}"), PATIENCE, || {
+            let picture = self.picture();
+            found = picture.iter().find(|row| row.contains(text)).cloned().ok_or_else(|| picture.join("\n"))?;
+            Ok(())
+        });
+        found
+    }
+
+    /// How the terminal treats what is typed.
+    pub fn modes(&self) -> nix::sys::termios::LocalFlags {
+        nix::sys::termios::tcgetattr(&self.keyboard).unwrap().local_flags
+    }
+
+    /// Sends a signal to windlass itself, not to whoever waits for it.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let group = nix::unistd::tcgetpgrp(&self.keyboard).unwrap();
+        nix::sys::signal::kill(group, signal).unwrap();
     }
 
     pub fn type_text(&mut self, text: &str) {

@@ -97,7 +97,7 @@ mod tests {
         insta::assert_snapshot!(plain(shown, 80), @" w watch off   r restart   l all, not web alone   s shell   q quit");
         let services = ["web".to_owned(), "db".to_owned(), "a-long-name".to_owned()];
         insta::assert_snapshot!(question("restart", &services, "w", 80, Palette::plain()).0, @" restart which? 1 web  2 db  3 a-long-name › w");
-        insta::assert_snapshot!(question("restart", &services, "w", 40, Palette::plain()).0, @" restart which? 1 web  2 db  3 a-lo… › w");
+        insta::assert_snapshot!(question("restart", &services, "w", 40, Palette::plain()).0, @" restart which? 1 web  2 db  3 a-l… › w");
         for columns in 0..100 {
             for (text, wide) in
                 [shown.line(columns, Palette::plain()), question("shell", &services, "web", columns, Palette::plain())]

@@ -216,7 +216,7 @@ fn what_is_expected_has_its_place_and_is_done_when_it_runs() {
     ");
     assert_eq!(board.times(seconds(5.1)).unwrap(), "5.1s: pull 2.0s, create 0.1s, wait 3.0s");
     let lines: Vec<String> =
-        board.time_lines(30, seconds(5.1), Palette::plain()).into_iter().map(|line| line.text).collect();
+        board.time_lines(34, seconds(5.1), Palette::plain()).into_iter().map(|line| line.text).collect();
     assert_eq!(lines, [" 5.1s: pull 2.0s, create 0.1s,", "       wait 3.0s"]);
 }
 
