@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -56,9 +57,10 @@ impl Terminal {
     pub fn picture(&mut self) -> Vec<String> {
         self.screen();
         let (rows, columns) = self.size;
+        let [rows, columns] = [rows, columns].map(|count| NonZeroU16::new(count).unwrap());
         let mut parser = vt100::Parser::new(rows, columns, 0);
         parser.process(&self.seen);
-        parser.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect()
+        parser.screen().rows(0, columns.get()).map(|row| row.trim_end().to_owned()).collect()
     }
 
     /// Waits until a person sees a row that has this, and gives the row.
