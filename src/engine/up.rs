@@ -351,7 +351,7 @@ impl Engine {
             .flat_map(|(needed, containers)| containers.iter().map(move |id| (needed, id)))
             .map(|(needed, id)| async move {
                 let dependency = self.project.name_of(id);
-                report.working(ObjectKind::Container, &dependency, "Waiting");
+                report.waiting(&dependency, what_is_missing(needed));
                 let mut wait = pin!(self.project.wait(id, needed.condition));
                 let at_once = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context))).await;
                 let waited = match at_once {
@@ -456,10 +456,14 @@ pub(super) struct Task<'a> {
 
 /// `db to be healthy`
 fn what_is_awaited(needed: &Dependency) -> String {
+    format!("{} {}", needed.service, what_is_missing(needed))
+}
+
+fn what_is_missing(needed: &Dependency) -> &'static str {
     match needed.condition {
-        Condition::ServiceStarted => format!("{} to start", needed.service),
-        Condition::ServiceHealthy => format!("{} to be healthy", needed.service),
-        Condition::ServiceCompletedSuccessfully => format!("{} to complete", needed.service),
+        Condition::ServiceStarted => "to start",
+        Condition::ServiceHealthy => "to be healthy",
+        Condition::ServiceCompletedSuccessfully => "to complete",
     }
 }
 
