@@ -85,6 +85,7 @@ pub fn desired(
         services,
         scale,
         digests: &digests,
+        for_person: context.environment.get("SUDO_UID").is_some_and(|uid| !uid.is_empty() && uid != "0"),
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;

@@ -198,6 +198,9 @@ impl Engine {
                         started.map(|terminal| *attach.terminal.borrow_mut() = terminal)
                     }
                 };
+                for warning in self.project.start_warnings(id) {
+                    report.warning(format!("{name}: {warning}"));
+                }
                 match started {
                     Ok(()) => {
                         report.done(Container, name, "Started");

@@ -32,6 +32,7 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
             domainname: None,
             rootfs: Rootfs { lower: vec![], upper: "".into(), work: "".into(), read_only: false },
             mounts: vec![],
+            match_users: vec![],
             etc: EtcFiles::default(),
             namespaces: Namespaces {
                 network: NetworkNamespace::Passed,

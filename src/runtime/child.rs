@@ -18,6 +18,7 @@ use crate::runtime::devices::{self, Node};
 use crate::runtime::error::Step;
 use crate::runtime::filesystem::{add_attributes, attach, clone_tree, create, overlay};
 use crate::runtime::inroot;
+use crate::runtime::match_user::Owners;
 use crate::runtime::mounts::{self, Targets, mount_below, real_directory};
 use crate::runtime::process::{Program, ROOT, Streams, fail};
 use crate::runtime::report::Report;
@@ -77,7 +78,8 @@ impl Plan<'_> {
         };
         let root = enter_root(spec)?;
         let dev = self.mount_defaults(root.as_fd(), &hierarchies, host_shm.as_ref().or(self.shm.as_ref()))?;
-        mounts::attach_all(root.as_fd(), sources)?;
+        let owners = Owners { spec, proc: dev.proc.as_fd(), report };
+        mounts::attach_all(root.as_fd(), sources, Some(&owners))?;
         devices::make_all(root.as_fd(), self.nodes)?;
         let streams = self.streams(root.as_fd())?;
         if spec.namespaces.uts == Namespace::Private {

@@ -11,6 +11,7 @@ mod identity;
 mod init;
 pub mod inroot;
 mod intermediate;
+mod match_user;
 mod mounts;
 mod process;
 mod protect;

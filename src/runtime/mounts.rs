@@ -12,6 +12,7 @@ use crate::runtime::StartError;
 use crate::runtime::error::Step;
 use crate::runtime::filesystem::{attach, attach_with, clone_tree, create, is_valid, overlay, set_propagation};
 use crate::runtime::inroot::{self, Kind, show};
+use crate::runtime::match_user::Owners;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Propagation};
 use crate::runtime::tmpfs;
 use crate::sys::mount::RDONLY;
@@ -157,14 +158,22 @@ fn normal(path: &Path) -> PathBuf {
     result
 }
 
-/// Attaches the user's mounts, in order. `root` is the container's root, already `/`.
-pub(super) fn attach_all(root: BorrowedFd<'_>, prepared: Vec<Prepared>) -> Result<(), StartError> {
+/// Attaches the user's mounts, in order. `root` is the container's root; with `owners` it is `/` already.
+pub(super) fn attach_all(
+    root: BorrowedFd<'_>,
+    prepared: Vec<Prepared>,
+    owners: Option<&Owners<'_>>,
+) -> Result<(), StartError> {
+    let mut unmatched: Vec<(PathBuf, std::io::Error)> = Vec::new();
     for Prepared { target, source } in prepared {
         let step = || format!("mount {}", show(&target));
         let (mount, kind, read_only, procfs) = match source {
             Source::Tree { mount, kind, read_only, procfs } => (mount, kind, read_only, procfs),
             Source::Tmpfs(options) => (options.create(&step())?, Kind::Directory, None, false),
         };
+        if let Some(Err(error)) = owners.map(|owners| owners.apply(&target, root, mount.as_fd())).transpose()? {
+            unmatched.push((target.clone(), error));
+        }
         let place = inroot::ensure(root, &target, kind).map_err(|error| refused(&target, kind, &error))?;
         check_proc(&place, &target, procfs)?;
         match read_only {
@@ -173,7 +182,7 @@ pub(super) fn attach_all(root: BorrowedFd<'_>, prepared: Vec<Prepared>) -> Resul
         }
         .step(step)?;
     }
-    Ok(())
+    owners.map_or(Ok(()), |owners| owners.tell(&unmatched))
 }
 
 fn refused(target: &Path, kind: Kind, error: &std::io::Error) -> StartError {

@@ -107,7 +107,8 @@ impl Root {
         let folder = openat(CWD, place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         attach(&mount, folder.step(step)?).step(step)?;
         let fd = openat(CWD, place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-        mounts::attach_all(fd.as_fd(), prepared)?;
+        // Files are copied with the owners that they have on the disk.
+        mounts::attach_all(fd.as_fd(), prepared, None)?;
         if rootfs.read_only {
             add_attributes(&mount, RDONLY).step(step)?;
         }

@@ -20,6 +20,8 @@ pub struct ContainerSpec {
     pub rootfs: Rootfs,
     /// The user's mounts in the order in which they are made. A mount at the target of a default mount replaces it.
     pub mounts: Vec<Mount>,
+    #[serde(default)]
+    pub match_users: Vec<MatchUser>,
     /// Files of the host that appear as `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`.
     pub etc: EtcFiles,
     pub namespaces: Namespaces,
@@ -86,6 +88,15 @@ pub enum MountKind {
         upper: Option<PathBuf>,
         work: Option<PathBuf>,
     },
+}
+
+/// A bind mount in which the owner of the source and a user of the container are one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchUser {
+    /// As in [`Mount`].
+    pub target: PathBuf,
+    /// As [`Process::user`]; empty is that of the container's process.
+    pub user: String,
 }
 
 /// Mount propagation of a bind, as in `mount(2)`.

@@ -61,6 +61,8 @@ pub(super) struct Live {
     pub restart_timer: Option<AbortHandle>,
     /// It waits for what it depends on, to be restarted with it.
     pub following: Option<AbortHandle>,
+    /// What the last start did without.
+    pub warnings: Vec<String>,
     /// Whoever starts it has its streams or its terminal.
     pub attaching: Option<Attaching>,
 }
@@ -169,6 +171,7 @@ impl Container {
                 stopping: None,
                 restart_timer: None,
                 following: None,
+                warnings: Vec::new(),
                 attaching: None,
             }),
             removed: Cell::new(false),

@@ -138,6 +138,9 @@ pub struct BindSource {
     pub source: PathBuf,
     /// A folder is created when nothing is there (`create_host_path`); otherwise that is an error.
     pub create: bool,
+    /// What is created belongs to whoever owns the folder that it is created in, instead of root.
+    #[serde(default)]
+    pub like_parent: bool,
 }
 
 /// A file made by us, on a tmpfs of the container's own.

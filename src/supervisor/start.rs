@@ -70,6 +70,12 @@ impl Project {
         Ok(attached.and_then(|attached| attached.terminal))
     }
 
+    /// What the last start of a container did without, in words; once.
+    #[must_use]
+    pub fn start_warnings(&self, id: &str) -> Vec<String> {
+        self.find(id).map(|container| std::mem::take(&mut container.live.borrow_mut().warnings)).unwrap_or_default()
+    }
+
     /// Nobody has the terminal of a container any more: what it writes goes into its log from now on.
     pub fn log_terminal(&self, id: &str) {
         let Ok(container) = self.find(id) else { return };
@@ -174,6 +180,7 @@ impl Project {
         for warning in &started.warnings {
             tracing::warn!(container = %record.name, "{warning}");
         }
+        container.live.borrow_mut().warnings.clone_from(&started.warnings);
         self.started(container, started, Timestamp::now(), Instant::now(), None)?;
         if let Some(exit) = early {
             self.exited(container, exit);
@@ -306,7 +313,7 @@ impl Project {
     ) -> Result<(), SupervisorError> {
         let record = &container.record;
         for source in &record.binds {
-            bind::ensure_source(&source.source, source.create)?;
+            bind::ensure_source(&source.source, source.create, source.like_parent)?;
         }
         if !record.volumes.is_empty() {
             let (store, record) = (self.inner.volumes.clone(), Rc::clone(record));

@@ -11,6 +11,7 @@ mod flags {
     pub const NEW_IPC: u64 = libc::CLONE_NEWIPC as u64;
     pub const NEW_MOUNT: u64 = libc::CLONE_NEWNS as u64;
     pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
+    pub const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
     pub const NEW_UTS: u64 = libc::CLONE_NEWUTS as u64;
     /// The new process is a child of the caller's parent.
     pub const PARENT: u64 = libc::CLONE_PARENT as u64;

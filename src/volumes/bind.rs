@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a path of the host cannot be bind-mounted.
@@ -22,11 +22,12 @@ pub enum BindError {
     Look { path: PathBuf, source: io::Error },
 }
 
-/// Checks that the source exists; with `create`, a missing one becomes an empty folder. `true` when it was made.
+/// Checks that the source exists; with `create`, a missing one becomes an empty folder, which belongs to the owner of the
+/// folder above it when `like_parent`. `true` when it was made.
 ///
 /// # Errors
 /// When it is missing and may not, or cannot, be made.
-pub fn ensure_source(path: &Path, create: bool) -> Result<bool, BindError> {
+pub fn ensure_source(path: &Path, create: bool, like_parent: bool) -> Result<bool, BindError> {
     if !path.is_absolute() {
         return Err(BindError::Relative { path: path.into() });
     }
@@ -42,7 +43,7 @@ pub fn ensure_source(path: &Path, create: bool) -> Result<bool, BindError> {
     if !create {
         return Err(BindError::Missing { path: path.into() });
     }
-    match create_folders(path) {
+    match create_folders(path, like_parent) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(blocked(path, error)),
         Err(source) => Err(BindError::Create { path: path.into(), source }),
@@ -50,10 +51,10 @@ pub fn ensure_source(path: &Path, create: bool) -> Result<bool, BindError> {
 }
 
 /// As `mkdir -p`, but every folder that is made has mode 0755 whatever the umask: the container's user may not be root.
-fn create_folders(path: &Path) -> io::Result<()> {
+fn create_folders(path: &Path, like_parent: bool) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_folders(path.parent().ok_or(error)?)?;
+            create_folders(path.parent().ok_or(error)?, like_parent)?;
             match DirBuilder::new().mode(0o755).create(path) {
                 // Another container needs the same one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -62,6 +63,10 @@ fn create_folders(path: &Path) -> io::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
+    }
+    if like_parent && let Some(above) = path.parent() {
+        let above = fs::metadata(above)?;
+        std::os::unix::fs::lchown(path, Some(above.uid()), Some(above.gid()))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
@@ -82,13 +87,13 @@ mod tests {
     fn a_missing_source_is_made_only_when_allowed() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b");
-        assert!(matches!(ensure_source(&path, false), Err(BindError::Missing { .. })));
+        assert!(matches!(ensure_source(&path, false, false), Err(BindError::Missing { .. })));
         assert!(!path.exists());
-        assert!(ensure_source(&path, true).unwrap());
+        assert!(ensure_source(&path, true, false).unwrap());
         for made in [&path, path.parent().unwrap()] {
             assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o7777, 0o755);
         }
-        assert!(!ensure_source(&path, true).unwrap());
+        assert!(!ensure_source(&path, true, false).unwrap());
     }
 
     #[test]
@@ -96,12 +101,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(!ensure_source(&file, false).unwrap());
-        let error = ensure_source(&file.join("x/y"), true).unwrap_err();
+        assert!(!ensure_source(&file, false, false).unwrap());
+        let error = ensure_source(&file.join("x/y"), true, false).unwrap_err();
         assert!(matches!(&error, BindError::NotAFolder { parent, .. } if *parent == file), "{error}");
         let link = root.path().join("link");
         std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
-        assert!(matches!(ensure_source(&link, true), Err(BindError::Dangling { .. })));
-        assert!(matches!(ensure_source(Path::new("relative"), true), Err(BindError::Relative { .. })));
+        assert!(matches!(ensure_source(&link, true, false), Err(BindError::Dangling { .. })));
+        assert!(matches!(ensure_source(Path::new("relative"), true, false), Err(BindError::Relative { .. })));
     }
 }

@@ -29,6 +29,7 @@ mod names;
 mod net;
 mod oneoff;
 mod order;
+mod ownership;
 mod ports;
 mod proof;
 mod reading;

@@ -110,6 +110,7 @@ impl Direct {
                 read_only: false,
             },
             mounts: vec![],
+            match_users: vec![],
             etc: EtcFiles::default(),
             namespaces: Namespaces {
                 network: NetworkNamespace::Host,

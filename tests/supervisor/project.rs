@@ -94,6 +94,7 @@ impl TestProject {
                 domainname: None,
                 rootfs: Rootfs { lower: vec![root], upper: paths.upper(), work: paths.work(), read_only: false },
                 mounts: vec![],
+                match_users: vec![],
                 etc: EtcFiles {
                     hosts: Some(paths.etc("hosts")),
                     hostname: Some(paths.etc("hostname")),

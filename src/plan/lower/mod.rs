@@ -111,6 +111,8 @@ pub struct Inputs<'a> {
     pub scale: &'a BTreeMap<String, u32>,
     /// SHA-256 of the files that secrets and configs are made of.
     pub digests: &'a BTreeMap<PathBuf, String>,
+    /// A person asked for it through sudo: what containers write into the project's folder is to be theirs.
+    pub for_person: bool,
     /// The label `com.docker.compose.version`.
     pub version: &'a str,
 }
@@ -178,7 +180,7 @@ fn lower_service(
     let process = process::lower(name, service, image).map_err(|fault| faults.push(fault)).ok();
     let health = health::lower(name, service, image).map_err(|fault| faults.push(fault)).ok().flatten();
     let security = security::lower(name, service, &mut faults);
-    let mounts = mounts::lower(project, name, service, image, inputs.volumes, &mut faults);
+    let mounts = mounts::lower(project, name, service, image, inputs, &mut faults);
     let endpoints = network::endpoints(project, name, service, &mut faults);
     let ports = network::ports(name, service, &mut faults);
     let namespaces = namespaces(name, service, &mut faults);
@@ -227,6 +229,7 @@ fn lower_service(
             read_only: service.read_only,
         },
         mounts: all_mounts,
+        match_users: mounts.match_users,
         etc: EtcFiles::default(),
         namespaces,
         process,

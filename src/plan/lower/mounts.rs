@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::compose::model::{ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType};
-use crate::runtime::spec::{Mount, MountKind, Propagation};
+use crate::runtime::spec::{MatchUser, Mount, MountKind, Propagation};
 use crate::supervisor::record::{BindSource, InjectedFile, VolumeUse};
 use crate::volumes::spec::VolumeSpec;
 
-use super::{Fault, ServiceImage};
+use super::{Fault, Inputs, ServiceImage};
 
 pub(super) fn volumes(project: &Project) -> Vec<VolumeSpec> {
     project
@@ -34,6 +34,7 @@ pub(super) struct Mounts {
     pub(super) volumes: Vec<VolumeUse>,
     pub(super) files: Vec<InjectedFile>,
     pub(super) binds: Vec<BindSource>,
+    pub(super) match_users: Vec<MatchUser>,
 }
 
 pub(super) fn lower(
@@ -41,13 +42,21 @@ pub(super) fn lower(
     name: &str,
     service: &Service,
     image: &ServiceImage,
-    root: &Path,
+    inputs: &Inputs<'_>,
     faults: &mut Vec<Fault>,
 ) -> Mounts {
+    let root = inputs.volumes;
     let mut made = Mounts::default();
     for (index, mount) in service.volumes.iter().enumerate() {
         let path = format!("services.{name}.volumes[{index}]");
         one(project, &path, mount, root, &mut made, faults);
+    }
+    match ownership(service.windlass.bind_idmap.as_deref(), inputs.for_person) {
+        Ok(ownership) => made.match_users = match_users(&ownership, &service.volumes, project),
+        Err(fault) => faults.push(
+            Fault::new(format!("services.{name}.x-windlass.bind-idmap"), fault)
+                .hint("write `match-user`, `match-user:NAME` (a user of the container) or `off`"),
+        ),
     }
     for (index, entry) in service.tmpfs.iter().enumerate() {
         let path = format!("services.{name}.tmpfs[{index}]");
@@ -109,6 +118,43 @@ pub(super) fn contents(
     secrets.chain(configs).filter_map(|(name, origin)| Some((name, digest(&origin)?))).collect()
 }
 
+/// Which bind mounts are to have the owner of their source as a user of the container.
+#[derive(Debug, PartialEq, Eq)]
+enum Ownership {
+    Off,
+    /// Those of the project's folder: with the container's own user.
+    OfTheProject,
+    /// All: with this user, or with the container's own.
+    All(String),
+}
+
+fn ownership(text: Option<&str>, for_person: bool) -> Result<Ownership, String> {
+    match text {
+        None if for_person => Ok(Ownership::OfTheProject),
+        None | Some("off") => Ok(Ownership::Off),
+        Some("match-user") => Ok(Ownership::All(String::new())),
+        Some(text) => match text.strip_prefix("match-user:") {
+            Some(user) if !user.is_empty() => Ok(Ownership::All(user.to_owned())),
+            _ => Err(format!("`{text}` says nothing about owners")),
+        },
+    }
+}
+
+fn match_users(ownership: &Ownership, volumes: &[VolumeMount], project: &Project) -> Vec<MatchUser> {
+    let user = match ownership {
+        Ownership::Off => return Vec::new(),
+        Ownership::OfTheProject => "",
+        Ownership::All(user) => user,
+    };
+    let is_meant = |mount: &&VolumeMount| {
+        let source = Path::new(mount.source.as_deref().unwrap_or_default());
+        mount.kind == VolumeMountType::Bind
+            && (*ownership != Ownership::OfTheProject || source.starts_with(&project.working_dir))
+    };
+    let mounts = volumes.iter().filter(is_meant);
+    mounts.map(|mount| MatchUser { target: Path::new("/").join(&mount.target), user: user.to_owned() }).collect()
+}
+
 fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &mut Mounts, faults: &mut Vec<Fault>) {
     let target = Path::new("/").join(&mount.target);
     match mount.kind {
@@ -116,7 +162,11 @@ fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &m
             let bind = mount.bind.clone().unwrap_or_default();
             let source = PathBuf::from(mount.source.clone().unwrap_or_default());
             let recursive = bind.recursive.as_deref() != Some("disabled");
-            made.binds.push(BindSource { source: source.clone(), create: bind.create_host_path.unwrap_or(true) });
+            made.binds.push(BindSource {
+                source: source.clone(),
+                create: bind.create_host_path.unwrap_or(true),
+                like_parent: source.starts_with(&project.working_dir),
+            });
             made.mounts.push(Mount {
                 target,
                 kind: MountKind::Bind {
@@ -268,7 +318,7 @@ fn file(
         if owned {
             inject(Vec::new(), Some(PathBuf::from(file)));
         } else {
-            made.binds.push(BindSource { source: PathBuf::from(file), create: false });
+            made.binds.push(BindSource { source: PathBuf::from(file), create: false, like_parent: false });
             made.mounts.push(Mount {
                 target,
                 kind: MountKind::Bind {
