@@ -119,3 +119,21 @@ fn ps_and_ls_choose() {
     assert!(env.ok(&["ls", "-a"]).stdout.contains("exited(1), running(1)"));
     env.down();
 }
+
+#[test]
+fn down_takes_the_images_that_nothing_else_uses() {
+    let file = "services: { one: { image: 'busybox:1.35', command: sleep 1000, stop_signal: SIGKILL } }";
+    let env = TestEnv::with("rmi", file);
+    let images = || env.ok(&["image", "ls", "-q"]).stdout.lines().count();
+    env.ok(&["up", "-d"]);
+    env.ok(&["-p", "rmi-other", "up", "-d"]);
+    assert!(env.ok(&["down", "--rmi", "all"]).stderr.contains("still in use"));
+    assert_eq!(images(), 1);
+    env.ok(&["-p", "rmi-other", "up", "-d"]);
+    env.ok(&["-p", "rmi-other", "down", "--rmi", "local"]);
+    assert_eq!(images(), 1);
+    env.ok(&["up", "-d"]);
+    env.ok(&["down", "--rmi", "all"]);
+    assert_eq!(images(), 0);
+    assert!(env.fails(&["down", "--rmi", "some"]).stderr.contains("[possible values: all, local]"));
+}

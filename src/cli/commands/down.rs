@@ -1,12 +1,17 @@
 //! `windlass down`
 
-use clap::Args;
+use std::collections::BTreeSet;
+
+use clap::{Args, ValueEnum};
 
 use crate::cli::conversation::converge;
-use crate::cli::load::Loading;
+use crate::cli::images::open_store;
+use crate::cli::load::{Loaded, Loading};
+use crate::cli::ui::progress::{self, Progress, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::compose::LoadOptions;
 use crate::engine::message::Request;
+use crate::image::{ImageError, Uses};
 use crate::plan::DownOptions;
 use crate::plan::lower::project_record;
 use crate::supervisor::record::ProjectRecord;
@@ -25,6 +30,16 @@ pub struct DownArgs {
     /// Grace period in seconds
     #[arg(short = 't', long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    /// Remove the images of the services too: `all`, or those that were built here and have no name of their own
+    #[arg(long, value_name = "WHICH")]
+    pub rmi: Option<Rmi>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rmi {
+    All,
+    /// None: windlass builds no images
+    Local,
 }
 
 /// # Errors
@@ -33,8 +48,8 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let paths = context.project_paths()?;
     let exists = paths.data().exists() || paths.run().exists();
-    let project = match declared(context) {
-        Ok(project) => project,
+    let loaded = match declared(context) {
+        Ok(loaded) => loaded,
         // What runs can be taken down even when its file is broken by now.
         Err(error) if exists => {
             error.print(context.palette());
@@ -42,6 +57,7 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         }
         Err(error) => return Err(error),
     };
+    let project = loaded.as_ref().map(|loaded| project_record(&loaded.project));
     let progress = context.progress("down");
     let store = Store::new(&context.paths);
     let volume_left = |project: &ProjectRecord| {
@@ -62,16 +78,40 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         dry_run: context.global.dry_run,
     };
     converge(context, &paths, &request, &progress)?;
+    if let (Some(Rmi::All), Some(loaded), false) = (args.rmi, &loaded, context.global.dry_run) {
+        remove_images(args, context, loaded, &progress)?;
+    }
     Ok(0)
 }
 
+/// Images that something else uses stay, and so do those that never came.
+fn remove_images(args: &DownArgs, context: &Context, loaded: &Loaded, progress: &Progress) -> Result<(), CommandError> {
+    let chosen = |name: &String| args.services.is_empty() || args.services.contains(name);
+    let services = loaded.project.services.iter().filter(|(name, _)| chosen(name));
+    let images: BTreeSet<&str> = services.filter_map(|(_, service)| service.image.as_deref()).collect();
+    if images.is_empty() {
+        return Ok(());
+    }
+    let store = open_store(context)?;
+    let uses = Uses::read(&context.paths.projects())?;
+    for image in images {
+        let (status, state) = match store.remove(image, &uses, false) {
+            Ok(_) => ("Removed", State::Done),
+            Err(ImageError::NotFound(_)) => ("No resource found to remove", State::Warning),
+            Err(ImageError::InUse { .. }) => ("Resource is still in use", State::Warning),
+            Err(error) => return Err(error.into()),
+        };
+        progress.event(progress::Event::new(format!("Image {image}"), status.to_owned(), state));
+    }
+    Ok(())
+}
+
 /// What the files say now; nothing when there are no files and the project is named.
-fn declared(context: &Context) -> Result<Option<ProjectRecord>, CommandError> {
+fn declared(context: &Context) -> Result<Option<Loaded>, CommandError> {
     let named = context.global.project_name.is_some() || context.environment.contains_key("COMPOSE_PROJECT_NAME");
     if named && !context.has_compose_file() {
         return Ok(None);
     }
     let options = LoadOptions { all_resources: true, resolve_environment: false, ..LoadOptions::default() };
-    let loaded = context.load(&Loading { options, ..Loading::default() })?;
-    Ok(Some(project_record(&loaded.project)))
+    context.load(&Loading { options, ..Loading::default() }).map(Some)
 }

@@ -1,0 +1,217 @@
+//! `docs/compatibility.md`: every command and flag of docker compose, and what windlass does with it.
+
+use std::fmt::Write;
+
+use clap::{Command, CommandFactory};
+use windlass::cli::args::Cli;
+
+/// Commands, and flags of commands, that windlass does not have, with the reason.
+const MISSING: &[(&str, &str)] = &[
+    ("bridge", "converting to other models is not what windlass is for"),
+    ("build", "windlass does not build images yet; `build:` in the file is refused with its place"),
+    ("publish", "projects are shared as files and repositories"),
+    ("push", "only what `commit` made could be pushed; `image save` writes it as an archive"),
+    ("up --menu", "there is no menu yet"),
+];
+
+/// Flags that are taken and do something else, or nothing.
+const NOTES: &[(&str, &str)] = &[
+    ("create --build", "refused where it is given, since images are not built yet"),
+    ("create --no-build", "always so"),
+    ("down --rmi", "`local` removes nothing: windlass builds no images"),
+    ("run --build", "refused where it is given, since images are not built yet"),
+    ("run --quiet-build", "nothing is built"),
+    ("up --build", "refused where it is given, since images are not built yet"),
+    ("up --no-build", "always so"),
+    ("up --quiet-build", "nothing is built"),
+];
+
+/// What behaves differently, and why.
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("Root is needed", "there is no daemon that would have it; rootless is designed and not built"),
+    (
+        "`--abort-on-container-exit`: the success of a service that others wait for to complete ends nothing",
+        "a migration that is done is no reason to stop the stack",
+    ),
+    ("`wait` also answers for containers that have ended already", "a script that asks a moment late gets its answer"),
+    (
+        "A foreground `run` gives the command your own streams: what it writes is not in a log",
+        "no proxy in the way: binary data, terminals and redirections are as if it ran here",
+    ),
+    (
+        "`restart` stops in reverse order and starts in order, and waits for `depends_on` conditions between",
+        "what depends on a restarted service finds it ready",
+    ),
+    (
+        "A container that is stopped and started keeps its published ports, also those that were any free one",
+        "an address that was noted down stays right",
+    ),
+    (
+        "`kill -s HUP` and the like do not end the restart policy; `SIGKILL` and the container's own stop signal do",
+        "a reload is no stop",
+    ),
+    (
+        "`up --dry-run` prints the plan, with reasons and lines of the file",
+        "the peer prints the progress of things that do not happen",
+    ),
+    (
+        "Contents of secrets and configs are inputs: another content makes the container anew",
+        "the container would go on with the old one in silence",
+    ),
+    ("A one-shot that succeeded does not run again until its inputs change", "`--force-recreate` runs it"),
+    (
+        "`cp` drops set-id bits without `-a`, sees tmpfs mounts of a running container, and leaves sockets and devices out",
+        "files of a hostile container gain nothing here",
+    ),
+    (
+        "`export` of a service on the machine's own files holds what the container added, not the machine's files",
+        "they are not the container's",
+    ),
+    (
+        "`system prune` leaves stopped containers to `rm` and `down`; `system df` counts logs",
+        "a stopped container belongs to its project",
+    ),
+    (
+        "`config` doubles `$` in values alone: printed keys stay as they are",
+        "the peer's output would not load as the same project",
+    ),
+    (
+        "`oci://` and git addresses in `include` and `-f` are refused with the place",
+        "nothing is fetched that the project's folder does not hold",
+    ),
+];
+
+struct Line<'a> {
+    command: &'a str,
+    /// Its names: `-f, --file`.
+    flag: Option<&'a str>,
+}
+
+fn peer() -> Vec<Line<'static>> {
+    let mut command = "";
+    let text = include_str!("../fixtures/peer-commands.txt");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .map(|line| match line.strip_prefix("  ") {
+            Some(flag) => Line { command, flag: Some(flag) },
+            None => {
+                command = line;
+                Line { command, flag: None }
+            }
+        })
+        .collect()
+}
+
+fn ours<'a>(root: &'a Command, name: &str) -> Option<&'a Command> {
+    match name {
+        "(global)" => Some(root),
+        _ => root.find_subcommand(name),
+    }
+}
+
+/// Whether the command takes every name of the flag.
+fn takes(root: &Command, command: &Command, flag: &str) -> bool {
+    flag.split(", ").all(|name| {
+        command.get_arguments().chain(root.get_arguments().filter(|it| it.is_global_set())).any(|argument| {
+            match name.strip_prefix("--") {
+                Some(long) => {
+                    argument.get_long() == Some(long)
+                        || argument.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
+                }
+                None => {
+                    let short = name.chars().nth(1);
+                    argument.get_short() == short
+                        || argument
+                            .get_all_short_aliases()
+                            .is_some_and(|aliases| aliases.iter().any(|it| Some(*it) == short))
+                }
+            }
+        })
+    })
+}
+
+fn noted(table: &'static [(&'static str, &'static str)], key: &str) -> Option<&'static str> {
+    table.iter().find(|(name, _)| *name == key).map(|(_, text)| *text)
+}
+
+fn key(line: &Line<'_>) -> String {
+    match line.flag {
+        Some(flag) => format!("{} {}", line.command, flag.rsplit(", ").next().unwrap()),
+        None => line.command.to_owned(),
+    }
+}
+
+fn page() -> String {
+    let root = Cli::command();
+    let mut page = String::from(
+        "# Compatibility\n\nEvery command and flag of `docker compose` 2.40.3 and what windlass does with it. Generated from the \
+         code: a flag stands as\nhonoured when the command takes it under every name that the peer has for it. Attributes of \
+         the file are in\n[compose-support](reference/compose-support.md), differences of loading in \
+         [differences](reference/differences.md).\n\n## Commands and flags\n\n| command | honoured | otherwise |\n|---|---|---|\n",
+    );
+    let lines = peer();
+    let mut missing = Vec::new();
+    for head in lines.iter().filter(|line| line.flag.is_none()) {
+        let name = head.command;
+        let Some(command) = ours(&root, name) else {
+            match noted(MISSING, name) {
+                Some(reason) => writeln!(page, "| `{name}` | | not there: {reason} |").unwrap(),
+                None => missing.push(name.to_owned()),
+            }
+            continue;
+        };
+        let (mut honoured, mut otherwise) = (Vec::new(), Vec::new());
+        for line in lines.iter().filter(|line| line.command == name && line.flag.is_some()) {
+            let (flag, key) = (line.flag.unwrap(), key(line));
+            match (takes(&root, command, flag), noted(NOTES, &key), noted(MISSING, &key)) {
+                (true, None, _) => honoured.push(format!("`{flag}`")),
+                (true, Some(note), _) => otherwise.push(format!("`{flag}`: {note}")),
+                (false, _, Some(reason)) => otherwise.push(format!("`{flag}` is refused: {reason}")),
+                (false, _, None) => missing.push(key),
+            }
+        }
+        let honoured = if honoured.is_empty() { "yes".to_owned() } else { honoured.join(" ") };
+        writeln!(page, "| `{name}` | {honoured} | {} |", otherwise.join("; ")).unwrap();
+    }
+    assert!(missing.is_empty(), "not there, and no reason given:\n{}", missing.join("\n"));
+    let known: Vec<&str> = lines.iter().filter(|line| line.flag.is_none()).map(|line| line.command).collect();
+    let more: Vec<String> = root
+        .get_subcommands()
+        .filter(|command| !known.contains(&command.get_name()) && !command.is_hide_set())
+        .map(|command| format!("`{}`", command.get_name()))
+        .collect();
+    writeln!(page, "\nCommands that the peer does not have: {}.", more.join(", ")).unwrap();
+    page.push_str("\n## Differences\n\n| what | why |\n|---|---|\n");
+    for (what, why) in DIFFERENCES {
+        writeln!(page, "| {what} | {why} |").unwrap();
+    }
+    page
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compatibility.md");
+    let page = page();
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert!(std::fs::read_to_string(path).unwrap() == page, "run with UPDATE_FIXTURES=1");
+}
+
+/// A reason for what is there by now, or was never there, would be false.
+#[test]
+fn reasons_are_about_something() {
+    let root = Cli::command();
+    let lines = peer();
+    let line =
+        |name: &str| lines.iter().find(|line| key(line) == name).unwrap_or_else(|| panic!("the peer has no {name}"));
+    for (name, _) in MISSING {
+        let line = line(name);
+        let there =
+            ours(&root, line.command).is_some_and(|command| line.flag.is_none_or(|flag| takes(&root, command, flag)));
+        assert!(!there, "{name} is there");
+    }
+    for (name, _) in NOTES {
+        line(name);
+    }
+}
