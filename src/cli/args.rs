@@ -48,7 +48,7 @@ pub struct GlobalArgs {
     #[arg(long)]
     pub compatibility: bool,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub dry_run: bool,
     /// Print where the time went, step by step
     #[arg(long)]

@@ -43,14 +43,50 @@ impl Engine {
             return Ok(0);
         }
         let result = self.converge(&desired, &plan, timeout_ms, None, report).await;
-        if result.is_err() {
+        if let Err(failure) = result {
             self.give_up_restarts(&plan).await;
+            let failure = self.roll_back(&desired, &observed, &options, timeout_ms, failure, report).await;
             self.project.settle().await;
+            return Err(failure);
         }
-        result?;
         report.send(&Event::Containers { containers: self.containers_of(&desired) });
         report.timing("up", begin);
         Ok(0)
+    }
+
+    /// Makes the services that want it as they were before `observed` was changed; the failure, with what came of it.
+    async fn roll_back(
+        &self,
+        desired: &Desired,
+        before: &Observed,
+        options: &UpOptions,
+        timeout_ms: Option<u64>,
+        mut failure: Failure,
+        report: &Report,
+    ) -> Failure {
+        let Some(wanted) = plan::rollback(desired, before, &self.observe(), self.project.project_paths()) else {
+            return failure;
+        };
+        let services: Vec<String> = wanted.services.iter().map(|service| service.name.clone()).collect();
+        let services = services.join(", ");
+        report.warning(format!("the update of {services} failed and is rolled back: {}", failure.message));
+        let options = UpOptions {
+            force_recreate: false,
+            no_recreate: false,
+            always_recreate_deps: false,
+            remove_orphans: false,
+            renew_anonymous_volumes: false,
+            ..options.clone()
+        };
+        let plan = self.with_names(|names| plan::up(&wanted, &self.observe(), &options, names));
+        match Box::pin(self.converge(&wanted, &plan, timeout_ms, None, report)).await {
+            Ok(()) => failure.hints.push(format!("{services}: as before the update")),
+            Err(error) => {
+                self.give_up_restarts(&plan).await;
+                failure.causes.push(format!("the rollback of {services} failed too: {}", error.message));
+            }
+        }
+        failure
     }
 
     pub(super) fn with_names<T>(&self, plan: impl FnOnce(&mut plan::Names<'_>) -> T) -> T {

@@ -63,7 +63,7 @@ pub enum OnFailure {
     /// The rest is left as it is.
     Pause,
     Continue,
-    /// Asked for, and done as `Pause`.
+    /// The service's containers are made as they were before.
     Rollback,
 }
 

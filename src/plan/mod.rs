@@ -7,6 +7,7 @@ pub mod lower;
 pub mod operation;
 pub mod order;
 pub mod reconcile;
+pub mod rollback;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -17,3 +18,4 @@ pub use desired::{Desired, DesiredService};
 pub use down::down;
 pub use operation::{Operation, OperationKind, Plan};
 pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, run, up};
+pub use rollback::rollback;

@@ -354,13 +354,6 @@ impl<'a> Up<'a> {
     /// Before container `number` of an update: when a batch is complete, the next one waits for it.
     fn next_batch(&mut self, service: &DesiredService, update: &Update, number: usize) {
         if number == 0 {
-            if update.on_failure == OnFailure::Rollback {
-                self.plan.warnings.push(format!(
-                    "service {}: should its update fail, the rest stays as it is: `failure_action: rollback` is not \
-                     supported yet",
-                    service.name
-                ));
-            }
             if update.start_first && !can_start_first(service) {
                 self.plan.warnings.push(format!(
                     "service {} publishes fixed ports, which two containers cannot share: its containers are stopped \

@@ -167,3 +167,36 @@ fn a_failed_update_pauses() {
     assert_eq!(env.ps().len(), 2);
     env.down();
 }
+
+#[test]
+fn a_failed_update_is_rolled_back() {
+    for order in ["start-first", "stop-first"] {
+        let update = format!("{{ order: {order}, failure_action: rollback }}");
+        let file = UPDATED.replace("UPDATE", &update).replace("replicas: 2", "replicas: 3");
+        let env = TestEnv::with(&format!("rollback-{order}"), &file);
+        env.ok(&["up", "-d", "--wait"]);
+        let hashes = || -> Vec<String> {
+            let rows = env.ps();
+            rows.iter().map(|row| row["Labels"].as_str().unwrap_or_default().to_owned()).map(hash_of).collect()
+        };
+        let before = hashes();
+        env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: bad"));
+        let output = env.fails(&["up", "-d"]);
+        assert!(output.stderr.contains("is rolled back"), "{}", output.text());
+        assert!(output.stderr.contains("as before the update"), "{}", output.text());
+        assert_eq!(hashes(), before, "{order}");
+        support::eventually("all are healthy again", PATIENCE, || {
+            let healthy = env.ps().iter().filter(|row| row["Health"] == "healthy").count();
+            if healthy == 3 { Ok(()) } else { Err(format!("{:?}", env.ps())) }
+        });
+        // What runs now is what the old file says: nothing is left to do for it.
+        env.file("compose.yaml", &file);
+        assert!(!env.ok(&["up", "--dry-run", "-d"]).stderr.contains("create"));
+        env.down();
+    }
+}
+
+fn hash_of(labels: String) -> String {
+    let hash = labels.split(',').find(|label| label.starts_with("com.docker.compose.config-hash="));
+    hash.expect("every container has a hash").to_owned()
+}
