@@ -78,13 +78,12 @@ async fn index(links: &rtnetlink::Handle, name: &str) -> Result<u32> {
     Ok(found.try_next().await?.context("no such link")?.header.index)
 }
 
+/// One request makes both ends, the inner one where it belongs; the second puts the outer one on the bridge.
 async fn connect(links: &rtnetlink::Handle, number: usize, pid: i32, bridge: u32) -> Result<()> {
     let (ours, theirs) = (format!("floor-{number}"), format!("inner-{number}"));
-    links.link().add(LinkVeth::new(&ours, &theirs).up().build()).execute().await?;
-    let (host, inner) = (index(links, &ours).await?, index(links, &theirs).await?);
-    links.link().set(LinkUnspec::new_with_index(host).controller(bridge).build()).execute().await?;
-    let pid = u32::try_from(pid)?;
-    links.link().set(LinkUnspec::new_with_index(inner).setns_by_pid(pid).build()).execute().await?;
+    links.link().add(LinkVeth::new(&theirs, &ours).setns_by_pid(u32::try_from(pid)?).build()).execute().await?;
+    let outer = LinkUnspec::new_with_name(&ours).controller(bridge).up().build();
+    links.link().set(outer).execute().await?;
     Ok(())
 }
 

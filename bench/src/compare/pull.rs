@@ -6,7 +6,7 @@ use crate::table::Table;
 use crate::tools::Tools;
 
 pub fn measure(tools: &Tools, table: &mut Table) -> Result<()> {
-    for name in ["python:3.13-slim", "postgres:16"] {
+    for name in ["python:3.13", "postgres:17"] {
         let image = tools.image(name);
         let mut times = [const { Vec::new() }; 2];
         for _ in 0..tools.runs {

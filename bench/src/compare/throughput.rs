@@ -30,7 +30,7 @@ print(time.monotonic() - t)
 
 pub fn measure(tools: &Tools, table: &mut Table) -> Result<()> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let image = tools.image("python:3.13-slim");
+    let image = tools.image("python:3.13");
     let text = serde_json::json!({"services": {
         "server": {"image": image, "init": true, "command": ["python3", "-c", SERVER], "ports": [format!("127.0.0.1:{port}:5000")]},
         "client": {"image": image, "init": true, "command": ["sleep", "1000"]},
@@ -44,7 +44,8 @@ pub fn measure(tools: &Tools, table: &mut Table) -> Result<()> {
             let connection = connect(port)?;
             published[which].push(send(connection)?);
             let output = tool.compose("throughput", &["exec", "-T", "client", "python3", "-c", CLIENT]).output()?;
-            let seconds: f64 = String::from_utf8(output.stdout)?.trim().parse().context("the client failed")?;
+            let said = format!("{}: {}", tool.name, String::from_utf8_lossy(&output.stderr));
+            let seconds: f64 = String::from_utf8(output.stdout)?.trim().parse().context(said)?;
             between[which].push(BYTES as f64 / seconds / 1e9);
             tool.time("throughput", &["down", "-t", "0"])?;
         }
