@@ -63,13 +63,18 @@ impl Client {
         }
         let name = || project.name().to_owned();
         // Two commands at once: one starts them, the other finds them started.
-        let _lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
+        let lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
         if let Some(client) = Self::connect(project)? {
             return Ok(client);
         }
         // A living keeper brings a dead supervisor back, or is about to leave itself.
         let deadline = Instant::now() + PATIENCE;
-        while let Ok(Some(keeper)) = keeper::find(project) {
+        if !matches!(keeper::find(project), Ok(Some(_)))
+            && let Some(keeper) = keeper::find_lost(paths, project)
+        {
+            keeper::revive(project, keeper).map_err(|source| ClientError::Wait { project: name(), source })?;
+        }
+        while let Some(keeper) = living(paths, project) {
             // Watched before it is tried, so that nothing is missed in between.
             let watch = watch(project).map_err(|source| ClientError::Wait { project: name(), source })?;
             if let Some(client) = Self::connect(project)? {
@@ -78,10 +83,9 @@ impl Client {
             if Instant::now() > deadline {
                 return Err(ClientError::Ended { project: name() });
             }
-            wait(watch.as_ref(), keeper.pid, deadline)
-                .map_err(|source| ClientError::Wait { project: name(), source })?;
+            wait(watch.as_ref(), keeper, deadline).map_err(|source| ClientError::Wait { project: name(), source })?;
         }
-        keeper::spawn(paths, project.name()).map_err(|source| ClientError::Start { project: name(), source })?;
+        keeper::spawn(paths, project.name(), &lock).map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })
     }
 
@@ -139,6 +143,14 @@ impl Client {
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
+    }
+}
+
+/// The keeper of a project, also one that is not known any more.
+fn living(paths: &Paths, project: &ProjectPaths) -> Option<i32> {
+    match keeper::find(project) {
+        Ok(Some(keeper)) => Some(keeper.pid),
+        _ => keeper::find_lost(paths, project),
     }
 }
 

@@ -23,11 +23,9 @@ impl Engine {
     ) -> Result<i32, Failure> {
         let begin = Instant::now();
         let mut observed = self.observe();
-        if let Some(project) = project {
-            // The file may declare volumes that outlived an earlier `down`.
-            observed.volumes = self.project.existing_volumes(Some(&project));
-            observed.project = Some(project);
-        }
+        // The file may declare volumes that outlived an earlier `down`.
+        observed.project = project.or(observed.project);
+        observed.volumes = self.project.begun_volumes(observed.project.as_ref());
         let plan = plan::down(&observed, &options);
         for warning in &plan.warnings {
             report.warning(warning.clone());
@@ -39,6 +37,9 @@ impl Engine {
         let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), attach: None, report };
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
+        if options.volumes {
+            self.project.sweep_volumes().await;
+        }
         // What can end now ends, also after a failure.
         self.project.settle().await;
         report.timing("down", begin);

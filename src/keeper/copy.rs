@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{CWD, MemfdFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fstat, memfd_create};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::sys::{mount, process};
+use crate::sys::{fault, mount, process};
 
 /// Executes this binary again from a copy. Returns only when that fails.
 pub(super) fn execute(role: &str, arguments: &[&OsStr]) -> io::Error {
@@ -23,7 +23,7 @@ pub(super) fn execute(role: &str, arguments: &[&OsStr]) -> io::Error {
     let mut argv = vec![text(OsStr::new(role))];
     argv.extend(arguments.iter().map(|argument| text(argument)));
     // Nothing of the caller's environment is needed, and it may hold secrets: a keeper lives long.
-    process::execute_descriptor(copy.as_fd(), &argv, &[])
+    process::execute_descriptor(copy.as_fd(), &argv, &fault::environment())
 }
 
 /// A mount of the binary that is nowhere and read-only: no byte is copied.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::keeper::serve::{Keeper, Turn};
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{self, Durability, Record};
 use crate::state::{Paths, ProjectPaths, process as process_record};
-use crate::sys::{clone, packet, process, spawn};
+use crate::sys::{clone, fault, packet, process, spawn};
 
 /// The role's argv\[0\].
 pub const ROLE: &str = "windlass-keeper";
@@ -119,7 +119,7 @@ fn direct() -> io::Result<()> {
 struct Project {
     paths: ProjectPaths,
     arguments: Vec<OsString>,
-    log: File,
+    record: KeeperRecord,
 }
 
 fn run(arguments: &[OsString]) -> io::Result<()> {
@@ -127,17 +127,19 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     let name = name.to_str().ok_or_else(|| io::Error::other("the project's name is not text"))?;
     let paths = Paths::new(PathBuf::from(data), PathBuf::from(run)).project(name);
     protect();
-    std::fs::create_dir_all(paths.run())?;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(paths.log())?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let keeper =
         KeeperRecord { pid, start_time: process_record::start_time_of_any(pid)?, boot_id: process_record::boot_id()? };
-    record::write(&paths.keeper(), &keeper, Durability::Process).map_err(io::Error::other)?;
-    let project = Project { paths, arguments: arguments.to_vec(), log };
+    let project = Project { paths, arguments: arguments.to_vec(), record: keeper };
+    project.appear()?;
+    // Whoever looks for a keeper finds this one: the lock of the one that started us is not needed any more.
+    let null = OpenOptions::new().read(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
     let result = project.keep();
     // A keeper that was started meanwhile has its own record there.
-    if record::read::<KeeperRecord>(&project.paths.keeper()).ok().flatten().as_ref() == Some(&keeper) {
-        let _ = std::fs::remove_file(project.paths.keeper());
+    if project.is_known() {
+        let record = project.paths.keeper();
+        let _ = fault::around_file("remove", &record, || std::fs::remove_file(&record));
     }
     result
 }
@@ -145,12 +147,31 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
 /// The pause before a supervisor that died is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// So many pauses a start that nobody waits for may take.
+const MOST_STARTS: u32 = 250;
 /// Between closing its socket and ending.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// After so long a life its death is no habit.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 
 impl Project {
+    /// Makes itself known in the runtime folder, which somebody may have cleared.
+    fn appear(&self) -> io::Result<()> {
+        if self.is_known() {
+            return Ok(());
+        }
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.paths.run())?;
+        record::write(&self.paths.keeper(), &self.record, Durability::Process).map_err(io::Error::other)
+    }
+
+    fn is_known(&self) -> bool {
+        record::read::<KeeperRecord>(&self.paths.keeper()).ok().flatten().as_ref() == Some(&self.record)
+    }
+
+    fn log(&self) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).mode(0o600).open(self.paths.log())
+    }
+
     fn keep(&self) -> io::Result<()> {
         let mut keeper = Keeper::new()?;
         let mut announced = false;
@@ -185,20 +206,37 @@ impl Project {
             if !announced && keeper.is_idle() {
                 return Err(io::Error::other(self.why(status)));
             }
+            // It was killed while it ended: nothing is left to keep, and nobody finds this keeper any more.
+            if keeper.is_idle() && !self.paths.run().exists() {
+                return Ok(());
+            }
             if born.elapsed() >= LONG_LIFE {
                 pause = FIRST_PAUSE;
             }
             let again = Instant::now() + pause;
             // Containers' ends are recorded meanwhile.
             while keeper.run(Some(again))? != Turn::Timeout {}
+            // The answers to its starts were for the dead one: the next is told what runs, once that is known.
+            for attempt in 0.. {
+                if !keeper.is_starting() {
+                    break;
+                }
+                if attempt == MOST_STARTS {
+                    keeper.abandon_starts();
+                }
+                while keeper.run(Some(Instant::now() + FIRST_PAUSE))? != Turn::Timeout {}
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     fn start_supervisor(&self, keeper: &mut Keeper) -> io::Result<i32> {
+        self.appear()?;
+        let log = self.log()?;
         let (ours, theirs) = packet::pair()?;
         let arguments: Vec<&OsStr> = self.arguments.iter().map(OsString::as_os_str).collect();
-        let pid = spawn::role(SUPERVISOR_ROLE, &arguments, theirs.as_fd(), &self.log)?;
+        let start = || spawn::role(SUPERVISOR_ROLE, &arguments, theirs.as_fd(), &log);
+        let pid = fault::around("start the supervisor", start)?;
         keeper.connect(ours)?;
         Ok(pid)
     }

@@ -10,6 +10,8 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mknodat, openat};
 use rustix::io::Errno;
 
+use crate::sys::fault;
+
 #[derive(Debug)]
 pub(super) struct Pipes {
     /// Read-write, non-blocking. `None` once it was closed for the container to see its end.
@@ -24,7 +26,8 @@ impl Pipes {
         std::fs::create_dir_all(folder)?;
         let one = |name: &str| -> io::Result<OwnedFd> {
             let path = folder.join(name);
-            match mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
+            let mode = Mode::from_raw_mode(0o600);
+            match fault::around_file("make a pipe", &path, || mknodat(CWD, &path, FileType::Fifo, mode, 0)) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -38,7 +41,8 @@ impl Pipes {
         Ok(Self { stdin: Some(one("stdin")?), stdout: one("stdout")?, stderr: one("stderr")? })
     }
 
-    /// The container's ends: blocking descriptors of their own, each for one direction.
+    /// The container's ends: blocking descriptors of their own. Those for output can be read too, so that a writer is
+    /// neither killed nor loses a byte when all of ours have died: it waits, once a pipe is full, until it is read again.
     pub(super) fn for_container(folder: &Path, stdin_open: bool) -> io::Result<[OwnedFd; 3]> {
         let open = |path: &Path, flags: OFlags| -> io::Result<OwnedFd> {
             // Never waits, the keeper holds both ends.
@@ -47,8 +51,8 @@ impl Pipes {
         let stdin = if stdin_open { folder.join("stdin") } else { "/dev/null".into() };
         Ok([
             open(&stdin, OFlags::RDONLY)?,
-            open(&folder.join("stdout"), OFlags::WRONLY)?,
-            open(&folder.join("stderr"), OFlags::WRONLY)?,
+            open(&folder.join("stdout"), OFlags::RDWR)?,
+            open(&folder.join("stderr"), OFlags::RDWR)?,
         ])
     }
 }

@@ -19,6 +19,7 @@ use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
 use crate::state::{process, record};
+use crate::sys::fault;
 
 /// Why the loop came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,9 +90,21 @@ impl Keeper {
         })
     }
 
+    /// Whether a start has neither succeeded nor failed yet.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.begun.is_empty() || !self.failing.is_empty()
+    }
+
+    /// Gives up the starts that are under way.
+    pub(super) fn abandon_starts(&mut self) {
+        for (_, starting) in &self.begun {
+            let _ = rustix::process::pidfd_send_signal(&starting.pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Whether anything would be lost if the keeper ended.
     pub(super) fn is_idle(&self) -> bool {
-        self.begun.is_empty() && self.failing.is_empty() && self.containers.values().all(|c| c.exit.is_some())
+        !self.is_starting() && self.containers.values().all(|c| c.exit.is_some())
     }
 
     /// Takes up a supervisor and tells it all that is known.
@@ -123,9 +136,7 @@ impl Keeper {
         for container in self.containers.values().filter(|c| c.exit.is_none()) {
             self.runtime.cgroup(&container.spec.cgroup.path).kill()?;
         }
-        for (_, starting) in &self.begun {
-            let _ = rustix::process::pidfd_send_signal(&starting.pidfd, rustix::process::Signal::KILL);
-        }
+        self.abandon_starts();
         while !self.is_idle() || !self.removals.is_empty() {
             self.wait_and_work(Some(RETRY_REMOVAL))?;
         }
@@ -328,7 +339,7 @@ impl Keeper {
                 let container =
                     Container { spec, pid, start_time, pidfd, streams, exit_record, exit: None, adopted: false };
                 let event = Event::Started { seq, container: id.clone(), pid, start_time, warnings };
-                send(&mut self.link, &event, &container.descriptors());
+                fault::around("tell of a start", || send(&mut self.link, &event, &container.descriptors()));
                 self.containers.insert(id, container);
             }
             Begun::Exec { seq, exec } => {

@@ -1,7 +1,9 @@
 //! Starting a project's keeper, from the command line's process.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -10,9 +12,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::keeper::main::{KeeperRecord, ROLE};
+use crate::keeper::main::{KeeperRecord, ROLE, SUPERVISOR_ROLE};
 use crate::state::record::{self, ReadError};
-use crate::state::{Paths, ProjectPaths};
+use crate::state::{Lock, Paths, ProjectPaths};
+use crate::sys::fault;
 
 /// Why there is no keeper.
 #[derive(Debug, thiserror::Error)]
@@ -31,24 +34,26 @@ pub enum SpawnError {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts the keeper of a project, which starts the supervisor; returns when the supervisor's socket answers. The
-/// caller holds the project's lock and knows that there is no keeper.
+/// caller holds the project's `lock` and knows that there is no keeper. The keeper holds it too until it has said who it
+/// is: a caller that is killed here does not let another one start a second keeper.
 ///
 /// # Errors
 /// With the reason, in the supervisor's own last words where it had any.
-pub fn spawn(paths: &Paths, project: &str) -> Result<(), SpawnError> {
+pub fn spawn(paths: &Paths, project: &str, lock: &Lock) -> Result<(), SpawnError> {
     let project_paths = paths.project(project);
     let folder = project_paths.run();
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(|source| SpawnError::Folder { path: folder.into(), source })?;
+    make_folder(&project_paths).map_err(|source| SpawnError::Folder { path: folder.into(), source })?;
     let failed = |source| SpawnError::Start { source };
     let log_path = project_paths.log();
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&log_path).map_err(failed)?;
+    let environment = fault::environment();
+    let environment = environment.iter().filter_map(|entry| entry.to_str().ok()?.split_once('='));
     let mut child = Command::new("/proc/self/exe")
         .arg0(ROLE)
         .args([paths.data().as_os_str(), paths.run().as_os_str(), project.as_ref()])
         .env_clear()
-        .stdin(Stdio::null())
+        .envs(environment)
+        .stdin(lock.share().map_err(failed)?)
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
@@ -74,6 +79,57 @@ pub fn spawn(paths: &Paths, project: &str) -> Result<(), SpawnError> {
         Some(reason) => Err(SpawnError::Failed { reason: reason.to_owned() }),
         None => Err(SpawnError::Failed { reason: format!("it ended without a word ({status})") }),
     }
+}
+
+fn make_folder(project: &ProjectPaths) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    fault::around("make the runtime folder", || builder.create(project.run()))
+}
+
+/// The living keeper of a project whose record is gone, because somebody has cleared the runtime folder. All processes
+/// are looked at, but only for a project that has containers.
+#[must_use]
+pub fn find_lost(paths: &Paths, project: &ProjectPaths) -> Option<i32> {
+    let has_containers = std::fs::read_dir(project.containers()).is_ok_and(|mut entries| entries.next().is_some());
+    if !has_containers {
+        return None;
+    }
+    let arguments = [paths.data().as_os_str(), paths.run().as_os_str(), OsStr::new(project.name())];
+    let wanted: Vec<&[u8]> = arguments.iter().map(|argument| argument.as_bytes()).collect();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|pid| {
+        let text = command_line(*pid);
+        let words: Vec<&[u8]> = text.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
+        words.first() == Some(&ROLE.as_bytes()) && words.ends_with(&wanted)
+    })
+}
+
+/// Makes a keeper that was not found but looked for known again: by the end of its supervisor, after which it starts the
+/// next one.
+///
+/// # Errors
+/// When the folder cannot be made or the supervisor not be ended.
+pub fn revive(project: &ProjectPaths, keeper: i32) -> io::Result<()> {
+    make_folder(project)?;
+    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
+    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
+        let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
+        let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) else { continue };
+        // Read after opening: it is this process that is meant.
+        if command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes()) {
+            match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn command_line(pid: i32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 /// The living keeper of a project, if there is one.

@@ -16,6 +16,7 @@ use super::options::Options;
 use super::spec::{IpamConfig, NetworkSpec};
 use super::{ipam, link, names};
 use crate::state::paths::{Paths, ProjectPaths};
+use crate::sys::fault;
 
 /// Drivers that mean a bridge.
 const DRIVERS: [&str; 3] = ["", "default", "bridge"];
@@ -256,7 +257,10 @@ fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &
             let mac = names::hashed_mac(0x02, &lease.bridge);
             link::create_bridge(&lease.bridge, names::group(&lease.project_id), mac, lease.mtu)
         });
-        if let Some(failure) = netlink.batch(requests).map_err(NetworkError::kernel("create bridges"))?.pop() {
+        if let Some(failure) = fault::around("create bridges", || netlink.batch(requests))
+            .map_err(NetworkError::kernel("create bridges"))?
+            .pop()
+        {
             let name = missing.nth(failure.index).map(|lease| lease.name.clone()).unwrap_or_default();
             return Err(NetworkError::kernel(format!("create the bridge of network {name}"))(failure.into()));
         }
@@ -273,7 +277,8 @@ fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &
         }
         requests.push(link::set_up_with_alias(&lease.bridge, &format!("windlass {} {}", lease.project, lease.name)));
     }
-    let failures = netlink.batch(requests).map_err(NetworkError::kernel("set up bridges"))?;
+    let failures = fault::around("set up bridges", || netlink.batch(requests));
+    let failures = failures.map_err(NetworkError::kernel("set up bridges"))?;
     if let Some(failure) = failures.into_iter().next() {
         return Err(NetworkError::kernel("set up the bridges of the project's networks")(failure.into()));
     }
@@ -407,7 +412,8 @@ fn delete_now(names: &[String]) -> io::Result<()> {
     let group = 0x4000_0000 | (number & 0x3fff_ffff);
     let requests = names.iter().map(|name| link::set_group(name, group)).chain([link::delete_group(group)]);
     // A link that goes by itself in the meantime is as good as deleted.
-    match Netlink::route()?.batch(requests)?.into_iter().find(|failure| failure.errno != GONE) {
+    let failures = fault::around("delete links", || Netlink::route()?.batch(requests))?;
+    match failures.into_iter().find(|failure| failure.errno != GONE) {
         None => Ok(()),
         Some(failure) => Err(failure.into()),
     }

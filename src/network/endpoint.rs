@@ -15,6 +15,7 @@ use super::netns::{self, Namespace, Resolver, ResolverSockets, Wish};
 use super::spec::{EndpointSpec, EndpointState};
 use super::{bridge, host, link, names};
 use crate::state::paths::{Paths, ProjectPaths};
+use crate::sys::fault;
 
 /// How often a name that is taken is replaced by the next.
 const NAME_ATTEMPTS: usize = 16;
@@ -243,7 +244,8 @@ impl Maker<'_> {
                 let bridge = self.bridge(&plan[position])?;
                 requests.push(cable(&plan[position], bridge, names::group(self.project.id()), namespace));
             }
-            let failures = self.netlink.batch(requests).map_err(NetworkError::kernel("create veth pairs"))?;
+            let failures = fault::around("create veth pairs", || self.netlink.batch(requests));
+            let failures = failures.map_err(NetworkError::kernel("create veth pairs"))?;
             let mut again = Vec::new();
             for failure in failures {
                 let position = todo[failure.index];
@@ -310,7 +312,8 @@ fn configure(netlink: &mut Netlink, plan: &[Plan]) -> Result<()> {
         routes.extend(endpoint.gateways.iter().map(|&gateway| link::default_route(index, gateway)));
     }
     requests.append(&mut routes);
-    match netlink.batch(requests).map_err(NetworkError::kernel("set up a container's interfaces"))?.pop() {
+    let failures = fault::around("set up interfaces", || netlink.batch(requests));
+    match failures.map_err(NetworkError::kernel("set up a container's interfaces"))?.pop() {
         None => Ok(()),
         Some(failure) => Err(NetworkError::kernel("set up a container's interfaces")(failure.into())),
     }

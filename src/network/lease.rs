@@ -196,15 +196,10 @@ impl Leases {
 
     /// Forgets a network.
     pub fn remove(&mut self, bridge: &str) -> Result<()> {
-        match fs::remove_file(self.folder.join(format!("{bridge}.json"))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(NetworkError::Kernel { action: format!("remove the lease of {bridge}"), source: error })
-            }
-            _ => {
-                self.networks.retain(|network| network.bridge != bridge);
-                Ok(())
-            }
-        }
+        record::remove(&self.folder.join(format!("{bridge}.json")))
+            .map_err(NetworkError::kernel(format!("remove the lease of {bridge}")))?;
+        self.networks.retain(|network| network.bridge != bridge);
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use super::firewall;
 use super::link;
 use super::netlink::Netlink;
+use crate::sys::fault;
 
 /// Where containers expect their name server.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -73,7 +74,7 @@ pub fn create(wish: &Wish) -> io::Result<Namespace> {
 
 /// Moves the calling thread into a new namespace. Only for threads of [`elsewhere`].
 pub(super) fn create_here(wish: &Wish) -> io::Result<Namespace> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
+    fault::around("make a network namespace", || unshare(CloneFlags::CLONE_NEWNET))?;
     let fd = File::open("/proc/thread-self/ns/net")?.into();
     let mut netlink = Netlink::route()?;
     if let Some(failure) = netlink.batch([link::set_up(LOOPBACK)])?.pop() {
@@ -127,7 +128,7 @@ pub fn current() -> io::Result<OwnedFd> {
 impl ResolverSockets {
     /// In the namespace of the calling thread.
     fn bind(port: u16) -> io::Result<Self> {
-        let udp = UdpSocket::bind((RESOLVER, port))?;
+        let udp = fault::around("bind the name server", || UdpSocket::bind((RESOLVER, port)))?;
         let tcp = TcpListener::bind((RESOLVER, port))?;
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;

@@ -24,6 +24,7 @@ use crate::runtime::process::{Program, ROOT, Streams, fail};
 use crate::runtime::report::Report;
 use crate::runtime::spec::{ContainerSpec, Namespace, Security};
 use crate::runtime::{protect, sysctl, terminal};
+use crate::sys::fault;
 use crate::sys::mount::RDONLY;
 use crate::sys::process::close_all_but;
 use crate::sys::seccomp::Instruction;
@@ -234,9 +235,10 @@ fn enter_root(spec: &ContainerSpec) -> Result<OwnedFd, StartError> {
     mount_change("/", private).step(|| "detach the mount namespace")?;
     let old = openat(CWD, "/", ROOT, Mode::empty()).step(step)?;
     // Any folder will do for the moment until the pivot; this one is known to exist.
-    move_mount(&new, c"", CWD, rootfs.upper.as_path(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step(step)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    fault::around("mount the root", || move_mount(&new, c"", CWD, rootfs.upper.as_path(), flags)).step(step)?;
     fchdir(&new).step(step)?;
-    pivot_root(".", ".").step(|| "change the root")?;
+    fault::around("change the root", || pivot_root(".", ".")).step(|| "change the root")?;
     // The old root now lies on top of the new one.
     fchdir(&old).step(|| "leave the old root")?;
     unmount(".", UnmountFlags::DETACH).step(|| "leave the old root")?;

@@ -14,6 +14,7 @@ use rustix::mount::{
 };
 
 use crate::runtime::StartError;
+use crate::sys::fault;
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
 use crate::sys::overlay::{by_option_string, takes_layers_one_by_one};
 
@@ -99,7 +100,7 @@ pub(super) fn clone_tree(at: BorrowedFd<'_>, path: &Path, recursive: bool) -> io
 /// Puts a detached mount onto an open (`O_PATH`) directory or file.
 pub(super) fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, c"", target, c"", flags)?)
+    Ok(fault::around("mount", || move_mount(mount, c"", target, c"", flags))?)
 }
 
 /// The same with attributes (`MOUNT_ATTR_*`) added to it, and `recursive`ly to the mounts below it.

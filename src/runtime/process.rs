@@ -19,7 +19,7 @@ use crate::runtime::report::Report;
 use crate::runtime::spec::Rlimit;
 use crate::runtime::terminal::Terminal;
 use crate::sys::seccomp::Instruction;
-use crate::sys::{capability, process, seccomp};
+use crate::sys::{capability, fault, process, seccomp};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -96,7 +96,7 @@ impl Program<'_> {
                 Streams::Terminal(terminal) => vec![terminal.master.as_fd()],
                 Streams::Pipes(_) | Streams::Files(_) => vec![],
             };
-            Report::Ready.send(socket.as_fd(), &master).step(|| "report")?;
+            fault::around("report", || Report::Ready.send(socket.as_fd(), &master)).step(|| "report")?;
             // Whatever the keeper had open is not for the container, neither now nor as /proc/self/fd/N of the exec.
             process::close_all_but(&[0, 1, 2, socket.as_raw_fd()]).step(|| "close descriptors")?;
         }

@@ -12,6 +12,7 @@ use crate::runtime::error::Step;
 use crate::runtime::filesystem::{attach, clone_tree};
 use crate::runtime::inroot;
 use crate::runtime::spec::TerminalSize;
+use crate::sys::fault;
 
 #[derive(Debug)]
 pub(super) struct Terminal {
@@ -25,7 +26,8 @@ const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 pub(super) fn open(root: BorrowedFd<'_>, size: TerminalSize) -> Result<Terminal, StartError> {
     let step = || "open a terminal";
     let flags = OFlags::RDWR | OFlags::NOCTTY;
-    let master = inroot::open_without_links(root, Path::new("dev/pts/ptmx"), flags).step(step)?;
+    let open = || inroot::open_without_links(root, Path::new("dev/pts/ptmx"), flags);
+    let master = fault::around("make a terminal", open).step(step)?;
     if u64::try_from(fstatfs(&master).step(step)?.f_type).unwrap_or(0) != DEVPTS_SUPER_MAGIC {
         return Err(StartError::new(step(), "the container's /dev/pts is not a devpts"));
     }

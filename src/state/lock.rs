@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::sys::fault;
+
 /// An exclusive `flock(2)`; given back when dropped or when the process ends.
 ///
 /// The order, for whoever needs several: project, then global, then image store.
@@ -51,12 +53,20 @@ impl Lock {
         }
     }
 
+    /// The lock as a file for another process, which holds it too until it closes that.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// Gives the lock back and removes its file: the end of what it guards.
     ///
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+        fault::around_file("remove", &self.path, || std::fs::remove_file(&self.path))
     }
 
     fn is_current(&self) -> io::Result<bool> {
@@ -75,7 +85,8 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
+    let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+    fault::around_file("lock", path, open)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::fault;
+
 /// A type that is stored on disk.
 pub trait Record: Serialize + DeserializeOwned {
     /// Raised whenever an older reader would misread what is written.
@@ -99,18 +101,18 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
     let temporary = folder.join(format!(".{name}.{}.{unique}", std::process::id()));
     let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
     let written = (|| {
-        let mut file = match create() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(folder)?;
-                create()?
-            }
-            other => other?,
-        };
-        file.write_all(bytes)?;
-        if durability == Durability::Machine {
-            file.sync_all()?;
-        }
-        fs::rename(&temporary, path)?;
+        fault::around_file("write", path, || {
+            let mut file = match create() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(folder)?;
+                    create()?
+                }
+                other => other?,
+            };
+            file.write_all(bytes)?;
+            if durability == Durability::Machine { file.sync_all() } else { Ok(()) }
+        })?;
+        fault::around_file("rename", path, || fs::rename(&temporary, path))?;
         if durability == Durability::Machine {
             File::open(folder)?.sync_all()?;
         }
@@ -120,6 +122,24 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(failed)
+}
+
+/// Removes a record, and what writers that were killed have left beside it. Nobody else writes it at this time.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fault::around_file("remove", path, || fs::remove_file(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        let _ = fs::remove_file(entry.path());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -144,6 +164,19 @@ mod tests {
         write(&path, &thing, Durability::Machine).unwrap();
         assert_eq!(read::<Thing>(&path).unwrap(), Some(thing));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_with_the_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.json");
+        write(&path, &Thing { name: "x".into() }, Durability::Process).unwrap();
+        fs::write(folder.path().join(".b.json.1.2"), "half").unwrap();
+        fs::write(folder.path().join(".bb.json.1.2"), "of another").unwrap();
+        remove(&path).unwrap();
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, [".bb.json.1.2"]);
+        remove(&path).unwrap();
     }
 
     #[test]

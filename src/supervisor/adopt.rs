@@ -58,8 +58,17 @@ impl Project {
     ///
     /// # Errors
     /// When the containers' folder cannot be read.
-    pub(super) async fn take_over(&self, mut handover: Handover) -> Result<(), SupervisorError> {
+    pub(super) async fn take_over(&self, handover: Handover) -> Result<(), SupervisorError> {
         self.load()?;
+        self.take_up(handover).await;
+        // Each container is known by now, with what was handed over of it.
+        for (event, fds) in self.inner.early.take().into_iter().flatten() {
+            self.told(event, fds);
+        }
+        Ok(())
+    }
+
+    async fn take_up(&self, mut handover: Handover) {
         let running: Vec<Rc<Container>> = self.all().into_iter().filter(|container| container.is_running()).collect();
         if !running.is_empty() || !handover.running.is_empty() {
             self.find_networks().await;
@@ -104,7 +113,6 @@ impl Project {
         for key in handover.held.into_keys() {
             self.inner.link.tell(Request::Release { key }, Vec::new());
         }
-        Ok(())
     }
 
     fn load(&self) -> Result<(), SupervisorError> {
@@ -137,8 +145,10 @@ impl Project {
                 }
                 // A creation or a removal that was interrupted.
                 Ok(None) => {
-                    if let Err(error) = remove_tree(paths.data()) {
-                        tracing::warn!("cannot remove {}: {error}", paths.data().display());
+                    for folder in [paths.run(), paths.data()] {
+                        if let Err(error) = remove_tree(folder) {
+                            tracing::warn!("cannot remove {}: {error}", folder.display());
+                        }
                     }
                     if let Err(error) = self.inner.network.release(&[&id]) {
                         tracing::warn!("{error}");
@@ -221,6 +231,9 @@ impl Project {
 
     /// What the keeper says after the hand-over.
     pub(super) fn told(&self, event: Event, fds: Vec<OwnedFd>) {
+        if let Some(early) = &mut *self.inner.early.borrow_mut() {
+            return early.push((event, fds));
+        }
         match event {
             Event::Exited { container, status, at, oom_killed } => {
                 if let Ok(container) = self.find(&container) {

@@ -10,6 +10,7 @@ use super::error::SupervisorError;
 use super::record::ContainerRecord;
 use crate::network::resolv_conf::{ResolvConf, hosts_file};
 use crate::runtime::spec::NetworkNamespace;
+use crate::sys::fault;
 
 /// What is written for a container with its network.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), SupervisorError> {
         }
         other => other.map_err(SupervisorError::io("write", path))?,
     };
-    file.write_all(bytes).map_err(SupervisorError::io("write", path))?;
+    let written = fault::around_file("write", path, || file.write_all(bytes));
+    written.map_err(SupervisorError::io("write", path))?;
     file.set_permissions(Permissions::from_mode(0o644)).map_err(SupervisorError::io("write", path))
 }

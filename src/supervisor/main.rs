@@ -16,7 +16,7 @@ use super::rpc::{Handler, Server};
 use crate::keeper;
 use crate::keeper::protocol::Request;
 use crate::state::{Lock, Paths};
-use crate::sys::spawn;
+use crate::sys::{fault, spawn};
 
 /// Without a container and without a client it is not needed.
 const IDLE: Duration = Duration::from_secs(5);
@@ -170,7 +170,7 @@ async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link
     // Whoever connects from here on gets no hello, and looks for another supervisor once the lock is free.
     serving.abort();
     let run = project.project_paths().run();
-    if let Err(error) = std::fs::remove_dir_all(run) {
+    if let Err(error) = fault::around("remove the runtime folder", || std::fs::remove_dir_all(run)) {
         tracing::warn!("cannot remove {}: {error}", run.display());
     }
     // Clients that wait for the end see it when the keeper closes the last copy of their connections.
@@ -186,14 +186,13 @@ async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link
 /// The keeper has died: a new one takes over, with a supervisor of its own, and this one ends.
 async fn hand_on(project: &Project, paths: &Paths, name: &str) {
     let Ok(Some(lock)) = Lock::try_acquire(&project.project_paths().lock()) else { return };
-    // The next supervisor binds the same sockets.
-    project.drop_sockets();
+    // The next supervisor binds the same sockets and reads the same pipes.
+    let _pipes = project.hand_on().await;
     let (paths, name) = (paths.clone(), name.to_owned());
-    let spawned = tokio::task::spawn_blocking(move || keeper::spawn(&paths, &name)).await;
+    let spawned = tokio::task::spawn_blocking(move || keeper::spawn(&paths, &name, &lock)).await;
     match spawned {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!("{}", chain(&error)),
         Err(error) => tracing::error!("{error}"),
     }
-    drop(lock);
 }

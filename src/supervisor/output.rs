@@ -34,7 +34,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Output {
     finish: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Vec<Source>>,
 }
 
 #[derive(Debug)]
@@ -58,14 +58,16 @@ impl Output {
         Ok(Self { finish, task })
     }
 
-    /// The container has ended: takes what is left in its pipes and returns when it is in the log.
-    pub(super) async fn finish(self) {
+    /// The container has ended, or somebody else goes on: takes what is in its pipes now and returns them when it is in
+    /// the log.
+    pub(super) async fn finish(self) -> Vec<OwnedFd> {
         let _ = self.finish.send(());
-        let _ = self.task.await;
+        let sources = self.task.await.unwrap_or_default();
+        sources.into_iter().filter_map(|source| Some(source.pipe?.into_inner())).collect()
     }
 }
 
-async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished: oneshot::Receiver<()>) {
+async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished: oneshot::Receiver<()>) -> Vec<Source> {
     let mut flush_at: Option<Instant> = None;
     // Whatever is no terminal has two streams.
     let patience = if sources.len() == 1 { PATIENCE_ON_TERMINALS } else { PATIENCE };
@@ -92,6 +94,7 @@ async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished:
         read(source, log.as_mut(), usize::MAX);
     }
     flush(&mut sources, log.as_mut());
+    sources
 }
 
 async fn readable(source: Option<&Source>) {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
@@ -21,11 +22,13 @@ use super::network::Network;
 use super::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 use super::signal;
 use super::users;
+use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
 use crate::state::record::{self, Durability};
 use crate::state::{Paths, ProjectPaths};
+use crate::sys::fault;
 use crate::volumes::{Store, VolumeSpec};
 
 /// Events that a slow listener may be behind before it misses some.
@@ -55,6 +58,8 @@ pub(super) struct Inner {
     ending_changed: Notify,
     keeper_lost: Cell<bool>,
     keeper_changed: Notify,
+    /// What the keeper says while the project is taken over.
+    pub early: RefCell<Option<Vec<(keeper::protocol::Event, Vec<OwnedFd>)>>>,
 }
 
 /// 64 random hexadecimal digits, as Docker's.
@@ -98,6 +103,7 @@ impl Project {
                 ending_changed: Notify::new(),
                 keeper_lost: Cell::new(false),
                 keeper_changed: Notify::new(),
+                early: RefCell::new(Some(Vec::new())),
             }),
         })
     }
@@ -317,6 +323,19 @@ impl Project {
         names.filter(|name| matches!(self.inner.volumes.find(name), Ok(Some(_)))).cloned().collect()
     }
 
+    /// Which of the project's volumes there is something of, those included whose making was interrupted.
+    #[must_use]
+    pub fn begun_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
+        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
+        names.filter(|name| self.inner.volumes.has_begun(name)).cloned().collect()
+    }
+
+    /// Deletes what removals of volumes have left that were interrupted.
+    pub async fn sweep_volumes(&self) {
+        let store = self.inner.volumes.clone();
+        let _ = tokio::task::spawn_blocking(move || store.sweep()).await;
+    }
+
     /// A request is done: gives back what was only reserved, and lets the supervisor end when nothing is left.
     pub async fn settle(&self) {
         for container in self.inner.network.reserved_for() {
@@ -408,11 +427,18 @@ impl Project {
         }
     }
 
-    /// Closes what another process is to bind.
-    pub(super) fn drop_sockets(&self) {
+    /// Gives up what another supervisor takes up: closes what it is to bind, and reads no more. The pipes stay open for
+    /// as long as the answer lives, so that nobody who writes to one finds it without a reader.
+    pub(super) async fn hand_on(&self) -> Vec<OwnedFd> {
+        let mut pipes = Vec::new();
         for container in self.all() {
             container.live.borrow_mut().network = None;
+            let output = container.live.borrow_mut().process.as_mut().and_then(|process| process.output.take());
+            if let Some(output) = output {
+                pipes.extend(output.finish().await);
+            }
         }
+        pipes
     }
 }
 
@@ -433,14 +459,15 @@ where
 
 /// A missing folder is as good as a removed one.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    match fault::around_file("remove the folder", path, || fs::remove_dir_all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<(), SupervisorError> {
-    fs::create_dir_all(path).map_err(SupervisorError::io("create", path))?;
+    let made = fault::around_file("make the folder", path, || fs::create_dir_all(path));
+    made.map_err(SupervisorError::io("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(SupervisorError::io("create", path))
 }
 

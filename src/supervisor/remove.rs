@@ -8,6 +8,7 @@ use super::error::SupervisorError;
 use super::event::What;
 use super::project::{Project, remove_tree};
 use crate::runtime::cgroup::ControlGroup;
+use crate::sys::fault;
 
 /// Threads that delete folders.
 const WORKERS: usize = 4;
@@ -60,7 +61,7 @@ impl Project {
         for container in &ready {
             container.removed.set(true);
             let record = container.paths.record();
-            match std::fs::remove_file(&record) {
+            match fault::around_file("remove", &record, || std::fs::remove_file(&record)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     failure.get_or_insert(SupervisorError::io("remove", record)(error));
                 }
@@ -121,8 +122,17 @@ impl Project {
 fn delete(work: Vec<(ControlGroup, [PathBuf; 2])>) -> Option<SupervisorError> {
     let mut failed = None;
     for (group, folders) in work {
-        // The keeper has done so, unless it died.
-        let _ = group.remove();
+        // The keeper has done so, unless it died; then a process may be left of a start that nobody could note.
+        match group.clear() {
+            Ok(true) => {}
+            Ok(false) => {
+                let busy = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
+                failed.get_or_insert(SupervisorError::io("end the processes in", group.path())(busy));
+            }
+            Err(error) => {
+                failed.get_or_insert(SupervisorError::io("remove the control group", group.path())(error));
+            }
+        }
         for folder in folders {
             if let Err(error) = remove_tree(&folder) {
                 failed.get_or_insert(SupervisorError::io("remove", folder)(error));

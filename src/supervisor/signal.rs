@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::sys::pidfd;
+use crate::sys::{fault, pidfd};
 
 /// `SIGTERM`, `TERM`, `term`, `15`, `SIGRTMIN+3`; `None` when it is no signal.
 #[must_use]
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Option<i32> {
 /// # Errors
 /// When the kernel refuses.
 pub fn send(process: impl AsFd, signal: i32) -> io::Result<()> {
-    match pidfd::send_signal(process.as_fd(), signal) {
+    match fault::around("send a signal", || pidfd::send_signal(process.as_fd(), signal)) {
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => Ok(()),
         other => other,
     }

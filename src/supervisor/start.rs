@@ -20,6 +20,7 @@ use super::project::{Project, blocking};
 use super::record::{Health, HealthStatus, Status};
 use super::signal;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Namespace, NetworkNamespace, Propagation};
+use crate::sys::fault;
 use crate::volumes::{self, VolumeSpec, bind, files};
 
 impl Project {
@@ -144,9 +145,10 @@ impl Project {
         let run = container.paths.run();
         fs::create_dir_all(run).map_err(SupervisorError::io("create", run))?;
         // An exit of an earlier run must not be taken for one of this.
-        match fs::remove_file(container.paths.exit()) {
+        let exit = container.paths.exit();
+        match fault::around_file("remove", &exit, || fs::remove_file(&exit)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SupervisorError::io("remove", container.paths.exit())(error));
+                return Err(SupervisorError::io("remove", exit)(error));
             }
             _ => {}
         }

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use flags::*;
 
+use super::fault;
+
 mod flags {
     pub const NEW_CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
     pub const NEW_IPC: u64 = libc::CLONE_NEWIPC as u64;
@@ -68,7 +70,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>, child: impl FnOnce() -
     }
     // SAFETY: `args` is a valid `clone_args` of the size given and outlives the call; without CLONE_VM the child has its
     // own copy of the address space and of this stack, so both processes return here independently.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<Args>()) };
+    let pid = fault::around("clone", || unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<Args>()) });
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -98,7 +100,7 @@ pub enum Fork {
 /// As `fork(2)`.
 pub fn fork() -> io::Result<Fork> {
     // SAFETY: the callers have one thread, so that no lock can stay held in the child.
-    match unsafe { libc::fork() } {
+    match fault::around("fork", || unsafe { libc::fork() }) {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),

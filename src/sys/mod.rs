@@ -8,6 +8,7 @@ pub mod capability;
 pub mod clone;
 pub mod copy;
 pub mod devices_bpf;
+pub mod fault;
 pub mod mount;
 pub mod overlay;
 pub mod packet;

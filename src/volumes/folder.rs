@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use crate::sys::fault;
+
 /// `<volumes>/<name>`, under an exclusive `flock(2)` on the folder itself, so that no lock file outlives the volume.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -45,7 +47,7 @@ impl Folder {
             DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         }
         loop {
-            match DirBuilder::new().mode(0o755).create(path) {
+            match fault::around("make a volume", || DirBuilder::new().mode(0o755).create(path)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -65,7 +67,7 @@ impl Folder {
 
     /// Makes `_data` when missing.
     pub(super) fn create_data(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o755).create(self.data()) {
+        match fault::around("make the volume's data", || DirBuilder::new().mode(0o755).create(self.data())) {
             Ok(()) => fs::set_permissions(self.data(), std::os::unix::fs::PermissionsExt::from_mode(0o755)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
@@ -92,8 +94,8 @@ impl Folder {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let inode = self.handle.metadata()?.ino();
         let doomed = self.path.with_file_name(format!("{DOOMED}{inode}-{}", &name[..name.len().min(200)]));
-        fs::rename(&self.path, &doomed)?;
-        fs::remove_dir_all(&doomed)
+        fault::around("rename a volume", || fs::rename(&self.path, &doomed))?;
+        fault::around("remove a volume", || fs::remove_dir_all(&doomed))
     }
 }
 

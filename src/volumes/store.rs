@@ -102,6 +102,17 @@ impl Store {
         Ok(record::read(&self.root.join(name).join("volume.json"))?)
     }
 
+    /// Whether there is something for [`Store::remove`]: a volume, or one whose making was interrupted.
+    #[must_use]
+    pub fn has_begun(&self, name: &str) -> bool {
+        name::check(name).is_ok() && self.root.join(name).is_dir()
+    }
+
+    /// Deletes what an interrupted removal has left. Best effort.
+    pub fn sweep(&self) {
+        folder::sweep(&self.root);
+    }
+
     /// All volumes, by name.
     ///
     /// # Errors

@@ -14,14 +14,14 @@ services:
 "#;
 
 /// The keeper, as it says itself.
-fn keeper(env: &TestEnv) -> Pid {
+pub fn keeper(env: &TestEnv) -> Pid {
     let path = env.home().join("run/projects").join(env.name()).join("keeper.json");
     let record: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     Pid::from_raw(record["pid"].as_i64().unwrap().try_into().unwrap())
 }
 
 /// The supervisor: the keeper's child that is not a container.
-fn supervisor(env: &TestEnv) -> Option<Pid> {
+pub fn supervisor(env: &TestEnv) -> Option<Pid> {
     let keeper = keeper(env);
     let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).ok()?;
     let supervises = |pid: &i32| {
@@ -30,7 +30,7 @@ fn supervisor(env: &TestEnv) -> Option<Pid> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(supervises).map(Pid::from_raw)
 }
 
-fn containers(env: &TestEnv) -> Vec<String> {
+pub fn containers(env: &TestEnv) -> Vec<String> {
     env.ps().iter().map(|row| format!("{} {}", row["ID"], row["State"])).collect()
 }
 

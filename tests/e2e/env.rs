@@ -258,6 +258,12 @@ impl Running {
         String::from_utf8_lossy(&self.seen.0).into_owned()
     }
 
+    /// What it has said so far on standard error.
+    pub fn stderr(&mut self) -> String {
+        self.seen.1.extend(self.stderr.try_iter().flatten());
+        String::from_utf8_lossy(&self.seen.1).into_owned()
+    }
+
     /// Waits until it has printed `text` on standard output.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {

@@ -13,6 +13,8 @@ mod env;
 mod examples;
 mod exec;
 mod failures;
+#[cfg(feature = "fault-points")]
+mod faults;
 mod foreground;
 mod health;
 mod housekeeping;
@@ -35,6 +37,7 @@ mod proof;
 mod reading;
 mod registries;
 mod restarts;
+mod survival;
 mod terminal;
 mod up;
 mod volumes;

@@ -175,7 +175,8 @@ fn only_sys_is_unsafe() {
 #[test]
 fn only_cli_prints_ends_the_process_and_reads_the_environment() {
     check("that is for cli", |source, faults| {
-        if source.module() == "cli" || source.is_test() {
+        // Points for the crash tests must work in processes that have no command line.
+        if source.module() == "cli" || source.is_test() || source.path.ends_with("sys/fault.rs") {
             return;
         }
         for (number, line) in source.code() {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use windlass::keeper;
 use windlass::network::spec::{EndpointSpec, NetworkSpec};
 use windlass::runtime::spec::*;
-use windlass::state::{Paths, ProjectPaths};
+use windlass::state::{Lock, Paths, ProjectPaths};
 use windlass::supervisor::logs::reader::{Reader, Span};
 use windlass::supervisor::record::*;
 use windlass::supervisor::rpc::Client;
@@ -41,7 +41,8 @@ impl TestProject {
     }
 
     pub fn spawn(&mut self) {
-        keeper::spawn(&self.paths, &self.name).unwrap();
+        let lock = Lock::acquire(&self.paths.project(&self.name).lock()).unwrap();
+        keeper::spawn(&self.paths, &self.name, &lock).unwrap();
         self.keeper = keeper::find(&self.project).unwrap().unwrap().pid;
     }
 

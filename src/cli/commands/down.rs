@@ -14,6 +14,7 @@ use crate::engine::message::Request;
 use crate::image::{ImageError, Uses};
 use crate::plan::DownOptions;
 use crate::plan::lower::project_record;
+use crate::state::{Lock, ProjectPaths};
 use crate::supervisor::record::ProjectRecord;
 use crate::volumes::Store;
 
@@ -61,9 +62,10 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     let progress = context.progress("down");
     let store = Store::new(&context.paths);
     let volume_left = |project: &ProjectRecord| {
-        project.volumes.iter().any(|volume| !volume.external && matches!(store.find(&volume.name), Ok(Some(_))))
+        project.volumes.iter().any(|volume| !volume.external && store.has_begun(&volume.name))
     };
     if !(exists || args.volumes && project.as_ref().is_some_and(volume_left)) {
+        discard_lock(&paths);
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
@@ -104,6 +106,17 @@ fn remove_images(args: &DownArgs, context: &Context, loaded: &Loaded, progress: 
         progress.event(progress::Event::new(format!("Image {image}"), status.to_owned(), state));
     }
     Ok(())
+}
+
+/// The lock goes last: of a project that was killed just before, it is all that is left.
+fn discard_lock(paths: &ProjectPaths) {
+    if paths.lock().exists()
+        && let Ok(lock) = Lock::acquire(&paths.lock())
+        && !paths.run().exists()
+    {
+        // Best effort: it is an empty file.
+        let _ = lock.remove();
+    }
 }
 
 /// What the files say now; nothing when there are no files and the project is named.

@@ -17,6 +17,7 @@ use super::walk::{self, Entry};
 use crate::state::record::{self, Durability};
 use crate::state::{Lock, process};
 use crate::sys::copy::{self, Existing};
+use crate::sys::fault;
 
 /// Raised when the layers are made in another way.
 const FORMAT: u32 = 1;
@@ -180,7 +181,8 @@ impl Plan {
             if folder.exists() {
                 fs::rename(folder, &broken).map_err(HostError::io("replace", folder))?;
             }
-            fs::rename(&temporary, folder).map_err(HostError::io("create", folder))
+            let made = fault::around("rename the layers of the host", || fs::rename(&temporary, folder));
+            made.map_err(HostError::io("create", folder))
         });
         for path in [temporary, broken] {
             let _ = fs::remove_dir_all(path);

@@ -26,6 +26,7 @@ use super::lease::NetworkLease;
 use super::names;
 use super::netlink::Netlink;
 use super::spec::{Protocol, PublishedPort};
+use crate::sys::fault;
 use neighbours::Interfaces;
 use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
 
@@ -204,7 +205,9 @@ impl State {
 
     fn commit(&mut self, requests: Vec<encode::Request>, tolerated: impl Fn(i32) -> bool) -> io::Result<()> {
         let last = requests.len();
-        let failures = self.netlink()?.transaction(encode::transaction(requests), last)?;
+        let netlink = self.netlink()?;
+        let failures =
+            fault::around("change packet rules", || netlink.transaction(encode::transaction(requests), last))?;
         failures.into_iter().find(|failure| !tolerated(failure.errno)).map_or(Ok(()), |failure| Err(failure.into()))
     }
 }

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 
 use super::{Holder, PortConflict, Reservation, Socket};
 use crate::network::spec::{PortSpec, Protocol, PublishedPort};
+use crate::sys::fault;
 
 /// How often another free port is taken when IPv4 and IPv6 do not agree on one.
 const EPHEMERAL_ATTEMPTS: usize = 32;
@@ -137,7 +138,8 @@ fn bind_one(protocol: Protocol, address: IpAddr, port: u16) -> nix::Result<(Sock
             setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
     }
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port)))?;
+    let bound = || bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, port)));
+    fault::around("bind a port", bound)?;
     if protocol == Protocol::Tcp {
         listen(&fd, Backlog::MAXALLOWABLE)?;
     }

@@ -23,6 +23,7 @@ use crate::runtime::StartError;
 use crate::runtime::devices::Rule;
 use crate::runtime::error::Step;
 use crate::runtime::spec::Limits;
+use crate::sys::fault;
 
 /// v1 controllers that every container joins; the rest only when a limit needs them.
 const ALWAYS: [&str; 5] = ["cpu", "cpuacct", "memory", "devices", "pids"];
@@ -105,25 +106,26 @@ impl ControlGroup {
         Ok(warnings)
     }
 
-    /// Makes one directory. One that is left of an earlier run is emptied first.
+    /// Makes one directory. One that is left of an earlier run goes first, with what runs in it and with its limits;
+    /// and since Linux 6.13 whatever is cloned into a group is killed that was ever killed before.
     fn make(&self, mount: &Path, cpuset: bool) -> Result<(), StartError> {
         let folder = mount.join(&self.path);
         let step = || format!("make the control group {}", folder.display());
         for _ in 0..16 {
-            match fs::create_dir(&folder) {
+            match fault::around("make a control group", || fs::create_dir(&folder)) {
                 Ok(()) => {
                     if cpuset {
                         fill_cpuset(mount, &self.path).step(step)?;
                     }
                     return Ok(());
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if is_empty(&folder) {
-                        return Ok(());
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match remove_tree(&folder) {
+                    Err(error) if is_busy(&error) => {
+                        self.kill().step(step)?;
+                        self.wait_until_empty(Duration::from_secs(2));
                     }
-                    self.kill().step(step)?;
-                    self.wait_until_empty(Duration::from_secs(2));
-                }
+                    removed => removed.step(step)?,
+                },
                 // Somebody may remove the empty parents at the same time: again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if let Some(parent) = folder.parent() {
@@ -215,7 +217,7 @@ impl ControlGroup {
     /// When a control file cannot be written.
     pub fn kill(&self) -> io::Result<()> {
         if let Some(folder) = self.unified() {
-            match write(folder.join("cgroup.kill"), "1") {
+            match fault::around("kill a control group", || write(folder.join("cgroup.kill"), "1")) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => return other,
             }
@@ -307,7 +309,7 @@ impl ControlGroup {
                 Ok(()) => {
                     let mut parent = folder.parent();
                     while let Some(folder) = parent.filter(|folder| *folder != mount && folder.starts_with(mount)) {
-                        if fs::remove_dir(folder).is_err() {
+                        if fault::around("remove a parent group", || fs::remove_dir(folder)).is_err() {
                             break;
                         }
                         parent = folder.parent();
@@ -318,6 +320,20 @@ impl ControlGroup {
             }
         }
         Ok(gone)
+    }
+
+    /// Removes the directories of a container that nobody follows; what runs in them is killed. `false`: it could not
+    /// be.
+    ///
+    /// # Errors
+    /// When a directory cannot be removed for another reason, or a control file not be written.
+    pub fn clear(&self) -> io::Result<bool> {
+        if self.remove()? {
+            return Ok(true);
+        }
+        self.kill()?;
+        self.wait_until_empty(Duration::from_secs(2));
+        self.remove()
     }
 
     fn wait_until_empty(&self, limit: Duration) {
@@ -343,10 +359,6 @@ fn is_busy(error: &io::Error) -> bool {
 
 fn open(folder: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn is_empty(folder: &Path) -> bool {
-    fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|text| text.trim().is_empty())
 }
 
 fn is_deserted(folder: &Path) -> bool {
@@ -376,7 +388,7 @@ fn collect_pids(folder: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
 
 /// Removes a group and those that a container has made below it.
 fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir(folder) {
+    match fault::around("remove a control group", || fs::remove_dir(folder)) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if !is_busy(&error) => return Err(error),

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::supervisor::record::Logging;
+use crate::sys::fault;
 
 /// When a new file is begun, and how many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +130,7 @@ impl LogFile {
                 None => records.iter().position(|byte| *byte == b'\n').map_or(records.len(), |first| first + 1),
             };
             let (now, later) = records.split_at(end);
-            self.file.write_all(now)?;
+            fault::around_file("append", &self.path, || self.file.write_all(now))?;
             self.size += now.len() as u64;
             records = later;
         }
@@ -163,7 +164,8 @@ pub(super) fn rotated(path: &Path, number: u32) -> PathBuf {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)
+    let open = || OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path);
+    fault::around_file("open", path, open)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use super::frame::{self, FrameError, Incoming, Received};
 use super::{Hello, PROTOCOL};
 use crate::state::ProjectPaths;
+use crate::sys::fault;
 
 /// A client that reads this much slower than it is told things is cut off; nobody waits for it.
 const MAX_BACKLOG: usize = 32 * 1024 * 1024;
@@ -64,9 +65,10 @@ impl Server {
             Err(errno) => return Err(errno.into()),
         }
         // Through a descriptor of the folder: the path may be longer than a socket address can hold.
-        let listener = UnixListener::bind(format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd()))?;
+        let place = format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd());
+        let listener = fault::around("bind the socket", || UnixListener::bind(place))?;
         rustix::fs::chmodat(&folder, &temporary, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
-        rustix::fs::renameat(&folder, &temporary, &folder, &name)?;
+        fault::around("rename the socket", || rustix::fs::renameat(&folder, &temporary, &folder, &name))?;
         Ok(Self { listener, open: watch::Sender::new(0), parting: Rc::default() })
     }
 
