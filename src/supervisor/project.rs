@@ -34,6 +34,9 @@ use crate::volumes::{Store, VolumeSpec};
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 1024;
 
+/// A message of the keeper with its descriptors.
+type Told = (keeper::protocol::Event, Vec<OwnedFd>);
+
 /// A project: its containers, networks and volumes. Copies are the same project.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -59,7 +62,7 @@ pub(super) struct Inner {
     keeper_lost: Cell<bool>,
     keeper_changed: Notify,
     /// What the keeper says while the project is taken over.
-    pub early: RefCell<Option<Vec<(keeper::protocol::Event, Vec<OwnedFd>)>>>,
+    pub early: RefCell<Option<Vec<Told>>>,
 }
 
 /// 64 random hexadecimal digits, as Docker's.

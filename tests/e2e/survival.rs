@@ -252,7 +252,8 @@ services:
     stop_signal: SIGKILL
     ports: ["5432"]
     command: [sh, -c, "echo begun; exec sleep 1000"]
-    healthcheck: { test: "test -e /go", interval: 100ms, retries: 100000 }
+    volumes: ["./marks:/marks"]
+    healthcheck: { test: "test -e /marks/go", interval: 100ms, retries: 100000 }
   web: { x-windlass: { rootfs: host }, stop_signal: SIGKILL, command: sleep 1000, depends_on: { db: { condition: service_healthy } } }
 "#,
     );
@@ -271,7 +272,8 @@ services:
     assert_eq!(env.ps_field("db", "State"), "running");
     assert!(env.ok(&["port", "db", "5432"]).stdout.contains(':'));
     assert!(env.ok(&["logs", "db"]).stdout.contains("begun"));
-    assert_eq!(env.sh("db", "touch /go; echo done"), "done");
+    assert_eq!(env.sh("db", "echo done"), "done");
+    env.file("marks/go", "");
     for command in [up, down, waiting] {
         let output = command.finish(PATIENCE);
         assert_eq!(output.code, 0, "{}", output.text());

@@ -54,18 +54,7 @@ impl Reader {
     /// # Errors
     /// When a file is there and cannot be read.
     pub fn open(path: &Path, span: Span) -> io::Result<Self> {
-        let mut files = VecDeque::new();
-        let mut seen = Vec::new();
-        // Rotation may move the files on while they are opened, and then one turns up twice.
-        for number in 0.. {
-            let name = if number == 0 { path.to_owned() } else { rotated(path, number) };
-            let Some(file) = open(&name)? else { break };
-            let inode = file.metadata()?.ino();
-            if !seen.contains(&inode) {
-                seen.push(inode);
-                files.push_front(file);
-            }
-        }
+        let files = files(path)?.into_iter().rev().map(|(_, file)| file).collect();
         let mut reader = Self { path: path.to_owned(), span, files, buffer: Vec::new(), start: 0, ended: false };
         if let Some(count) = span.tail {
             reader.skip_to_tail(count)?;
@@ -154,23 +143,17 @@ impl Reader {
             if count > 0 {
                 return Ok(true);
             }
-            self.files.extend(self.missed(own, newer)?);
+            self.files.extend(self.missed(own)?);
             self.leave_file();
         }
     }
 
     /// The files that came after the one that was just read, when it was rotated more than once since.
-    fn missed(&self, own: u64, newest: File) -> io::Result<Vec<File>> {
-        let mut files = vec![newest];
-        for number in 1.. {
-            let Some(file) = open(&rotated(&self.path, number))? else { break };
-            if file.metadata()?.ino() == own {
-                break;
-            }
-            files.push(file);
-        }
-        files.reverse();
-        Ok(files)
+    fn missed(&self, own: u64) -> io::Result<Vec<File>> {
+        let newer = files(&self.path)?.into_iter().take_while(|(inode, _)| *inode != own);
+        let mut newer: Vec<File> = newer.map(|(_, file)| file).collect();
+        newer.reverse();
+        Ok(newer)
     }
 
     /// A line that the old file does not end was torn.
@@ -195,6 +178,28 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// A log and the older files it was rotated to, with their inodes, the youngest first. Rotation may go on meanwhile: then
+/// one turns up twice, or one name is free for a moment.
+fn files(path: &Path) -> io::Result<Vec<(u64, File)>> {
+    let mut files: Vec<(u64, File)> = Vec::new();
+    let mut missing = 0;
+    for number in 0.. {
+        let name = if number == 0 { path.to_owned() } else { rotated(path, number) };
+        match open(&name)? {
+            Some(file) => {
+                missing = 0;
+                let inode = file.metadata()?.ino();
+                if !files.iter().any(|(seen, _)| *seen == inode) {
+                    files.push((inode, file));
+                }
+            }
+            None if missing == 1 => break,
+            None => missing += 1,
+        }
+    }
+    Ok(files)
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
