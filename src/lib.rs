@@ -8,6 +8,7 @@ pub mod diag;
 pub mod engine;
 pub mod image;
 pub mod keeper;
+pub mod language;
 pub mod network;
 pub mod plan;
 pub mod runtime;

@@ -40,7 +40,7 @@ impl Context {
         self.warn(&loaded);
         let files = loaded.environment.iter().filter_map(|(_, variable)| match &variable.source {
             VariableSource::File { path, .. } => Some(path.to_path_buf()),
-            VariableSource::Shell | VariableSource::Project => None,
+            VariableSource::Shell | VariableSource::VersionFile { .. } | VariableSource::Project => None,
         });
         let mut environment_files: Vec<PathBuf> = files.collect();
         environment_files.sort();

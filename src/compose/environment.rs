@@ -11,6 +11,8 @@ pub enum VariableSource {
     Shell,
     /// A line of an env file.
     File { path: Rc<Path>, line: u32 },
+    /// A line of a file that names the version of a language: `.python-version`.
+    VersionFile { path: Rc<Path>, line: u32 },
     /// Made by the loader: `COMPOSE_PROJECT_NAME`.
     Project,
 }
@@ -19,7 +21,7 @@ impl std::fmt::Display for VariableSource {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Shell => out.write_str("the environment"),
-            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
+            Self::File { path, line } | Self::VersionFile { path, line } => write!(out, "{}:{line}", path.display()),
             Self::Project => out.write_str("the project name"),
         }
     }
@@ -84,6 +86,14 @@ impl Environment {
         if let Some(before) = self.variables.insert(name.to_owned(), variable) {
             self.shadowed.entry(name.to_owned()).or_default().insert(0, before);
         }
+    }
+
+    /// Takes out the variables that are only what version files say.
+    pub fn take_versions(&mut self) -> Vec<(String, SetVariable)> {
+        let is_version = |set: &SetVariable| matches!(set.source, VariableSource::VersionFile { .. });
+        let names: Vec<String> =
+            self.variables.iter().filter(|(_, set)| is_version(set)).map(|(name, _)| name.clone()).collect();
+        names.into_iter().filter_map(|name| Some((name.clone(), self.variables.remove(&name)?))).collect()
     }
 
     /// Where else `name` is set, without effect; the strongest first.

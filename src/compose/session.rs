@@ -184,7 +184,10 @@ impl Interpolation {
         }
         for (name, variable) in &self.variables {
             notes.push(match variable {
-                Some(SetVariable { source: source @ VariableSource::File { .. }, .. }) => {
+                Some(SetVariable {
+                    source: source @ (VariableSource::File { .. } | VariableSource::VersionFile { .. }),
+                    ..
+                }) => {
                     format!("${name} is set in {source}")
                 }
                 Some(SetVariable { source, .. }) => format!("${name} comes from {source}"),

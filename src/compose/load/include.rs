@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::document::{Layer, Loader};
-use super::env_files;
+use super::{env_files, versions};
 use crate::compose::environment::Environment;
 use crate::compose::provenance::Through;
 use crate::compose::yaml::{Mapping, Node};
@@ -80,7 +80,16 @@ impl Loader<'_> {
             .collect();
         let is_named = !named.is_empty();
         let paths = if is_named { named } else { vec![dir.join(".env")] };
+        // The included project's own files know its versions better than those of the one around it.
+        let own_folder = *dir != layer.base.dir;
+        let outer = if own_folder { environment.take_versions() } else { Vec::new() };
         env_files::fill(&mut environment, &paths, is_named, &self.shown_from.clone(), self.files, &mut self.session);
+        if own_folder {
+            versions::fill(&mut environment, &versions::declared(dir, self.files));
+        }
+        for (name, set) in outer {
+            environment.fill(&name, &set.value, set.source);
+        }
         environment
     }
 

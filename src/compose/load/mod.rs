@@ -8,6 +8,7 @@ mod include;
 mod name;
 mod pipeline;
 mod remote;
+mod versions;
 
 pub use discover::has_default_file;
 pub(in crate::compose) use env_files::{reason, report as report_dotenv, written as written_assignment};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::document::{Layer, Loader, PROJECT_SHAPE, is_stdin};
-use super::{discover, env_files, name};
+use super::{discover, env_files, name, versions};
 use crate::compose::canonical::complete;
 use crate::compose::consistency;
 use crate::compose::environment::{Environment, SetVariable, VariableSource};
@@ -109,6 +109,8 @@ impl Loader<'_> {
             return None;
         }
 
+        let declared = versions::declared(&dir, self.files);
+        versions::fill(&mut environment, &declared);
         let project_name = self.project_name(request, &environment, &compose_files, &dir)?;
         let name_variable = environment.variable("COMPOSE_PROJECT_NAME").cloned();
         environment.set("COMPOSE_PROJECT_NAME", &project_name, VariableSource::Project);
@@ -150,6 +152,7 @@ impl Loader<'_> {
         if self.session.failed() {
             return None;
         }
+        versions::warn(&declared, &self.shown_from.clone(), &mut self.session);
         support::warn(&tree, &enabled, self.options.for_running, &mut self.session);
         if self.session.failed() {
             return None;
@@ -166,6 +169,7 @@ impl Loader<'_> {
         project.working_dir = dir;
         project.compose_files = compose_files;
         project.profiles = profiles;
+        project.versions = declared;
         project.environment = environment.values();
         let provenance = self.session.history.is_on().then_some(tree);
         let environment = Rc::try_unwrap(environment).unwrap_or_else(|shared| (*shared).clone());

@@ -204,3 +204,46 @@ fn all_faults_are_shown_together_in_order() {
         ]
     );
 }
+
+#[test]
+fn versions_of_the_projects_own_files_fill_variables() {
+    let compose = "services: { a: { image: 'python:${PYTHON_VERSION:-3.9}-slim' }, b: { image: 'node:${NODE_VERSION}' } }\n";
+    let images = |texts: &[(&str, &str)]| {
+        let mut all = vec![("compose.yaml", compose)];
+        all.extend_from_slice(texts);
+        let project = project(&all);
+        ["a", "b"].map(|name| project.services[name].image.clone().unwrap())
+    };
+    let both = [(".python-version", "3.12.1\n"), ("pyproject.toml", "[project]\nrequires-python = '>=3.10'\n"), (".nvmrc", "lts/jod")];
+    assert_eq!(images(&both), ["python:3.12.1-slim", "node:22"]);
+    assert_eq!(images(&both[1..]), ["python:3.14-slim", "node:22"]);
+    // What a person sets wins, also when it is empty.
+    let set = [both[0], both[2], (".env", "PYTHON_VERSION=3.11\nNODE_VERSION=\n")];
+    assert_eq!(images(&set), ["python:3.11-slim", "node:"]);
+    assert_eq!(images(&[(".nvmrc", "22")]), ["python:3.9-slim", "node:22"]);
+}
+
+#[test]
+fn an_included_project_has_its_own_versions() {
+    let project = project(&[
+        ("compose.yaml", "include: [api/compose.yaml]\nservices: { web: { image: 'node:${NODE_VERSION}' } }\n"),
+        ("api/compose.yaml", "services: { api: { image: 'node:${NODE_VERSION}', hostname: '${PYTHON_VERSION}' } }\n"),
+        (".nvmrc", "18"),
+        ("api/.nvmrc", "22"),
+        (".python-version", "3.12"),
+    ]);
+    assert_eq!(project.services["web"].image.as_deref(), Some("node:18"));
+    assert_eq!(project.services["api"].image.as_deref(), Some("node:22"));
+    assert_eq!(project.services["api"].hostname.as_deref(), Some("3.12"));
+}
+
+#[test]
+fn a_version_file_that_is_not_understood_is_told_where_it_matters() {
+    let warnings = |compose: &str| {
+        let loaded = load(request(), &files(&[("compose.yaml", compose), (".python-version", "my-env\n")])).unwrap();
+        render_all(&loaded.warnings, &loaded.sources, Paint::Plain)
+    };
+    let told = warnings("services: { a: { image: 'python:${PYTHON_VERSION}' } }\n");
+    assert!(told.contains(".python-version does not say what ${PYTHON_VERSION} is: line 1: `my-env`"), "{told}");
+    assert_eq!(warnings("services: { a: { image: python } }\n"), "");
+}

@@ -18,7 +18,7 @@ pub use deploy::{
 pub use mount::{
     BindOptions, FileMode, FileReference, ImageOptions, TmpfsOptions, VolumeMount, VolumeMountType, VolumeOptions,
 };
-pub use project::{Place, Project};
+pub use project::{DeclaredVersion, Place, Project};
 pub use resource::{ConfigObject, IpamConfig, IpamPool, Model, Network, Secret, Volume};
 pub use service::{
     BlkioConfig, BlkioLimit, BlkioWeight, Condition, CredentialSpec, Dependency, DependencyOrigin, Develop, Device,

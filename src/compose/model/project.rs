@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use crate::language::Language;
+use crate::language::declared::{Declared, DeclaredError};
+
 use super::{ConfigObject, Extensions, Model, Network, Secret, Service, Volume, record};
 
 record! {
@@ -15,6 +18,9 @@ record! {
         pub compose_files: Vec<PathBuf>,
         /// What interpolation saw: the shell's variables and those of the env files.
         pub environment: BTreeMap<String, String>,
+        /// What the project's own files say of versions of languages; the strongest first.
+        #[serde(skip)]
+        pub versions: Vec<DeclaredVersion>,
         pub profiles: Vec<String>,
         pub services: IndexMap<String, Service>,
         /// Services whose profiles are not active.
@@ -29,6 +35,14 @@ record! {
         /// Where an attribute stands, by its path: `services.web.ports[0]`.
         pub places: BTreeMap<String, Place>,
     }
+}
+
+/// What a file of the project says of the version of a language.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredVersion {
+    pub language: Language,
+    pub file: PathBuf,
+    pub declared: Result<Declared, DeclaredError>,
 }
 
 impl Project {

@@ -119,7 +119,9 @@ impl From<&SetVariable> for ValueOf {
     fn from(variable: &SetVariable) -> Self {
         match &variable.source {
             VariableSource::Shell => Self::Shell,
-            VariableSource::File { path, line } => Self::File { file: path.to_path_buf(), line: *line },
+            VariableSource::File { path, line } | VariableSource::VersionFile { path, line } => {
+                Self::File { file: path.to_path_buf(), line: *line }
+            }
             VariableSource::Project => Self::Project,
         }
     }
