@@ -117,6 +117,8 @@ pub enum Command {
     Version(super::commands::version::VersionArgs),
     /// Start the services and follow edits of their files
     Watch(super::commands::watch::WatchArgs),
+    /// Open a shell in a service's environment, whether or not it runs
+    Shell(super::commands::shell::ShellArgs),
     /// Run a command in a running container
     Exec(super::commands::exec::ExecArgs),
     /// Pull the services' images

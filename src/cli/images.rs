@@ -191,6 +191,7 @@ pub fn ensure(
             result.insert(name.clone(), service_image(&need.reference.familiar(), image));
         }
     }
+    super::toolchains::apply(context, project, &mut result, progress)?;
     Ok(result)
 }
 

@@ -30,7 +30,7 @@ pub struct Keys<'a> {
 const HISTORY: usize = 20;
 
 /// The shell that people are used to, as far as the container has it.
-const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
+pub(super) const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
 
 impl Keys<'_> {
     /// Follows edits, or no longer. What cannot be followed is told.

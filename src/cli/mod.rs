@@ -22,6 +22,7 @@ mod menu;
 mod project;
 pub mod signals;
 pub mod terminal;
+pub mod toolchains;
 pub mod trace;
 pub mod ui;
 mod watching;

@@ -6,6 +6,7 @@ use super::project::Enabled;
 use super::session::Session;
 use super::yaml::{Entry, Mapping, Node};
 use crate::diag::{Diagnostic, Span, nearest};
+use crate::language::{Language, Wanted};
 
 /// Checks the active services and all resources.
 pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
@@ -281,6 +282,7 @@ fn source(name: &str, entry: &Entry, path: &str, session: &mut Session) {
     let service = &entry.node;
     let has = |key: &str| service.get(key).is_some_and(|node| !node.is_null() && node.as_str() != Some(""));
     let host = service.get("x-windlass").and_then(|it| it.get("rootfs")).is_some();
+    toolchain(service, path, host, session);
     // What it extends could not be read: that is said already.
     let unknown = has("extends");
     if !(has("image") || has("build") || has("provider") || host || unknown) {
@@ -303,6 +305,32 @@ fn source(name: &str, entry: &Entry, path: &str, session: &mut Session) {
                 .path(format!("{path}.build"))
                 .hint("remove one of them"),
         );
+    }
+}
+
+/// Versions of languages must be some, and have the host root file system to lie over.
+fn toolchain(service: &Node, path: &str, host: bool, session: &mut Session) {
+    let toolchain = service.get("x-windlass").and_then(|it| it.get("toolchain"));
+    let Some(toolchain) = toolchain.and_then(Node::as_mapping).filter(|it| !it.0.is_empty()) else { return };
+    let path = format!("{path}.x-windlass.toolchain");
+    for (name, entry) in toolchain.iter() {
+        if let Some(language) = Language::from_name(name)
+            && let Some(text) = entry.node.as_str().filter(|text| *text != "auto")
+            && let Err(error) = Wanted::parse(language, text)
+        {
+            let diagnostic =
+                Diagnostic::error(error.to_string()).at(entry.node.span, "not known").path(format!("{path}.{name}"));
+            let hint = "write a version, a range, or `auto` for what the project's own files say";
+            session.report_node(&entry.node, diagnostic.hint(hint));
+        }
+        if !host {
+            session.report(
+                Diagnostic::error("`toolchain` needs `rootfs: host`")
+                    .at(entry.key_span, "an image has its own")
+                    .path(format!("{path}.{name}"))
+                    .hint("add `rootfs: host`, or take an image that has the language: `python:3.12-slim`"),
+            );
+        }
     }
 }
 

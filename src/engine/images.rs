@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use crate::image::host::{self, HostError};
+use sha2::{Digest, Sha256};
+
+use crate::image::toolchain::Toolchain;
 use crate::image::{Image, ImageConfig};
 use crate::plan::lower::{ImageHealth, OverlayPart, ServiceImage};
 
@@ -23,6 +26,29 @@ pub fn host_image(store: &Path) -> Result<ServiceImage, HostError> {
     })
 }
 
+/// Puts toolchains over the host root file system: first on the search path, and part of what the image is.
+pub fn add_toolchains(image: &mut ServiceImage, toolchains: &[Toolchain]) {
+    if toolchains.is_empty() {
+        return;
+    }
+    let bins: Vec<String> = toolchains.iter().map(|toolchain| toolchain.bin.display().to_string()).collect();
+    for variable in &mut image.env {
+        if let Some(path) = variable.strip_prefix("PATH=") {
+            *variable = format!("PATH={}:{path}", bins.join(":"));
+        }
+    }
+    let mut identity = Sha256::new();
+    for toolchain in toolchains {
+        image.tools.extend(toolchain.folders.iter().cloned());
+        image.env.extend(toolchain.env.iter().map(|(key, value)| format!("{key}={value}")));
+        image.reference = format!("{}, {} {}", image.reference, toolchain.language.name(), toolchain.version);
+        for (source, target) in &toolchain.folders {
+            identity.update(format!("{}\0{}\0", source.display(), target.display()));
+        }
+    }
+    image.id = format!("sha256:{}", hex::encode(identity.finalize()));
+}
+
 /// What a service gets from its image.
 #[must_use]
 pub fn service_image(reference: &str, image: &Image) -> ServiceImage {
@@ -36,6 +62,7 @@ fn from_config(reference: &str, id: &str, config: ImageConfig) -> ServiceImage {
         id: id.to_owned(),
         lower: vec![],
         overlays: vec![],
+        tools: vec![],
         env: config.env,
         entrypoint: config.entrypoint,
         cmd: config.cmd,

@@ -21,6 +21,7 @@ pub mod reference;
 pub mod registry;
 pub mod save;
 pub mod store;
+pub mod toolchain;
 pub mod unpack;
 pub mod view;
 

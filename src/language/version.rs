@@ -172,11 +172,14 @@ mod tests {
         ] {
             assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["", "v", "x", "22.x.1", "3.13t", "3.13.0t", "1..2", "1.2.3.4", "99999999999999999999", "abc", "3.12 "] {
+        for text in
+            ["", "v", "x", "22.x.1", "3.13t", "3.13.0t", "1..2", "1.2.3.4", "99999999999999999999", "abc", "3.12 "]
+        {
             assert_eq!(shown(text), None, "{text}");
         }
         assert!(Version::parse("3.12").is_none());
-        let ordered = ["3.9.18", "3.10.0rc1", "3.10.0rc2", "3.10.0", "3.10.1"].map(|text| Version::parse(text).unwrap());
+        let ordered =
+            ["3.9.18", "3.10.0rc1", "3.10.0rc2", "3.10.0", "3.10.1"].map(|text| Version::parse(text).unwrap());
         assert!(ordered.is_sorted());
     }
 }

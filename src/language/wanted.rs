@@ -1,8 +1,8 @@
 //! Which version is wanted, in whatever words the tools of a language have for it.
 
+use super::Language;
 use super::range::{Interval, Range};
 use super::version::{Numbers, Part, Version};
-use super::Language;
 
 /// Long-term lines of Node.js by their names.
 const LTS: [(&str, u64); 11] = [
@@ -85,7 +85,11 @@ impl Wanted {
     pub fn takes(&self, version: &Version) -> bool {
         match &self.kind {
             Kind::Latest => version.before.is_empty(),
-            Kind::Lts => version.before.is_empty() && version.numbers.0 % 2 == 0 && version.numbers < frontier(self.language),
+            Kind::Lts => {
+                version.before.is_empty()
+                    && version.numbers.0.is_multiple_of(2)
+                    && version.numbers < frontier(self.language)
+            }
             Kind::Part(part) if !part.before.is_empty() => {
                 version.numbers == part.floor() && version.before == part.before
             }
@@ -290,8 +294,9 @@ mod tests {
 
     #[test]
     fn the_newest_that_will_do() {
-        let have: Vec<Version> =
-            ["18.20.8", "20.20.2", "22.3.0", "22.23.3", "25.1.0", "26.0.0-rc.1"].map(|it| Version::parse(it).unwrap()).into();
+        let have: Vec<Version> = ["18.20.8", "20.20.2", "22.3.0", "22.23.3", "25.1.0", "26.0.0-rc.1"]
+            .map(|it| Version::parse(it).unwrap())
+            .into();
         let chosen = |text: &str| {
             let wanted = Wanted::parse(Language::Node, text).unwrap().unwrap();
             wanted.choose(&have).map(ToString::to_string)

@@ -42,6 +42,12 @@ impl Paths {
         self.data.join("images")
     }
 
+    /// Interpreters that were fetched, a folder each.
+    #[must_use]
+    pub fn toolchains(&self) -> PathBuf {
+        self.data.join("toolchains")
+    }
+
     /// All named and anonymous volumes; each is a folder with `volume.json` and `_data`.
     #[must_use]
     pub fn volumes(&self) -> PathBuf {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::TestEnv;
 use crate::net::{free_port, get, get_eventually};
+use crate::toolchains::{Server, pythons};
 
 fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -103,6 +104,52 @@ fn replicas() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 3, "{seen:?}");
+    env.down();
+}
+
+/// Packages come from files that were fetched once: the tests need no network. What the registry would say besides is
+/// in the environment of whoever has one.
+fn without_network(env: &mut TestEnv, mounts: &str, environment: &str) {
+    let service = format!("{{ volumes: [{mounts}], environment: {environment} }}");
+    env.file("compose.override.yaml", &format!("services:\n  packages: {service}\n"));
+}
+
+#[test]
+fn node() {
+    let (mut env, port) = example("node");
+    let server = Server::npm();
+    env.set("NPM_CONFIG_REGISTRY", &server.url());
+    let cache = support::packages::npm_cache(&source("examples/node")).unwrap();
+    without_network(
+        &mut env,
+        &format!("\"{}:/npm-cache\"", cache.display()),
+        "{ NPM_CONFIG_CACHE: /npm-cache, NPM_CONFIG_OFFLINE: \"true\" }",
+    );
+    env.ok(&["up", "--wait"]);
+    let page = get_eventually(port, "/");
+    assert!(page.contains("\"node\":\"v22.") && page.contains("A note from Express."), "{page}");
+    env.down();
+}
+
+#[test]
+fn python() {
+    let (mut env, port) = example("python");
+    let pythons = pythons();
+    // The example's own version where there is one: a standalone build would be fetched otherwise.
+    let (major, minor) = match pythons.contains_key(&(3, 12)) {
+        true => (3, 12),
+        false => *pythons.keys().next_back().expect("a Python with ensurepip"),
+    };
+    env.file(".python-version", &format!("{major}.{minor}\n"));
+    let wheels = support::packages::wheels(&source("examples/python"), &format!("{major}.{minor}")).unwrap();
+    without_network(
+        &mut env,
+        &format!("\"{}:/wheels:ro\"", wheels.display()),
+        "{ PIP_NO_INDEX: \"1\", PIP_FIND_LINKS: /wheels }",
+    );
+    env.ok(&["up", "--wait"]);
+    let page = get_eventually(port, "/");
+    assert!(page.contains(&format!("\"python\":\"{major}.{minor}.")) && page.contains("A note from Flask."), "{page}");
     env.down();
 }
 

@@ -39,6 +39,7 @@ mod registries;
 mod restarts;
 mod survival;
 mod terminal;
+mod toolchains;
 mod up;
 mod volumes;
 mod watch;

@@ -11,7 +11,6 @@ const MISSING: &[(&str, &str)] = &[
     ("build", "windlass does not build images yet; `build:` in the file is refused with its place"),
     ("publish", "projects are shared as files and repositories"),
     ("push", "only what `commit` made could be pushed; `image save` writes it as an archive"),
-    ("up --menu", "there is no menu yet"),
 ];
 
 /// Flags that are taken and do something else, or nothing.

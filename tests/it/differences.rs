@@ -42,6 +42,9 @@ fn every_row_is_true() {
     accepted("networks: [default]", &["--no-normalize"], "default: null");
     accepted("ports: ['80:80', '${P}:81']", &["--no-interpolate"], "published: \"80\"\n        target: 80\n");
     refused("extends: { file: 'oci://x/y', service: z }", "windlass reads Compose files of this machine only");
+    let versions = Folder::with("services: { web: { image: 'node:${NODE_VERSION:-18}' } }\n");
+    versions.file(".nvmrc", "22\n");
+    assert!(versions.ok(&["config"]).contains("image: node:22"));
     accepted("tty: yes", &[], "\"yes\" is not a boolean in YAML 1.2");
     assert_eq!(config("tty: true", &["-q", "--format", "json"]).unwrap(), "[]\n");
     let both = config("imgae: a\n    tyt: b", &[]).unwrap_err();

@@ -17,7 +17,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keeper", &["sys", "state", "runtime"]),
     ("watch", &["sys", "runtime"]),
     ("supervisor", &["sys", "state", "runtime", "network", "volumes", "image", "keeper", "watch"]),
-    ("plan", &["diag", "language", "compose", "state", "runtime", "network", "volumes", "image", "watch", "supervisor"]),
+    (
+        "plan",
+        &["diag", "language", "compose", "state", "runtime", "network", "volumes", "image", "watch", "supervisor"],
+    ),
     (
         "engine",
         &[

@@ -26,6 +26,7 @@ pub mod restart;
 pub mod rm;
 pub mod run;
 pub mod scale;
+pub mod shell;
 pub mod start;
 pub mod stats;
 pub mod stop;
@@ -67,6 +68,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Scale(args) => scale::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
         Command::Watch(args) => watch::run(&args, context),
+        Command::Shell(args) => shell::run(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::Pull(args) => pull::run(&args, context),
         Command::Port(args) => port::run(&args, context),

@@ -207,14 +207,19 @@ fn all_faults_are_shown_together_in_order() {
 
 #[test]
 fn versions_of_the_projects_own_files_fill_variables() {
-    let compose = "services: { a: { image: 'python:${PYTHON_VERSION:-3.9}-slim' }, b: { image: 'node:${NODE_VERSION}' } }\n";
+    let compose =
+        "services: { a: { image: 'python:${PYTHON_VERSION:-3.9}-slim' }, b: { image: 'node:${NODE_VERSION}' } }\n";
     let images = |texts: &[(&str, &str)]| {
         let mut all = vec![("compose.yaml", compose)];
         all.extend_from_slice(texts);
         let project = project(&all);
         ["a", "b"].map(|name| project.services[name].image.clone().unwrap())
     };
-    let both = [(".python-version", "3.12.1\n"), ("pyproject.toml", "[project]\nrequires-python = '>=3.10'\n"), (".nvmrc", "lts/jod")];
+    let both = [
+        (".python-version", "3.12.1\n"),
+        ("pyproject.toml", "[project]\nrequires-python = '>=3.10'\n"),
+        (".nvmrc", "lts/jod"),
+    ];
     assert_eq!(images(&both), ["python:3.12.1-slim", "node:22"]);
     assert_eq!(images(&both[1..]), ["python:3.14-slim", "node:22"]);
     // What a person sets wins, also when it is empty.

@@ -113,9 +113,12 @@ static WINDLASS: Object = Object {
         ("reload", Shape::Word(&["restart"])),
         ("restart_unhealthy", Shape::Flag),
         ("rootfs", Shape::Word(&["host"])),
-        ("toolchain", Shape::Table(&Shape::Scalar)),
+        ("toolchain", Shape::Object(&TOOLCHAIN)),
     ],
 };
+
+static TOOLCHAIN: Object =
+    Object { name: "toolchain", required: &[], attributes: &[("node", Shape::Text), ("python", Shape::Text)] };
 
 static BLKIO: Object = Object {
     name: "blkio_config",

@@ -64,7 +64,6 @@ pub static TABLE: &[Row] = &[
     refused("services.*.use_api_socket", "remove it; there is no Docker socket to give"),
     refused("services.*.userns_mode", "remove it; containers share the user namespace of windlass"),
     refused("services.*.volumes_from", "name the volumes in both services"),
-    refused("services.*.x-windlass.toolchain", "use an image that has the language, such as `python:3.12-slim`"),
 ];
 
 /// What happens with the attribute at `path` of the table's form.

@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-const MOST_REDIRECTS: usize = 8;
+pub(super) const MOST_REDIRECTS: usize = 8;
 /// Of what an error answer says, this much is shown.
 const LONGEST_MESSAGE: u64 = 16 << 10;
 
@@ -235,14 +235,14 @@ impl Client {
 
 /// Scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
-    plain: bool,
-    authority: String,
+pub(super) struct Origin {
+    pub plain: bool,
+    pub authority: String,
 }
 
 impl Origin {
     /// Where a `Location` leads; `None` when it may not be followed.
-    fn follow(&self, to: &str, from: &str) -> Option<(Origin, String)> {
+    pub fn follow(&self, to: &str, from: &str) -> Option<(Origin, String)> {
         let usable = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         if !usable(to) {
             return None;
@@ -277,7 +277,7 @@ impl Origin {
 impl RegistryError {
     /// A host that cannot be reached is tried twice only: waiting for it takes long, and it is mostly a typing error
     /// or a network that is down.
-    fn is_worth_retrying(&self, attempt: u32) -> bool {
+    pub(super) fn is_worth_retrying(&self, attempt: u32) -> bool {
         match self {
             Self::Broken { .. } => true,
             Self::Unreachable { source, .. } => {
@@ -302,12 +302,12 @@ pub(super) fn unreachable(host: &str, error: ureq::Error) -> RegistryError {
     }
 }
 
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-fn refusal(host: String, what: &str, status: StatusCode, response: Response<Body>) -> RegistryError {
+pub(super) fn refusal(host: String, what: &str, status: StatusCode, response: Response<Body>) -> RegistryError {
     let what = what.to_owned();
     let said = said(response);
     match status {

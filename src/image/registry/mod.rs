@@ -6,6 +6,7 @@ mod credentials;
 mod endpoint;
 mod http;
 mod proxy;
+pub mod web;
 
 use std::collections::HashMap;
 use std::io::{self, Read};

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::compose::model::{self, Duration, Project, Service};
 use crate::runtime::spec::{
-    Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Rootfs,
+    Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Propagation,
+    Rootfs,
 };
 use crate::supervisor::record::{
     Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, Logging, ProjectRecord,
@@ -58,6 +59,8 @@ pub struct ServiceImage {
     pub lower: Vec<PathBuf>,
     /// Overlays below the root (host root file system).
     pub overlays: Vec<OverlayPart>,
+    /// Folders of the host that it has read-only: where they are, and where they are in the container.
+    pub tools: Vec<(PathBuf, PathBuf)>,
     pub env: Vec<String>,
     pub entrypoint: Option<Vec<String>>,
     pub cmd: Option<Vec<String>>,
@@ -217,6 +220,16 @@ fn lower_service(
             },
         })
         .collect();
+    all_mounts.extend(image.tools.iter().map(|(source, target)| Mount {
+        target: target.clone(),
+        kind: MountKind::Bind {
+            source: source.clone(),
+            subpath: None,
+            read_only: true,
+            recursive: false,
+            propagation: Propagation::Rprivate,
+        },
+    }));
     all_mounts.extend(mounts.mounts);
     let spec = ContainerSpec {
         id: String::new(),

@@ -6,6 +6,7 @@ pub mod eventually;
 pub mod layer;
 pub mod layout;
 pub mod machine;
+pub mod packages;
 pub mod recipe;
 pub mod registry;
 

@@ -1,0 +1,221 @@
+//! Toolchains of services: what the file and the project's version files ask for, and where it comes from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User};
+
+use super::Context;
+use super::exit::CommandError;
+use super::ui::progress::{Event, Progress, State};
+use crate::compose::model::{Project, Service};
+use crate::engine::images::add_toolchains;
+use crate::image::Proxies;
+use crate::image::toolchain::{
+    LockFile, PYTHON_BUILDS, Step, StepKind, Toolchain, ToolchainError, ToolchainOptions, Toolchains,
+};
+use crate::language::{Language, Wanted};
+use crate::plan::lower::ServiceImage;
+
+const NPM_REGISTRY: &str = "https://registry.npmjs.org";
+/// Larger settings are none that a person wrote.
+const LARGEST_NPMRC: u64 = 1 << 20;
+
+/// Gives the named services their toolchains.
+///
+/// # Errors
+/// When a version is not to be had, with the place that asks for it.
+pub fn apply(
+    context: &Context,
+    project: &Project,
+    images: &mut BTreeMap<String, ServiceImage>,
+    progress: &Progress,
+) -> Result<(), CommandError> {
+    let has = |service: &&Service| !service.windlass.toolchain.is_empty();
+    if !images.keys().filter_map(|name| project.services.get(name)).any(|service| has(&service)) {
+        return Ok(());
+    }
+    let mut lock = LockFile::read(lock_folder(project)).map_err(|error| failed("toolchains are not known", &error))?;
+    let toolchains = Toolchains::new(context.paths.toolchains(), options(context, project));
+    let show = |step: Step| progress.event(shown(&step));
+    let mut have: Vec<(Wanted, Toolchain)> = Vec::new();
+    for (name, image) in images.iter_mut() {
+        let Some(service) = project.services.get(name).filter(has) else { continue };
+        let mut own = Vec::new();
+        for (language, text) in &service.windlass.toolchain {
+            let place = format!("services.{name}.x-windlass.toolchain.{language}");
+            let Some(wanted) = wanted(project, language, text, &place)? else { continue };
+            let known = have.iter().find(|(wish, _)| *wish == wanted).map(|(_, toolchain)| toolchain.clone());
+            let toolchain = match known {
+                Some(toolchain) => toolchain,
+                None => toolchains.ensure(&wanted, &mut lock, &show).map_err(|error| {
+                    let title = wanted.language.title();
+                    failed(&format!("the {title} of service {name} is not available{}", at(project, &place)), &error)
+                })?,
+            };
+            have.push((wanted, toolchain.clone()));
+            own.push(toolchain);
+        }
+        add_toolchains(image, &own);
+    }
+    if context.global.dry_run {
+        return Ok(());
+    }
+    if let Err(error) = lock.write() {
+        // A project that cannot be written to still runs; it is only not known what it runs with.
+        eprintln!(
+            "warning: {error}: {}",
+            std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+fn failed(message: &str, error: &ToolchainError) -> CommandError {
+    let result = CommandError::caused(message, error);
+    match error.remedy() {
+        Some(remedy) => result.hint(remedy),
+        None => result,
+    }
+}
+
+fn at(project: &Project, path: &str) -> String {
+    project.place(path).map_or_else(String::new, |place| format!(" ({place})"))
+}
+
+/// Beside the Compose file.
+fn lock_folder(project: &Project) -> &Path {
+    let file = project.compose_files.first().filter(|file| file.is_absolute());
+    file.and_then(|file| file.parent()).unwrap_or(&project.working_dir)
+}
+
+/// What a service wants of a language; `None`: the system's own.
+fn wanted(project: &Project, language: &str, text: &str, path: &str) -> Result<Option<Wanted>, CommandError> {
+    let place = at(project, path);
+    let Some(language) = Language::from_name(language) else {
+        return Err(CommandError::new(format!("{path}: `{language}` is no language that windlass knows{place}")));
+    };
+    if text != "auto" {
+        return Wanted::parse(language, text).map_err(|error| CommandError::caused(format!("{path}{place}"), &error));
+    }
+    let files = project.versions.iter().filter(|version| version.language == language);
+    let mut result = CommandError::new(format!(
+        "{path} is `auto`, and no file of the project says which {}{place}",
+        language.title()
+    ));
+    for file in files {
+        match &file.declared {
+            Ok(declared) => return Ok(Some(declared.wanted.clone())),
+            Err(error) => {
+                let name = file.file.strip_prefix(&project.working_dir).unwrap_or(&file.file).display();
+                result = result.also(&format!("{name} is not understood"), error);
+            }
+        }
+    }
+    let mut names: Vec<&str> = language.files().iter().map(|file| file.name).collect();
+    names.dedup();
+    Err(result.hint(format!("write the version here, or into one of {}", names.join(", "))))
+}
+
+fn shown(step: &Step) -> Event {
+    let id = format!("Toolchain {}", step.what);
+    match step.kind {
+        StepKind::Resolving => Event::new(id, "Resolving", State::Working),
+        StepKind::Downloading { current, total } => Event::new(id, "Downloading", State::Working).bytes(current, total),
+        StepKind::Unpacking => Event::new(id, "Extracting", State::Working),
+        StepKind::Ready => Event::new(id, "Ready", State::Done),
+    }
+}
+
+fn options(context: &Context, project: &Project) -> ToolchainOptions {
+    let variable = |name: &str| context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let homes = homes(context, project);
+    let (npm_registry, npm_token) = npm(context, project, &homes);
+    let python_builds = variable("WINDLASS_PYTHON_MIRROR").unwrap_or(PYTHON_BUILDS).to_owned();
+    let mut interpreters: Vec<PathBuf> = [
+        variable("UV_PYTHON_INSTALL_DIR").map(PathBuf::from),
+        variable("PYENV_ROOT").map(|root| Path::new(root).join("versions")),
+        variable("MISE_DATA_DIR").map(|root| Path::new(root).join("installs/python")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for home in &homes {
+        interpreters.push(home.join(".local/share/uv/python"));
+        interpreters.push(home.join(".pyenv/versions"));
+        interpreters.push(home.join(".local/share/mise/installs/python"));
+    }
+    interpreters.dedup();
+    let proxies = Proxies::from_variables(variable);
+    ToolchainOptions { npm_registry, npm_token, python_builds, interpreters, proxies }
+}
+
+/// The home of whoever called, and of whom the project belongs to: with sudo these are two.
+fn homes(context: &Context, project: &Project) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let owner =
+        fs::metadata(&project.working_dir).ok().and_then(|folder| User::from_uid(Uid::from_raw(folder.uid())).ok());
+    let owner = owner.flatten().map(|user| user.dir).filter(|home| home.is_absolute());
+    let mut homes: Vec<PathBuf> = context.home.iter().cloned().chain(owner).collect();
+    homes.dedup();
+    homes
+}
+
+/// npm's registry and what it wants to be shown: the environment, then the project's `.npmrc`, then those of the homes,
+/// then the machine's.
+fn npm(context: &Context, project: &Project, homes: &[PathBuf]) -> (String, Option<String>) {
+    let named = |name: &str| {
+        let mut variables = context.environment.iter();
+        variables
+            .find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty())
+            .map(|(_, value)| value.clone())
+    };
+    let mut files = vec![project.working_dir.join(".npmrc")];
+    files.extend(homes.iter().map(|home| home.join(".npmrc")));
+    files.push("/etc/npmrc".into());
+    let settings: Vec<(String, String)> = files.iter().flat_map(|file| npmrc(file, &context.environment)).collect();
+    let set = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let registry = named("npm_config_registry").or_else(|| set("registry")).unwrap_or_else(|| NPM_REGISTRY.to_owned());
+    let without_scheme = registry.split_once(':').map_or(registry.as_str(), |(_, rest)| rest).trim_end_matches('/');
+    let token = set(&format!("{without_scheme}/:_authToken")).or_else(|| set(&format!("{without_scheme}:_authToken")));
+    (registry, token)
+}
+
+/// `key = value` lines; `${NAME}` is a variable.
+fn npmrc(path: &Path, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let is_small = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LARGEST_NPMRC);
+    let Some(text) = fs::read_to_string(path).ok().filter(|_| is_small) else { return Vec::new() };
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    let pairs = pairs.map(|(key, value)| {
+        let value = value.trim().trim_matches('"');
+        let value = value
+            .strip_prefix("${")
+            .and_then(|name| name.strip_suffix('}'))
+            .map_or_else(|| value.to_owned(), |name| environment.get(name).cloned().unwrap_or_default());
+        (key.trim().to_owned(), value)
+    });
+    pairs.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_npm() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".npmrc");
+        let text =
+            "# mine\nregistry = https://npm.example/a/\n//npm.example/a/:_authToken=${TOKEN}\n; x\nempty=\nq=\"y\"\n";
+        fs::write(&file, text).unwrap();
+        let environment = BTreeMap::from([("TOKEN".to_owned(), "t0ken".to_owned())]);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let expected =
+            [pair("registry", "https://npm.example/a/"), pair("//npm.example/a/:_authToken", "t0ken"), pair("q", "y")];
+        assert_eq!(npmrc(&file, &environment), expected);
+        assert!(npmrc(&folder.path().join("none"), &environment).is_empty());
+        assert!(npmrc(folder.path(), &environment).is_empty());
+    }
+}
