@@ -89,7 +89,7 @@ impl Foreground<'_> {
             let mut others = vec![self.interrupts.as_fd()];
             others.extend(client.iter().map(Client::as_fd));
             others.extend(watching.iter().map(Watching::as_fd));
-            others.extend(menu.iter().filter_map(Menu::as_fd));
+            others.extend(menu.iter().flat_map(Menu::fds));
             let woken = match &mut follower {
                 Some(follower) => follower.wait(&others, None).map_err(unreadable)?,
                 None => match self.interrupts.wait(&others[1..])? {

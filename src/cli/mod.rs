@@ -10,6 +10,7 @@ pub mod containers;
 pub mod context;
 pub mod conversation;
 mod desired;
+mod ended;
 pub mod exit;
 pub mod filter;
 mod foreground;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
@@ -65,6 +65,8 @@ pub enum RelayEnd {
     Closed,
     /// The person typed the detach keys.
     Detached,
+    /// A signal came that ends commands.
+    Signalled(Signal),
 }
 
 /// Copies between the person's terminal and `master` until the process ends.
@@ -74,10 +76,24 @@ pub enum RelayEnd {
 /// # Errors
 /// When polling fails.
 pub fn relay(master: &OwnedFd, control: BorrowedFd<'_>, detach_keys: &[u8]) -> io::Result<RelayEnd> {
-    let mut resized = SigSet::empty();
-    resized.add(Signal::SIGWINCH);
-    resized.thread_block()?;
-    let signals = SignalFd::with_flags(&resized, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let mut taken = SigSet::empty();
+    // In raw mode Ctrl-C is a key; these would leave the terminal in it.
+    for signal in [Signal::SIGWINCH, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        taken.add(signal);
+    }
+    let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let signals = SignalFd::with_flags(&taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let end = relay_until(master, control, detach_keys, &signals);
+    before.thread_set_mask()?;
+    end
+}
+
+fn relay_until(
+    master: &OwnedFd,
+    control: BorrowedFd<'_>,
+    detach_keys: &[u8],
+    signals: &SignalFd,
+) -> io::Result<RelayEnd> {
     copy_size(master.as_fd());
     let stdin = io::stdin();
     let mut stdin_open = true;
@@ -115,8 +131,12 @@ pub fn relay(master: &OwnedFd, control: BorrowedFd<'_>, detach_keys: &[u8]) -> i
             ended = true;
         }
         if resize {
-            while let Ok(Some(_)) = signals.read_signal() {}
-            copy_size(master.as_fd());
+            while let Ok(Some(come)) = signals.read_signal() {
+                match i32::try_from(come.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                    None | Some(Signal::SIGWINCH) => copy_size(master.as_fd()),
+                    Some(signal) => return Ok(RelayEnd::Signalled(signal)),
+                }
+            }
         }
         if input {
             match nix::unistd::read(&stdin, &mut buffer) {

@@ -12,6 +12,7 @@ use windlass::compose::{FileSource, LoadOptions, LoadRequest, load, yaml};
 use crate::fixture::fixtures;
 
 /// The schema that the peer validates with; `None` where the folder of the oracles is not beside the project.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to see what was not compared")]
 fn oracle() -> Option<Value> {
     let folder = std::env::var_os("WINDLASS_ORACLES")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);

@@ -20,6 +20,30 @@ fn refused(name: &str, compose: &str, reasons: &[&str]) -> Output {
 }
 
 #[test]
+fn what_fails_at_once_is_told_by_a_detached_up() {
+    let env = TestEnv::with(
+        "fails-at-once",
+        r#"
+services:
+  broken: { x-windlass: { rootfs: host }, command: ["sh", "-c", "echo no such table >&2; exit 3"] }
+  fine: { x-windlass: { rootfs: host }, command: "true" }
+  last:
+    x-windlass: { rootfs: host }
+    command: sleep 1000
+    stop_signal: SIGKILL
+    healthcheck: { test: ["CMD-SHELL", "sleep 0.2"], interval: 50ms }
+  after: { x-windlass: { rootfs: host }, command: "true", depends_on: { last: { condition: service_healthy } } }
+"#,
+    );
+    let output = env.ok(&["up", "-d"]);
+    let text = &output.stderr;
+    assert!(text.contains("warning: container fails-at-once-broken-1 has exited with code 3 already"), "{text}");
+    assert!(text.contains("  | no such table") && text.contains("`windlass logs broken`"), "{text}");
+    assert_eq!(text.matches("has exited").count(), 1, "{text}");
+    env.down();
+}
+
+#[test]
 fn an_image_that_is_not_there() {
     refused("no-image", r#"services: { web: { image: "busybox:9.99" } }"#, &["busybox:9.99"]);
     refused("no-name", r#"services: { web: { image: "no-such-image" } }"#, &["no-such-image"]);

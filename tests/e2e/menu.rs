@@ -166,6 +166,26 @@ fn every_end_gives_the_terminal_back() {
         assert!(terminal.modes().contains(LocalFlags::ICANON | LocalFlags::ECHO), "{signal}");
         assert!(!bottom(&terminal.picture()).contains("detach"), "{signal}: {:?}", terminal.picture());
     }
+    // So does a program on the terminal.
+    env.ok(&["up", "-d"]);
+    let mut terminal = Terminal::start(&env, &["exec", "web", "sh", "-c", "echo in-it; exec sleep 1000"]);
+    terminal.wait_to_see("in-it");
+    support::eventually("each key is the program's", PATIENCE, || {
+        if terminal.modes().contains(LocalFlags::ISIG) { Err("not raw".to_owned()) } else { Ok(()) }
+    });
+    terminal.signal(Signal::SIGTERM);
+    terminal.finish();
+    assert!(terminal.modes().contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
+    // And `run` gives the signal to its command.
+    let script = "trap 'echo heard; exit 7' TERM; echo in-it; while :; do sleep 0.02; done";
+    let mut terminal = Terminal::start(&env, &["run", "--rm", "web", "sh", "-c", script]);
+    terminal.wait_to_see("in-it");
+    support::eventually("each key is the program's", PATIENCE, || {
+        if terminal.modes().contains(LocalFlags::ISIG) { Err("not raw".to_owned()) } else { Ok(()) }
+    });
+    terminal.signal(Signal::SIGTERM);
+    assert_eq!(terminal.finish(), 7);
+    assert!(terminal.screen().contains("heard"), "{}", terminal.screen());
     env.down();
 }
 

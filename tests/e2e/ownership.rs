@@ -88,6 +88,14 @@ fn another_user_of_the_container_can_be_the_one() {
     env.ok(&["up", "-d", "root"]);
     assert_eq!(env.sh("root", "stat -c %u:%g /work/file"), "1234:1234");
     env.down();
+    // As images do it that start as root and go on as somebody else.
+    let env = project("own-puid", "bind-idmap: match-user");
+    let text = fs::read_to_string(env.folder().join("compose.yaml")).unwrap();
+    env.file("compose.yaml", &text.replace("  root: {", "  root: { environment: { PUID: 1300, PGID: 1400 },"));
+    env.ok(&["up", "-d", "root"]);
+    env.sh("root", "setpriv --reuid 1300 --regid 1400 --clear-groups touch /work/as-app");
+    assert_eq!(owner(env.folder().join("src/as-app")), (PERSON, PERSON));
+    env.down();
     let env = project("own-wrong", "bind-idmap: mine");
     let output = env.fails(&["up", "-d"]);
     assert!(output.stderr.contains("services.root.x-windlass.bind-idmap"), "{}", output.text());

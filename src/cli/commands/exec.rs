@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::containers::Containers;
-use crate::cli::exit::CommandError;
+use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::terminal::{self, DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::{CommandResult, Context};
 use crate::engine::client::Client;
@@ -102,8 +102,14 @@ pub(in crate::cli) fn execute(
                 raw = RawMode::enter().ok();
                 let end = relay(&master, client.as_fd(), DETACH_KEYS)?;
                 drop(raw.take());
-                if end == RelayEnd::Detached {
-                    return Ok(0);
+                match end {
+                    RelayEnd::Closed => {}
+                    RelayEnd::Detached => return Ok(0),
+                    RelayEnd::Signalled(signal) => {
+                        // For whoever waits for it; when nobody does, it ends us here.
+                        nix::sys::signal::raise(signal)?;
+                        return Ok(INTERRUPTED);
+                    }
                 }
             }
             Event::ExecStarted { .. } if detached => return Ok(0),

@@ -18,7 +18,7 @@ use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
-use crate::cli::{CommandResult, Context, trace, watching};
+use crate::cli::{CommandResult, Context, ended, trace, watching};
 use crate::compose::model::{Condition, Project};
 use crate::engine::client::Client;
 use crate::engine::message::{ContainerRef, Request};
@@ -193,7 +193,14 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     if matches!(mode, Mode::Tty | Mode::Plain) {
         show_urls(context, &paths, &services)?;
     }
-    let Some(interrupts) = interrupts else { return Ok(0) };
+    let Some(interrupts) = interrupts else {
+        if matches!(mode, Mode::Tty | Mode::Plain) && !args.wait {
+            ended::tell(context, &paths, &services, begun)?;
+        }
+        return Ok(0);
+    };
+    // Before the watch's threads: they inherit which signals are ours.
+    let menu = args.menu.then(|| Menu::open(context, chosen.clone(), true)).flatten();
     let watching = match args.watch {
         true => Some(watching::start(context, project, watched, watching::Format::Text)?),
         false => None,
@@ -216,7 +223,6 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         since: begun,
     };
     let keys = Keys { context, project, paths: &paths, services: &chosen, timeout: args.timeout };
-    let menu = args.menu.then(|| Menu::open(context, chosen.clone(), true)).flatten();
     foreground.run(&mut screen, watching, &keys, menu)
 }
 

@@ -61,11 +61,11 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     if context.global.dry_run {
         return Ok(0);
     }
+    // Before the watch's threads: they inherit which signals are ours. Lines of JSON are for programs.
+    let mut menu = (args.format == Format::Text).then(|| Menu::open(context, chosen.clone(), false)).flatten();
     let mut watching = Some(watching::start(context, &loaded.project, watched, args.format)?);
     let paths = context.paths.project(&loaded.project.name);
     let keys = Keys { context, project: &loaded.project, paths: &paths, services: &chosen, timeout: None };
-    // Lines of JSON are for programs.
-    let mut menu = (args.format == Format::Text).then(|| Menu::open(context, chosen.clone(), false)).flatten();
     if let Some(menu) = &mut menu {
         menu.watching = true;
     }
@@ -81,7 +81,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
             menu.show();
         }
         let mut fds: Vec<_> = watching.iter().map(Watching::as_fd).collect();
-        fds.extend(menu.iter().filter_map(Menu::as_fd));
+        fds.extend(menu.iter().flat_map(Menu::fds));
         fds.extend(lines.iter().filter_map(Follower::as_fd));
         let interrupted = interrupts.wait(&fds)? == Wake::Interrupted;
         if let Some(menu) = &mut menu {

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::signal::{SigSet, Signal, kill, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
@@ -16,6 +17,8 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 pub(super) struct Keyboard {
     terminal: OwnedFd,
     before: Termios,
+    /// Says when the terminal has another size.
+    resized: SignalFd,
 }
 
 /// Ctrl-Z and Ctrl-\: the terminal's own handling would leave it in our mode.
@@ -29,7 +32,11 @@ impl Keyboard {
         if !io::stdin().is_terminal() || !is_in_front(terminal.as_fd()) {
             return None;
         }
-        let keyboard = Self { before: tcgetattr(&terminal).ok()?, terminal };
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGWINCH);
+        signals.thread_block().ok()?;
+        let resized = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()?;
+        let keyboard = Self { before: tcgetattr(&terminal).ok()?, terminal, resized };
         keyboard.enter().ok()?;
         Some(keyboard)
     }
@@ -57,8 +64,13 @@ impl Keyboard {
         result
     }
 
+    pub(super) fn resized(&self) -> BorrowedFd<'_> {
+        self.resized.as_fd()
+    }
+
     /// What has been typed; nothing when there is nothing, `None` when no more will come.
     pub(super) fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        while let Ok(Some(_)) = self.resized.read_signal() {}
         let mut fds = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) | Err(Errno::EINTR) => return Ok(Some(Vec::new())),

@@ -75,10 +75,10 @@ impl Menu {
         })
     }
 
-    /// Readable when [`Menu::typed`] has something to do; `None` when nothing can be typed any more.
-    #[must_use]
-    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.keyboard.as_ref().map(AsFd::as_fd)
+    /// Readable when [`Menu::typed`] has something to do, or the line has to be drawn anew; none when nothing can be
+    /// typed any more.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.keyboard.iter().map(AsFd::as_fd).chain(self.keyboard.iter().map(Keyboard::resized))
     }
 
     /// Draws the line below everything that was printed.

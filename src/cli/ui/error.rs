@@ -15,9 +15,21 @@ pub struct Report<'a> {
 /// `error:`, the causes, the details, a blank line and the hints; ends with a line break.
 #[must_use]
 pub fn render(report: &Report<'_>, palette: Palette) -> String {
+    let head = palette.paint(Meaning::Bad, "error:");
+    render_below(&head, report, palette)
+}
+
+/// The same for what does not end the command.
+#[must_use]
+pub fn render_warning(report: &Report<'_>, palette: Palette) -> String {
+    let head = palette.paint(Meaning::Warning, "warning:");
+    render_below(&head, report, palette)
+}
+
+fn render_below(head: &str, report: &Report<'_>, palette: Palette) -> String {
     let mut text = String::new();
     if !report.message.is_empty() {
-        text += &format!("{} {}\n", palette.paint(Meaning::Bad, "error:"), indented(report.message));
+        text += &format!("{head} {}\n", indented(report.message));
     }
     for cause in report.causes {
         text += &format!("  {} {}\n", palette.paint(Meaning::Faint, "caused by:"), indented(cause));

@@ -52,7 +52,7 @@ pub(super) fn lower(
         one(project, &path, mount, root, &mut made, faults);
     }
     match ownership(service.windlass.bind_idmap.as_deref(), inputs.for_person) {
-        Ok(ownership) => made.match_users = match_users(&ownership, &service.volumes, project),
+        Ok(ownership) => made.match_users = match_users(&ownership, service, project),
         Err(fault) => faults.push(
             Fault::new(format!("services.{name}.x-windlass.bind-idmap"), fault)
                 .hint("write `match-user`, `match-user:NAME` (a user of the container) or `off`"),
@@ -140,19 +140,26 @@ fn ownership(text: Option<&str>, for_person: bool) -> Result<Ownership, String> 
     }
 }
 
-fn match_users(ownership: &Ownership, volumes: &[VolumeMount], project: &Project) -> Vec<MatchUser> {
+fn match_users(ownership: &Ownership, service: &Service, project: &Project) -> Vec<MatchUser> {
     let user = match ownership {
         Ownership::Off => return Vec::new(),
-        Ownership::OfTheProject => "",
-        Ownership::All(user) => user,
+        Ownership::All(user) if !user.is_empty() => user.clone(),
+        Ownership::OfTheProject | Ownership::All(_) => user_by_variables(service).unwrap_or_default(),
     };
     let is_meant = |mount: &&VolumeMount| {
         let source = Path::new(mount.source.as_deref().unwrap_or_default());
         mount.kind == VolumeMountType::Bind
             && (*ownership != Ownership::OfTheProject || source.starts_with(&project.working_dir))
     };
-    let mounts = volumes.iter().filter(is_meant);
-    mounts.map(|mount| MatchUser { target: Path::new("/").join(&mount.target), user: user.to_owned() }).collect()
+    let mounts = service.volumes.iter().filter(is_meant);
+    mounts.map(|mount| MatchUser { target: Path::new("/").join(&mount.target), user: user.clone() }).collect()
+}
+
+/// Images that start as root and go on as who `PUID` and `PGID` name.
+fn user_by_variables(service: &Service) -> Option<String> {
+    let number = |name: &str| service.environment.get(name)?.as_deref()?.trim().parse::<u32>().ok();
+    let uid = number("PUID").filter(|_| service.user.is_none())?;
+    Some(number("PGID").map_or_else(|| uid.to_string(), |gid| format!("{uid}:{gid}")))
 }
 
 fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &mut Mounts, faults: &mut Vec<Fault>) {

@@ -209,7 +209,12 @@ fn converse(
                         return Err(CommandError::new("the supervisor sent no terminal"));
                     };
                     let raw = RawMode::enter().ok();
-                    let end = relay(&master, client.as_fd(), DETACH_KEYS)?;
+                    let end = loop {
+                        match relay(&master, client.as_fd(), DETACH_KEYS)? {
+                            RelayEnd::Signalled(signal) => signals.pass_on(signal)?,
+                            end => break end,
+                        }
+                    };
                     drop(raw);
                     if end == RelayEnd::Detached {
                         return Ok(0);
