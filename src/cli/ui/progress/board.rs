@@ -112,7 +112,7 @@ impl Board {
         let longest = |names: &[String]| names.iter().map(|name| width(name)).max().unwrap_or(0);
         let statuses = shown.iter().map(|(_, task)| width(&task.status)).max().unwrap_or(0);
         let mut layout = Layout::fit(columns, longest(&names), statuses);
-        if longest(&names) > layout.name {
+        if longest(&names) > layout.name || columns < NARROW {
             // Rather the name without `Container` than a part of the name.
             names =
                 names.iter().map(|name| name.split_once(' ').map_or(name.as_str(), |(_, own)| own).into()).collect();
@@ -179,12 +179,23 @@ impl Board {
         let mut canvas = Canvas::new(columns.saturating_sub(time_width));
         canvas = canvas.put(" ", None, palette).put(symbol, Some(meaning), palette).put(" ", None, palette);
         canvas = canvas.put_padded(&ellipsis_middle(name, layout.name), layout.name, None, palette);
-        canvas = canvas.put(" ", None, palette).put_padded(&task.status, layout.status, Some(meaning), palette);
+        canvas = canvas.put(" ", None, palette);
         let amount = self.amount(id, task, now);
-        if !amount.is_empty() {
-            canvas = canvas.put(" ", None, palette).put(&amount, None, palette);
+        // Where there is no room for both, what is going on is worth more than the word for it.
+        let room = canvas.left();
+        let cramped =
+            |more: &str| task.state == State::Working && !more.is_empty() && layout.status + 1 + width(more) > room;
+        if cramped(&task.detail) && room >= LITTLE {
+            canvas = canvas.put(&task.detail, Some(meaning), palette);
+        } else if cramped(&amount) {
+            canvas = canvas.put_padded(&self.share(id, task), layout.status, Some(meaning), palette);
+        } else {
+            canvas = canvas.put_padded(&task.status, layout.status, Some(meaning), palette);
+            if !amount.is_empty() {
+                canvas = canvas.put(" ", None, palette).put(&amount, None, palette);
+            }
         }
-        if !task.detail.is_empty() {
+        if !task.detail.is_empty() && !(cramped(&task.detail) && room >= LITTLE) {
             canvas = canvas.put(" ", None, palette).put(&task.detail, Some(Meaning::Faint), palette);
         }
         if layout.time {
@@ -194,13 +205,34 @@ impl Board {
         canvas.line()
     }
 
+    /// How much of the bytes is here, in a few columns: `42%`, or `13.2MB` while nobody knows of how many.
+    fn share(&self, id: &str, task: &Task) -> String {
+        let (current, total) = self.bytes(id, task);
+        match current.saturating_mul(100).checked_div(total) {
+            Some(share) => format!("{share}%"),
+            None => human::size(current),
+        }
+    }
+
+    /// Bytes so far and in all, of all parts.
+    fn bytes(&self, id: &str, task: &Task) -> (u64, u64) {
+        let parts: Vec<&Task> = self.parts(id);
+        let own = [task];
+        let counted = if parts.is_empty() { &own[..] } else { parts.as_slice() };
+        let total = counted.iter().map(|part| part.total).sum::<u64>().max(task.total);
+        (counted.iter().map(|part| part.current).sum(), total)
+    }
+
+    fn parts(&self, id: &str) -> Vec<&Task> {
+        self.tasks.values().filter(|part| part.parent.as_deref() == Some(id)).collect()
+    }
+
     /// Bytes, rate and a gauge for each part: `[⣿⣷⣀] 12.3MB / 58.1MB 4.2MB/s`.
     fn amount(&self, id: &str, task: &Task, now: Duration) -> String {
-        let parts: Vec<&Task> = self.tasks.values().filter(|part| part.parent.as_deref() == Some(id)).collect();
+        let parts = self.parts(id);
         let own = std::slice::from_ref(&task);
         let counted = if parts.is_empty() { own } else { parts.as_slice() };
-        let current: u64 = counted.iter().map(|part| part.current).sum();
-        let total: u64 = counted.iter().map(|part| part.total).sum::<u64>().max(task.total);
+        let (current, total) = self.bytes(id, task);
         if current == 0 && total == 0 {
             return String::new();
         }
@@ -268,6 +300,12 @@ impl Task {
 /// What containers are before they are started.
 const NOT_STARTED: [&str; 3] = ["Created", "Recreated", "Stopped"];
 
+/// Columns below which every one is worth something.
+const NARROW: usize = 60;
+
+/// Columns below which a detail says nothing.
+const LITTLE: usize = 12;
+
 /// Columns of the time with the blanks before it.
 const TIME: usize = 7;
 
@@ -330,6 +368,11 @@ impl Canvas {
             _ => self.text += &fits,
         }
         self
+    }
+
+    /// Columns that are free.
+    fn left(&self) -> usize {
+        self.room - self.used
     }
 
     fn put_padded(self, text: &str, columns: usize, meaning: Option<Meaning>, palette: Palette) -> Self {

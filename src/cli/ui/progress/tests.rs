@@ -123,7 +123,7 @@ fn a_wide_block() {
     [+] up 2/5
      ⠧ Image redis:7                                    Pulling [⣄⣿] 13.2MB / 31.2MB 4.14MB/s      3.0s
      ✔ Network shop_default                             Created                                    0.0s
-     ⠧ Container shop-db-1                              Waiting for a healthy answer (2 of 30 t…   2.5s
+     ⠧ Container shop-db-1                              for a healthy answer (2 of 30 tries)       2.5s
      ✔ Container shop-a-very-long-service-name-worker-1 Started                                    0.0s
      ✘ Container shop-web-1                             Error   port 8080 is taken                 0.0s
     ");
@@ -135,7 +135,7 @@ fn forty_columns_do_not_wrap() {
     draw(&mut block, &mut terminal, &stack(), 24, 3.0);
     insta::assert_snapshot!(terminal.screen(), @r"
     [+] up 2/5
-     ⠧ redis:7               Pulling   3.0s
+     ⠧ redis:7               42%       3.0s
      ✔ shop_default          Created   0.0s
      ⠧ shop-db-1             Waiting   2.5s
      ✔ shop-a-ver…e-worker-1 Started   0.0s
@@ -214,6 +214,9 @@ fn what_is_expected_has_its_place_and_is_done_when_it_runs() {
      · Container shop-db-1  Created
      ⠸ Container shop-web-1 Waiting for db to be healthy   3.0s
     ");
+    let (mut block, mut terminal) = (Block::default(), Terminal::new(40));
+    draw(&mut block, &mut terminal, &board, 24, 5.1);
+    assert!(terminal.screen().contains(" ⠸ shop-web-1   for db to be he…   3.0s"), "{}", terminal.screen());
     assert_eq!(board.times(seconds(5.1)).unwrap(), "5.1s: pull 2.0s, create 0.1s, wait 3.0s");
     let lines: Vec<String> =
         board.time_lines(34, seconds(5.1), Palette::plain()).into_iter().map(|line| line.text).collect();
