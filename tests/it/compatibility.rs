@@ -57,6 +57,18 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "Contents of secrets and configs are inputs: another content makes the container anew",
         "the container would go on with the old one in silence",
     ),
+    (
+        "A foreground `up` shows its keys on a terminal by default, and has keys to restart, to read one service's lines and to open a shell",
+        "`--menu=false` and `COMPOSE_MENU=false` leave them out; Enter and Ctrl-Z do what they always do",
+    ),
+    (
+        "A missing source of a bind mount in the project's folder is created for the owner of the folder above it; under `sudo` what containers write there is the person's",
+        "nobody wants root's files in their project: `x-windlass: { bind-idmap: off }`",
+    ),
+    (
+        "A container's terminal is 24 by 80, or of the person's size, before its program starts; `--ansi never` and `CI` make plain lines of progress",
+        "a terminal without a size makes programs fail, and logs are not drawn over",
+    ),
     ("A one-shot that succeeded does not run again until its inputs change", "`--force-recreate` runs it"),
     (
         "`cp` drops set-id bits without `-a`, sees tmpfs mounts of a running container, and leaves sockets and devices out",
