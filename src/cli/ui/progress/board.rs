@@ -185,18 +185,22 @@ impl Board {
         let room = canvas.left();
         let cramped =
             |more: &str| task.state == State::Working && !more.is_empty() && layout.status + 1 + width(more) > room;
-        if cramped(&task.detail) && room >= LITTLE {
-            canvas = canvas.put(&task.detail, Some(meaning), palette);
+        let (status, more) = if cramped(&task.detail) && room >= LITTLE {
+            (String::new(), "")
         } else if cramped(&amount) {
-            canvas = canvas.put_padded(&self.share(id, task), layout.status, Some(meaning), palette);
+            (self.share(id, task), "")
         } else {
-            canvas = canvas.put_padded(&task.status, layout.status, Some(meaning), palette);
-            if !amount.is_empty() {
-                canvas = canvas.put(" ", None, palette).put(&amount, None, palette);
+            (task.status.clone(), amount.as_str())
+        };
+        if status.is_empty() {
+            canvas = canvas.put(&task.detail, Some(meaning), palette);
+        } else {
+            canvas = canvas.put_padded(&status, layout.status, Some(meaning), palette);
+            for (text, meaning) in [(more, None), (task.detail.as_str(), Some(Meaning::Faint))] {
+                if !text.is_empty() {
+                    canvas = canvas.put(" ", None, palette).put(text, meaning, palette);
+                }
             }
-        }
-        if !task.detail.is_empty() && !(cramped(&task.detail) && room >= LITTLE) {
-            canvas = canvas.put(" ", None, palette).put(&task.detail, Some(Meaning::Faint), palette);
         }
         if layout.time {
             canvas = canvas.fill().grow(time_width).put(&" ".repeat(TIME.saturating_sub(width(&time))), None, palette);
