@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::FileType;
+use rustix::pipe::{PipeFlags, SpliceFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -42,6 +44,9 @@ struct Source {
     /// `None` once nothing can come any more.
     pipe: Option<AsyncFd<OwnedFd>>,
     splitter: Splitter,
+    is_pipe: bool,
+    /// The beginning of a line waits in the pipe.
+    is_unfinished: bool,
 }
 
 impl Output {
@@ -50,8 +55,9 @@ impl Output {
         let mut sources = Vec::with_capacity(2);
         for (stream, pipe) in pipes {
             rustix::io::ioctl_fionbio(&pipe, true)?;
+            let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(&pipe)?.st_mode) == FileType::Fifo;
             let pipe = readiness::register(pipe, Interest::READABLE)?;
-            sources.push(Source { pipe: Some(pipe), splitter: Splitter::new(stream) });
+            sources.push(Source { pipe: Some(pipe), splitter: Splitter::new(stream), is_pipe, is_unfinished: false });
         }
         let (finish, finished) = oneshot::channel();
         let task = tokio::task::spawn_local(carry(sources, log, finished));
@@ -85,7 +91,7 @@ async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished:
         };
         if let Some(source) = sources.get_mut(which) {
             read(source, log.as_mut(), TURN);
-            let pending = sources.iter().any(|source| source.splitter.has_pending());
+            let pending = sources.iter().any(|source| source.is_unfinished || source.splitter.has_pending());
             flush_at = pending.then(|| flush_at.unwrap_or_else(|| Instant::now() + patience));
             tokio::task::yield_now().await;
         }
@@ -109,6 +115,14 @@ async fn readable(source: Option<&Source>) {
 
 /// Reads until there is nothing more for now, or the turn is over.
 fn read(source: &mut Source, mut log: Option<&mut LogFile>, turns: usize) {
+    match &mut log {
+        Some(log) if source.is_pipe => carry_over(source, log, turns, false),
+        _ => read_off(source, log, turns),
+    }
+}
+
+/// From a terminal, or for nobody: what is read is gone.
+fn read_off(source: &mut Source, mut log: Option<&mut LogFile>, turns: usize) {
     let Some(pipe) = &source.pipe else { return };
     let mut ended = false;
     SCRATCH.with_borrow_mut(|(input, output)| {
@@ -146,11 +160,102 @@ fn read(source: &mut Source, mut log: Option<&mut LogFile>, turns: usize) {
     }
 }
 
-fn flush(sources: &mut [Source], log: Option<&mut LogFile>) {
-    let Some(log) = log else { return };
-    let mut output = Vec::new();
-    for source in sources {
-        source.splitter.flush(Timestamp::now(), &mut output);
+/// From a pipe to the log. Lines stay in the pipe until they are in the log, and the beginning of one until its end has
+/// come: whoever dies in between takes nothing along. With `all` the beginning of a line is carried over too.
+fn carry_over(source: &mut Source, log: &mut LogFile, turns: usize, all: bool) {
+    let Some(pipe) = &source.pipe else { return };
+    let mut ended = false;
+    source.is_unfinished = false;
+    SCRATCH.with_borrow_mut(|(input, output)| {
+        for _ in 0..turns {
+            let mut look = |pipe: &OwnedFd| match peek(pipe, input)? {
+                0 => Ok(0),
+                count => match if all { count } else { whole(&input[..count]) } {
+                    0 => {
+                        source.is_unfinished = true;
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                    whole => Ok(whole),
+                },
+            };
+            let asked = all || turns == usize::MAX;
+            let seen = if asked { look(pipe.get_ref()) } else { pipe.try_io(Interest::READABLE, &mut look) };
+            let count = match seen {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            };
+            source.splitter.push(&input[..count], Timestamp::now(), output);
+            if all {
+                source.splitter.flush(Timestamp::now(), output);
+            }
+            log.append(output);
+            output.clear();
+            let mut rest = count;
+            while rest > 0 {
+                match rustix::io::read(pipe.get_ref(), &mut input[..rest]) {
+                    Ok(0) => break,
+                    Ok(read) => rest -= read,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        output.shrink_to(CHUNK);
+    });
+    if ended {
+        source.pipe = None;
     }
-    log.append(&output);
+}
+
+/// The length of the complete lines. A line that is longer than half of what a pipe holds is not waited for.
+fn whole(bytes: &[u8]) -> usize {
+    match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if bytes.len() >= CHUNK / 2 => bytes.len(),
+        None => 0,
+    }
+}
+
+/// What is in a pipe; it stays there.
+fn peek(pipe: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+    thread_local! {
+        static COPY: RefCell<Option<(OwnedFd, OwnedFd)>> = const { RefCell::new(None) };
+    }
+    COPY.with_borrow_mut(|copy| {
+        let (reader, writer) = match copy {
+            Some(copy) => copy,
+            none => none.insert(rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?),
+        };
+        let count = rustix::pipe::tee(pipe, &*writer, into.len(), SpliceFlags::NONBLOCK)?;
+        let mut seen = 0;
+        while seen < count {
+            match rustix::io::read(&*reader, &mut into[seen..count])? {
+                0 => break,
+                read => seen += read,
+            }
+        }
+        Ok(seen)
+    })
+}
+
+fn flush(sources: &mut [Source], mut log: Option<&mut LogFile>) {
+    let Some(log) = &mut log else { return };
+    for source in sources {
+        if source.is_pipe {
+            carry_over(source, log, 1, true);
+            continue;
+        }
+        let mut output = Vec::new();
+        source.splitter.flush(Timestamp::now(), &mut output);
+        log.append(&output);
+    }
 }
