@@ -31,7 +31,8 @@ pub fn add_toolchains(image: &mut ServiceImage, toolchains: &[Toolchain]) {
     if toolchains.is_empty() {
         return;
     }
-    let bins: Vec<String> = toolchains.iter().map(|toolchain| toolchain.bin.display().to_string()).collect();
+    let bins = toolchains.iter().flat_map(|toolchain| &toolchain.bins);
+    let bins: Vec<String> = bins.map(|bin| bin.display().to_string()).collect();
     for variable in &mut image.env {
         if let Some(path) = variable.strip_prefix("PATH=") {
             *variable = format!("PATH={}:{path}", bins.join(":"));

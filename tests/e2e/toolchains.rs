@@ -222,6 +222,10 @@ fn projects_with_clashing_versions_run_side_by_side() {
         let said = get_eventually(port, "/");
         assert!(said.starts_with(&format!("v{node} Python {major}.{minor}.")) && said.ends_with(package), "{said}");
     }
+    // Also for whoever is not root, wherever the interpreter lies.
+    let script = "python -c 'import ssl, sqlite3' && python -m venv /tmp/v && /tmp/v/bin/pip --version";
+    let said = new.ok(&run(&["-u", "1234:1234", "web", "sh", "-c", script])).stdout;
+    assert!(said.contains(&format!("(python {}.{})", pair[1].0, pair[1].1)), "{said}");
     // Nothing of one is in the other.
     assert_eq!(old.sh("web", "ls /opt | grep -c node"), "1");
     assert_eq!(old.sh("web", "npm -v; npx -v"), format!("{NPM}\n{NPM}"));

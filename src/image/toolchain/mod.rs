@@ -40,8 +40,8 @@ pub struct Toolchain {
     pub version: String,
     /// Folders of the host, and where they are in the container; read-only.
     pub folders: Vec<(PathBuf, PathBuf)>,
-    /// In the container.
-    pub bin: PathBuf,
+    /// What goes on the search path, in the container.
+    pub bins: Vec<PathBuf>,
     /// Further variables.
     pub env: Vec<(String, String)>,
 }

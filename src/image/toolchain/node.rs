@@ -76,7 +76,7 @@ impl Toolchains {
         let toolchain = Toolchain {
             language: Language::Node,
             version: locked.version.clone(),
-            bin: root.join("bin"),
+            bins: vec![root.join("bin")],
             folders: vec![(folder, root)],
             env: vec![
                 ("NODE_VERSION".to_owned(), locked.version.clone()),

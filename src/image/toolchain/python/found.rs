@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -69,6 +70,12 @@ pub(super) fn list(found: &[Found]) -> String {
     }
     let names: Vec<String> = places.into_values().rev().collect();
     if names.is_empty() { "no Python".to_owned() } else { format!("Python {}", names.join(", ")) }
+}
+
+/// Whether everybody gets to the folder.
+pub(super) fn is_open(folder: &Path) -> bool {
+    let searched = |folder: &Path| fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    folder.ancestors().all(searched)
 }
 
 struct Entry {

@@ -107,25 +107,44 @@ impl Toolchains {
     fn python_of_machine(&self, found: &Found) -> Result<Toolchain, ToolchainError> {
         let version = found.version.to_string();
         let root = place(Language::Python, &version);
-        let folders = match &found.origin {
-            // Also at its own place: the programs beside it (`pip`) begin with their interpreter's path.
-            Origin::Folder(folder) => vec![(folder.clone(), folder.clone()), (folder.clone(), root.clone())],
-            Origin::Program(program) => vec![(self.names_of(program, &found.version)?, root.clone())],
+        let folder = match &found.origin {
+            Origin::Folder(folder) => folder,
+            Origin::Program(program) => {
+                return Ok(toolchain(
+                    version,
+                    vec![(self.names_of(program, &found.version, true)?, root.clone())],
+                    &root,
+                ));
+            }
         };
-        Ok(toolchain(version, folders, &root))
+        // Also at its own place: the programs beside it (`pip`) begin with their interpreter's path.
+        let folders = vec![(folder.clone(), folder.clone()), (folder.clone(), root.clone())];
+        let mut toolchain = toolchain(version.clone(), folders, &root);
+        if !found::is_open(folder) {
+            // In a home: whoever is not root in the container does not get to that place, from which the interpreter
+            // takes its library and `pip` its interpreter.
+            let names = place(Language::Python, &format!("{version}-names"));
+            toolchain.folders.push((self.names_of(&root.join("bin/python3"), &found.version, false)?, names.clone()));
+            toolchain.bins.insert(0, names.join("bin"));
+            toolchain.env.push(("LD_LIBRARY_PATH".to_owned(), root.join("lib").display().to_string()));
+        }
+        Ok(toolchain)
     }
 
-    /// `python`, `python3` and `pip` for an interpreter of the system, which goes by its full name alone.
-    fn names_of(&self, program: &Path, version: &Version) -> Result<std::path::PathBuf, ToolchainError> {
+    /// `pip` for an interpreter, by its place in the container; with `links`, `python` and `python3` too. (A virtual
+    /// environment looks for the libraries beside the name that made it.)
+    fn names_of(&self, program: &Path, version: &Version, links: bool) -> Result<std::path::PathBuf, ToolchainError> {
         let (major, minor, _) = version.numbers;
         let hash = Sha256::digest(program.as_os_str().as_encoded_bytes());
-        let name = format!("python-{major}.{minor}-system-{}", hex::encode(&hash[..4]));
+        let name = format!("python-{major}.{minor}-names-{}", hex::encode(&hash[..4]));
         self.cache.ensure(&name, |folder| {
             let write = || -> io::Result<()> {
                 let bin = folder.join("bin");
                 fs::create_dir(&bin)?;
                 for name in ["python", &format!("python{major}"), &format!("python{major}.{minor}")] {
-                    symlink(program, bin.join(name))?;
+                    if links {
+                        symlink(program, bin.join(name))?;
+                    }
                 }
                 let script = format!("#!/bin/sh\nexec {} -m pip \"$@\"\n", program.display());
                 for name in ["pip", &format!("pip{major}"), &format!("pip{major}.{minor}")] {
@@ -169,7 +188,7 @@ fn toolchain(version: String, folders: Vec<(std::path::PathBuf, std::path::PathB
     Toolchain {
         language: Language::Python,
         folders,
-        bin: root.join("bin"),
+        bins: vec![root.join("bin")],
         env: vec![("PYTHON_VERSION".to_owned(), version.clone())],
         version,
     }
