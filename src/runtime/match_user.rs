@@ -107,7 +107,9 @@ fn map((one, other): (u32, u32)) -> String {
         ranges.push((low, high, 1));
         ranges.push((low + 1, low + 1, high - low - 1));
         ranges.push((high, low, 1));
-        ranges.push((high + 1, high + 1, u32::MAX - high - 1));
+        // The highest number is nobody's: the kernel says so.
+        let above = high.saturating_add(1);
+        ranges.push((above, above, u32::MAX - above));
     }
     let lines = ranges.into_iter().filter(|(_, _, count)| *count > 0);
     lines.map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
@@ -150,7 +152,9 @@ mod tests {
 
     #[test]
     fn two_ids_are_exchanged_and_none_is_lost() {
-        for (disk, inside) in [(1501, 0), (1000, 1001), (1001, 1000), (1, 0), (1000, 1000), (u32::MAX - 1, 5)] {
+        for (disk, inside) in
+            [(1501, 0), (1000, 1001), (1001, 1000), (1, 0), (1000, 1000), (u32::MAX - 1, 5), (u32::MAX, 0)]
+        {
             let map = map((disk, inside));
             assert_eq!((seen(&map, disk), seen(&map, inside)), (Some(inside), Some(disk)), "{map}");
             for id in
