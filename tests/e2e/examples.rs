@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::env::TestEnv;
+use crate::env::{PATIENCE, TestEnv};
 use crate::net::{free_port, get, get_eventually};
 use crate::toolchains::{Server, pythons};
 
@@ -12,8 +12,8 @@ fn source(path: &str) -> PathBuf {
 }
 
 /// A copy of an example, on a port of its own.
-fn example(name: &str) -> (TestEnv, u16) {
-    let mut env = TestEnv::new(&format!("{name}-example"));
+fn example(name: &str, project: &str) -> (TestEnv, u16) {
+    let mut env = TestEnv::new(project);
     env.copy(&source("examples").join(name));
     assert!(env.folder().join("README.md").is_file(), "{name} says what it shows");
     let port = free_port();
@@ -47,7 +47,7 @@ fn the_example_of_the_readme_needs_no_registry() {
 
 #[test]
 fn hello() {
-    let (env, port) = example("hello");
+    let (env, port) = example("hello", "hello-example");
     env.ok(&["up", "--wait"]);
     assert!(get_eventually(port, "/").contains("Hello"));
     env.down();
@@ -55,7 +55,7 @@ fn hello() {
 
 #[test]
 fn web_db() {
-    let (env, port) = example("web-db");
+    let (env, port) = example("web-db", "web-db-example");
     for times in 1..=2 {
         env.ok(&["up", "--wait"]);
         assert_eq!(get_eventually(port, "/"), format!("This stack has been raised {times} times.\n"));
@@ -66,7 +66,7 @@ fn web_db() {
 
 #[test]
 fn healthcheck() {
-    let (env, port) = example("healthcheck");
+    let (env, port) = example("healthcheck", "healthcheck-example");
     env.ok(&["up", "--wait"]);
     assert_eq!(env.ps_field("app", "Health"), "healthy");
     assert_eq!(env.ps_field("cache", "Health"), "healthy");
@@ -76,7 +76,7 @@ fn healthcheck() {
 
 #[test]
 fn networks() {
-    let (env, port) = example("networks");
+    let (env, port) = example("networks", "networks-example");
     env.ok(&["up", "--wait"]);
     assert_eq!(get_eventually(port, "/hostname").trim(), env.sh("api", "hostname"));
     assert_eq!(env.sh("api", "echo PING | nc -w 1 store 6379"), "+PONG");
@@ -87,7 +87,7 @@ fn networks() {
 
 #[test]
 fn secrets() {
-    let (env, port) = example("secrets");
+    let (env, port) = example("secrets", "secrets-example");
     env.ok(&["up", "--wait"]);
     assert_eq!(get_eventually(port, "/").trim(), "Good morning from a config.");
     assert!(env.ok(&["logs", "app"]).stdout.contains("token of 16 characters"));
@@ -98,7 +98,7 @@ fn secrets() {
 
 #[test]
 fn replicas() {
-    let (env, port) = example("replicas");
+    let (env, port) = example("replicas", "replicas-example");
     env.ok(&["up", "--wait"]);
     let mut seen: Vec<String> = (0..9).map(|_| get_eventually(port, "/hostname")).collect();
     seen.sort();
@@ -114,9 +114,9 @@ fn without_network(env: &mut TestEnv, mounts: &str, environment: &str) {
     env.file("compose.override.yaml", &format!("services:\n  packages: {service}\n"));
 }
 
-#[test]
-fn node() {
-    let (mut env, port) = example("node");
+/// The example for Node.js, which needs no network; what is returned serves as long as it lives.
+pub fn node_project(name: &str) -> (TestEnv, u16, Server) {
+    let (mut env, port) = example("node", name);
     let server = Server::npm();
     env.set("NPM_CONFIG_REGISTRY", &server.url());
     let cache = support::packages::npm_cache(&source("examples/node")).unwrap();
@@ -125,15 +125,12 @@ fn node() {
         &format!("\"{}:/npm-cache\"", cache.display()),
         "{ NPM_CONFIG_CACHE: /npm-cache, NPM_CONFIG_OFFLINE: \"true\" }",
     );
-    env.ok(&["up", "--wait"]);
-    let page = get_eventually(port, "/");
-    assert!(page.contains("\"node\":\"v22.") && page.contains("A note from Express."), "{page}");
-    env.down();
+    (env, port, server)
 }
 
-#[test]
-fn python() {
-    let (mut env, port) = example("python");
+/// The example for Python, and its version.
+pub fn python_project(name: &str) -> (TestEnv, u16, String) {
+    let (mut env, port) = example("python", name);
     let pythons = pythons();
     // The example's own version where there is one: a standalone build would be fetched otherwise.
     let (major, minor) = match pythons.contains_key(&(3, 12)) {
@@ -147,9 +144,49 @@ fn python() {
         &format!("\"{}:/wheels:ro\"", wheels.display()),
         "{ PIP_NO_INDEX: \"1\", PIP_FIND_LINKS: /wheels }",
     );
+    (env, port, format!("{major}.{minor}"))
+}
+
+#[test]
+fn node() {
+    let (env, port, _server) = node_project("node-example");
     env.ok(&["up", "--wait"]);
     let page = get_eventually(port, "/");
-    assert!(page.contains(&format!("\"python\":\"{major}.{minor}.")) && page.contains("A note from Flask."), "{page}");
+    assert!(page.contains("\"node\":\"v22.") && page.contains("A note from Express."), "{page}");
+    env.down();
+}
+
+#[test]
+fn python() {
+    let (env, port, version) = python_project("python-example");
+    env.ok(&["up", "--wait"]);
+    let page = get_eventually(port, "/");
+    assert!(page.contains(&format!("\"python\":\"{version}.")) && page.contains("A note from Flask."), "{page}");
+    env.down();
+}
+
+#[test]
+fn watch() {
+    let (env, port) = example("watch", "watch-example");
+    let mut running = env.start(&["watch"]);
+    running.wait_for("Watch enabled");
+    assert!(get_eventually(port, "/").contains("Edit me"));
+    let started = |service: &str| env.ok(&["logs", "--no-log-prefix", service]).stdout;
+    env.file("site/index.html", "<h1>edited</h1>\n");
+    support::eventually("the page is the edited one", PATIENCE, || {
+        let page = get(port, "/");
+        if page.contains("edited") { Ok(()) } else { Err(page) }
+    });
+    let program = fs::read_to_string(env.folder().join("api/main.py")).unwrap();
+    env.file("api/main.py", &program.replace("edit me: api/main.py", "seen at once"));
+    for service in ["api", "worker"] {
+        support::eventually(&format!("{service} runs the edited program"), PATIENCE, || {
+            let printed = started(service);
+            if printed == "edit me: api/main.py\nseen at once\n" { Ok(()) } else { Err(printed) }
+        });
+    }
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(running.finish(PATIENCE).code, 130);
     env.down();
 }
 
@@ -158,6 +195,6 @@ fn every_example_has_a_test() {
     let text = fs::read_to_string(file!()).or_else(|_| fs::read_to_string(source("tests/e2e/examples.rs"))).unwrap();
     for entry in fs::read_dir(source("examples")).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        assert!(text.contains(&format!("example(\"{name}\")")), "examples/{name} is started by no test");
+        assert!(text.contains(&format!("example(\"{name}\",")), "examples/{name} is started by no test");
     }
 }

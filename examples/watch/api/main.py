@@ -1,0 +1,7 @@
+import time
+
+MESSAGE = "edit me: api/main.py"
+
+print(MESSAGE)
+while True:
+    time.sleep(3600)
