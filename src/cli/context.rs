@@ -8,7 +8,7 @@ use super::exit::{CommandError, USAGE};
 use crate::state::Paths;
 
 /// The environment and the global flags of one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     pub global: GlobalArgs,
     pub paths: Paths,
@@ -22,6 +22,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// The same, for what only looks at what would be done.
+    #[must_use]
+    pub fn as_dry_run(&self) -> Self {
+        Self { global: GlobalArgs { dry_run: true, ..self.global.clone() }, ..self.clone() }
+    }
+
     /// # Errors
     /// When the working directory is gone.
     pub fn from_environment(global: GlobalArgs, prints_json: bool) -> Result<Self, CommandError> {

@@ -200,3 +200,22 @@ fn hash_of(labels: String) -> String {
     let hash = labels.split(',').find(|label| label.starts_with("com.docker.compose.config-hash="));
     hash.expect("every container has a hash").to_owned()
 }
+
+#[test]
+fn explain_says_what_would_become_of_a_service() {
+    let file = "services:\n  web: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, environment: { N: '1' } }\n";
+    let env = TestEnv::with("explain-service", file);
+    env.ok(&["up", "-d"]);
+    assert!(env.ok(&["explain", "web"]).stdout.contains("web is as the files say"));
+    let before = env.ps_field("web", "ID");
+    env.file("compose.yaml", &file.replace("'1'", "'2'"));
+    let said = env.ok(&["explain", "web"]).stdout;
+    let reason = "recreate container explain-service-web-1: environment.N \"1\" → \"2\" (compose.yaml:2)";
+    assert!(said.contains(reason), "{said}");
+    assert!(env.ok(&["up", "--dry-run", "--no-deps", "web"]).stderr.contains(reason));
+    let data: serde_json::Value =
+        serde_json::from_str(&env.ok(&["explain", "--format", "json", "web"]).stdout).unwrap();
+    assert_eq!(data["steps"][0], reason);
+    assert_eq!(env.ps_field("web", "ID"), before, "nothing was done");
+    env.down();
+}

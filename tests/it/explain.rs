@@ -63,7 +63,6 @@ fn a_path_that_leads_nowhere_says_what_there_is() {
         "servces.web.image",
         "services.wbe.image",
         "nothing.like.it",
-        "web",
     ] {
         let output = shop.run(&["explain", path]);
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{path}");

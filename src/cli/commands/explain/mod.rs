@@ -1,5 +1,6 @@
 //! `windlass explain`: where a value of the project comes from.
 
+mod service;
 mod trail;
 mod variables;
 
@@ -13,7 +14,8 @@ use crate::compose::{LoadOptions, Loaded};
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// What to explain, as `config` names it: `services.web.environment.DB_URL`, `services.web.ports[0]`
+    /// A value, as `config` names it (`services.web.environment.DB_URL`, `services.web.ports[0]`), or a service: what `up`
+    /// would do with it, and why
     #[arg(value_name = "PATH", required_unless_present = "variables", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub path: Option<String>,
     /// Every variable: its value, where it was set and where it is used
@@ -48,8 +50,8 @@ pub fn run(args: &ExplainArgs, context: &Context) -> CommandResult {
         })?;
         return Ok(0);
     };
-    if let Some(error) = bare_name(path, &loaded) {
-        return Err(error);
+    if is_service(path, &loaded) {
+        return service::run(path, args.format, context);
     }
     let explanation = loaded.explain(path).map_err(|unknown| match unknown.hint {
         Some(hint) => CommandError::new(unknown.text).hint(hint),
@@ -63,14 +65,10 @@ pub fn run(args: &ExplainArgs, context: &Context) -> CommandResult {
     Ok(0)
 }
 
-/// A service's name alone is no path.
-fn bare_name(path: &str, loaded: &Loaded) -> Option<CommandError> {
-    let known = loaded.project.services.contains_key(path) || loaded.project.disabled_services.contains_key(path);
+/// A service's name alone is no path of a value: what is explained is what becomes of it.
+fn is_service(path: &str, loaded: &Loaded) -> bool {
     let top_level = ["configs", "models", "name", "networks", "secrets", "services", "volumes"];
-    (known && !top_level.contains(&path)).then(|| {
-        CommandError::new(format!("`{path}` is a service, and values have longer paths"))
-            .hint(format!("all values of the service: windlass explain services.{path}"))
-    })
+    loaded.project.services.contains_key(path) && !top_level.contains(&path)
 }
 
 /// Says that the service at `path` is not part of what runs.
