@@ -248,8 +248,14 @@ impl Project {
     fn nothing_is_lost(&self) {
         let output = self.env.run(&["logs", "--no-log-prefix", "count"]);
         assert_eq!(output.code, 0, "{}", output.text());
-        let mut expected = 0;
+        let mut expected: u64 = 0;
         for (number, line) in output.stdout.lines().enumerate() {
+            // A number and the end of its line are two writes: a counter that is killed in between ends without it, and
+            // the next one begins on the same line.
+            if line == format!("{expected}0") {
+                expected = 1;
+                continue;
+            }
             let found: u64 = line.parse().unwrap_or_else(|_| panic!("a torn line {number}: {line:?}"));
             assert!(found == expected || found == 0, "line {number} is {found}, not {expected}");
             expected = found + 1;
