@@ -4,6 +4,7 @@ use std::error::Error;
 
 use super::ui::error::{Report, render};
 use super::ui::style::Palette;
+use crate::state::remedy;
 
 /// Everything went well.
 pub const SUCCESS: u8 = 0;
@@ -43,8 +44,8 @@ impl CommandError {
 
     /// A message and the error that caused it, with its whole chain.
     #[must_use]
-    pub fn caused(message: impl Into<String>, source: &dyn Error) -> Self {
-        Self::new(message).causes(chain(source))
+    pub fn caused(message: impl Into<String>, source: &(dyn Error + 'static)) -> Self {
+        Self::new(message).causes(chain(source)).remedy(source)
     }
 
     /// Text that is complete already, such as the diagnostics of a Compose file.
@@ -84,6 +85,11 @@ impl CommandError {
         self
     }
 
+    fn remedy(mut self, source: &(dyn Error + 'static)) -> Self {
+        self.0.hints.extend(remedy::of(source).map(str::to_owned));
+        self
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(hint.into());
@@ -118,10 +124,10 @@ impl CommandError {
     }
 }
 
-impl<E: Error> From<E> for CommandError {
+impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
         let mut chain = chain(&error).into_iter();
-        Self::new(chain.next().unwrap_or_default()).causes(chain.collect())
+        Self::new(chain.next().unwrap_or_default()).causes(chain.collect()).remedy(&error)
     }
 }
 

@@ -37,11 +37,20 @@ impl Engine {
         let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), attach: None, report };
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
+        let result = match options.services.is_empty() {
+            true => result.and(self.project.remove_damaged().await.map_err(|error| {
+                Failure::caused("a container stays", &error).hint("bring it down with that windlass")
+            })),
+            false => result,
+        };
         if options.volumes {
             self.project.sweep_volumes().await;
         }
         // What can end now ends, also after a failure.
-        self.project.settle().await;
+        // Its folder stays for a container that another version is to take down.
+        if self.project.with_unreadable(|_| ()).is_none() {
+            self.project.settle().await;
+        }
         report.timing("down", begin);
         result.map(|()| 0)
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::message::{Detail, Failure};
+use crate::state::remedy;
 use crate::supervisor::{self, ConditionFailure, Reason};
 
 impl Failure {
@@ -19,9 +20,10 @@ impl Failure {
 
     /// A message and the error that caused it, with its whole chain.
     #[must_use]
-    pub fn caused(message: impl Into<String>, source: &dyn Error) -> Self {
+    pub fn caused(message: impl Into<String>, source: &(dyn Error + 'static)) -> Self {
         let mut failure = Self::new(message);
-        let mut next = Some(source);
+        failure.hints.extend(remedy::of(source).map(str::to_owned));
+        let mut next: Option<&dyn Error> = Some(source);
         while let Some(error) = next {
             let text = error.to_string();
             if failure.causes.last().is_none_or(|last| !last.contains(&text)) {

@@ -32,6 +32,9 @@ impl Engine {
         report: &Report,
     ) -> Result<i32, Failure> {
         let begin = Instant::now();
+        self.project
+            .with_unreadable(|error| Failure::caused("a container of the project cannot be read", error))
+            .map_or(Ok(()), Err)?;
         let observed = self.observe();
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
@@ -515,7 +518,7 @@ pub(super) fn reference(have: &View) -> ContainerRef {
     }
 }
 
-fn finish<E: std::error::Error>(
+fn finish<E: std::error::Error + 'static>(
     report: &Report,
     kind: ObjectKind,
     name: &str,

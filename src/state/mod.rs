@@ -4,6 +4,7 @@ pub mod lock;
 pub mod paths;
 pub mod process;
 pub mod record;
+pub mod remedy;
 
 pub use lock::Lock;
 pub use paths::{ContainerPaths, Paths, ProjectPaths};

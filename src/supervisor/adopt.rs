@@ -103,7 +103,8 @@ impl Project {
             }
         }
         // Of containers that nobody knows any more.
-        for (id, runs) in handover.running {
+        let unreadable = |id: &String| self.inner.unreadable.borrow().iter().any(|(other, _)| other == id);
+        for (id, runs) in handover.running.into_iter().filter(|(id, _)| !unreadable(id)) {
             tracing::warn!("container {id} has no record; it is ended");
             if let Some(pidfd) = runs.fds.first() {
                 let _ = signal::send(pidfd, nix::libc::SIGKILL);
@@ -155,7 +156,10 @@ impl Project {
                     }
                 }
                 // Somebody may repair it, or have a newer version: nothing is touched.
-                Err(error) => tracing::error!("{error}; the container is left alone"),
+                Err(error) => {
+                    tracing::error!("{error}; the container is left alone");
+                    self.inner.unreadable.borrow_mut().push((id, error));
+                }
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
-use crate::state::record::{self, Durability};
+use crate::state::record::{self, Durability, ReadError};
 use crate::state::{Paths, ProjectPaths};
 use crate::sys::fault;
 use crate::volumes::{Store, VolumeSpec};
@@ -61,6 +61,8 @@ pub(super) struct Inner {
     ending_changed: Notify,
     keeper_lost: Cell<bool>,
     keeper_changed: Notify,
+    /// Containers whose record cannot be read: somebody may repair it, or have a newer version.
+    pub unreadable: RefCell<Vec<(ContainerId, ReadError)>>,
     /// What the keeper says while the project is taken over.
     pub early: RefCell<Option<Vec<Told>>>,
 }
@@ -106,6 +108,7 @@ impl Project {
                 ending_changed: Notify::new(),
                 keeper_lost: Cell::new(false),
                 keeper_changed: Notify::new(),
+                unreadable: RefCell::default(),
                 early: RefCell::new(Some(Vec::new())),
             }),
         })
@@ -337,6 +340,37 @@ impl Project {
     pub async fn sweep_volumes(&self) {
         let store = self.inner.volumes.clone();
         let _ = tokio::task::spawn_blocking(move || store.sweep()).await;
+    }
+
+    /// Looks at a container whose record cannot be read, if there is one.
+    pub fn with_unreadable<T>(&self, look: impl FnOnce(&ReadError) -> T) -> Option<T> {
+        self.inner.unreadable.borrow().first().map(|(_, error)| look(error))
+    }
+
+    /// Ends and removes the containers whose record is damaged.
+    ///
+    /// # Errors
+    /// When one was written by a newer version, or cannot be removed.
+    pub async fn remove_damaged(&self) -> Result<(), SupervisorError> {
+        loop {
+            let Some((id, error)) = self.inner.unreadable.borrow_mut().pop() else { return Ok(()) };
+            if matches!(error, ReadError::Newer { .. }) {
+                let reason = error.to_string();
+                self.inner.unreadable.borrow_mut().push((id, error));
+                return Err(SupervisorError::Option { reason });
+            }
+            let group = ControlGroup::new(&self.inner.cgroups, &format!("windlass/{}/{id}", self.inner.project.id()));
+            blocking("end a container", move || group.clear().map_err(SupervisorError::system("end a container")))
+                .await?;
+            // The keeper has seen its end, and writes no more of it.
+            self.inner.link.caught_up().await;
+            let paths = self.inner.project.container(&id);
+            for folder in [paths.run(), paths.data()] {
+                remove_tree(folder).map_err(SupervisorError::io("remove", folder))?;
+            }
+            self.inner.network.release(&[&id])?;
+            self.inner.link.tell(keeper::protocol::Request::Forget { container: id }, Vec::new());
+        }
     }
 
     /// A request is done: gives back what was only reserved, and lets the supervisor end when nothing is left.

@@ -9,6 +9,7 @@ mod containers;
 mod converge;
 mod copying;
 mod crash;
+mod disk;
 mod edits;
 mod env;
 mod examples;

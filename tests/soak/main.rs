@@ -244,7 +244,8 @@ impl Project {
         self.processes().iter().map(|(pid, _)| of(pid)).sum()
     }
 
-    /// Each run of the counter counts from nothing, without a gap and without a repetition.
+    /// Each run of the counter counts from nothing, without a gap. A supervisor that is killed while it writes leaves the
+    /// lines of that moment to the next one, which writes them too.
     fn nothing_is_lost(&self) {
         let output = self.env.run(&["logs", "--no-log-prefix", "count"]);
         assert_eq!(output.code, 0, "{}", output.text());
@@ -257,7 +258,10 @@ impl Project {
                 continue;
             }
             let found: u64 = line.parse().unwrap_or_else(|_| panic!("a torn line {number}: {line:?}"));
-            assert!(found == expected || found == 0, "line {number} is {found}, not {expected}");
+            assert!(found <= expected, "line {number} is {found}, not {expected}");
+            if found != 0 && found < expected {
+                println!("{}: lines {found} to {} are there twice", self.env.name(), expected - 1);
+            }
             expected = found + 1;
         }
     }

@@ -54,14 +54,23 @@ struct Row {
 pub fn run(args: &LsArgs, context: &Context) -> CommandResult {
     let names = parse_filters(&args.filter)?;
     let format = LISTING.parse(Some(&args.format))?;
-    let mut rows = Vec::new();
+    let (mut rows, mut code) = (Vec::new(), 0);
     for name in inventory::projects(&context.paths)? {
         if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted.as_str())) {
             continue;
         }
         let paths = context.paths.project(&name);
         let mut statuses: Vec<&str> = Vec::new();
-        for container in truth::containers(&paths)? {
+        let containers = match truth::containers(&paths) {
+            Ok(containers) => containers,
+            // The others can be shown all the same.
+            Err(error) => {
+                CommandError::from(error).print(context.palette());
+                code = 1;
+                continue;
+            }
+        };
+        for container in containers {
             let word = status::word(&container.state.status);
             if args.all || matches!(word, "running" | "paused" | "restarting") {
                 statuses.push(word);
@@ -76,7 +85,7 @@ pub fn run(args: &LsArgs, context: &Context) -> CommandResult {
         rows.push(Row { name, status: combine(&statuses), config_files: files.join(",") });
     }
     print!("{}", render(args, &format, &rows)?);
-    Ok(0)
+    Ok(code)
 }
 
 fn render(args: &LsArgs, format: &Format, rows: &[Row]) -> Result<String, TemplateError> {
