@@ -391,6 +391,11 @@ impl Project {
                 if let Err(error) = remove_tree(self.inner.project.data()) {
                     tracing::warn!("cannot remove {}: {error}", self.inner.project.data().display());
                 }
+                // A keeper that was killed between a container's group and the project's has left the latter.
+                let group = ControlGroup::new(&self.inner.cgroups, &format!("windlass/{}", self.inner.project.id()));
+                if let Err(error) = group.remove() {
+                    tracing::warn!("cannot remove the control group {}: {error}", group.path());
+                }
             }
         }
         self.inner.ending.set(true);
