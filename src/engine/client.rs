@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::message::{Event, Failure, Request};
+use super::truth;
 use crate::keeper;
 use crate::state::{Lock, Paths, ProjectPaths};
 use crate::supervisor::logs::reader::Watch;
@@ -29,6 +30,10 @@ pub enum ClientError {
     Wait { project: String, source: std::io::Error },
     #[error("cannot lock project {project}")]
     Lock { project: String, source: std::io::Error },
+    #[error("cannot take over project {project} from an older windlass")]
+    TakeOver { project: String, source: io::Error },
+    #[error("{container} has a terminal, which would end if this version took over")]
+    Terminal { container: String, source: Box<ClientError> },
     #[error("cannot start the processes that keep project {project} alive")]
     Start { project: String, source: keeper::SpawnError },
 }
@@ -58,14 +63,20 @@ impl Client {
     /// # Errors
     /// When they cannot be started or reached.
     pub fn connect_or_start(paths: &Paths, project: &ProjectPaths) -> Result<Self, ClientError> {
-        if let Some(client) = Self::connect(project)? {
-            return Ok(client);
+        match Self::connect(project) {
+            Err(error) if is_older(&error) => {}
+            Ok(None) => {}
+            Ok(Some(client)) => return Ok(client),
+            Err(error) => return Err(error),
         }
         let name = || project.name().to_owned();
         // Two commands at once: one starts them, the other finds them started.
         let lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
-        if let Some(client) = Self::connect(project)? {
-            return Ok(client);
+        match Self::connect(project) {
+            Err(error) if is_older(&error) => take_over(project, error)?,
+            Ok(None) => {}
+            Ok(Some(client)) => return Ok(client),
+            Err(error) => return Err(error),
         }
         // A living keeper brings a dead supervisor back, or is about to leave itself.
         let deadline = Instant::now() + PATIENCE;
@@ -151,6 +162,25 @@ fn living(paths: &Paths, project: &ProjectPaths) -> Option<i32> {
     match keeper::find(project) {
         Ok(Some(keeper)) => Some(keeper.pid),
         _ => keeper::find_lost(paths, project),
+    }
+}
+
+fn is_older(error: &ClientError) -> bool {
+    matches!(error, ClientError::Connect(ConnectError::Version { older: true, .. }))
+}
+
+/// Ends the processes of an older windlass; ours adopt its containers.
+fn take_over(project: &ProjectPaths, older: ClientError) -> Result<(), ClientError> {
+    let failed = |source| ClientError::TakeOver { project: project.name().to_owned(), source };
+    let containers = truth::containers(project).map_err(|error| failed(io::Error::other(error)))?;
+    let running = containers.iter().filter(|have| have.is_running());
+    // A terminal ends with the keeper that holds it, and its container with the terminal.
+    if let Some(have) = running.clone().find(|have| have.record.spec.process.tty) {
+        return Err(ClientError::Terminal { container: have.record.name.clone(), source: Box::new(older) });
+    }
+    match keeper::find(project) {
+        Ok(Some(keeper)) => keeper::retire(&keeper).map_err(failed),
+        _ => Err(older),
     }
 }
 

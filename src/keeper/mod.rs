@@ -12,4 +12,4 @@ mod serve;
 mod spawn;
 
 pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
-pub use spawn::{SpawnError, find, find_lost, revive, spawn};
+pub use spawn::{SpawnError, find, find_lost, retire, revive, spawn};

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -113,19 +114,54 @@ pub fn find_lost(paths: &Paths, project: &ProjectPaths) -> Option<i32> {
 /// When the folder cannot be made or the supervisor not be ended.
 pub fn revive(project: &ProjectPaths, keeper: i32) -> io::Result<()> {
     make_folder(project)?;
-    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
-    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
-        let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
-        let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) else { continue };
-        // Read after opening: it is this process that is meant.
-        if command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes()) {
-            match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+    for supervisor in supervisors(keeper)? {
+        kill(&supervisor)?;
+    }
+    Ok(())
+}
+
+/// Ends keeper and supervisor of another version; the containers go on, for the next keeper to adopt. The caller holds
+/// the project's lock, so that nobody starts one before.
+///
+/// # Errors
+/// When they cannot be found or ended.
+pub fn retire(keeper: &KeeperRecord) -> io::Result<()> {
+    let pid = rustix::process::Pid::from_raw(keeper.pid).ok_or(io::ErrorKind::InvalidData)?;
+    let mut ending = vec![rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?];
+    if !keeper.is_alive() {
+        return Ok(());
+    }
+    ending.extend(supervisors(keeper.pid)?);
+    // The keeper first: it would start its supervisor again.
+    for process in &ending {
+        kill(process)?;
+    }
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    for process in &ending {
+        if poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
         }
     }
     Ok(())
+}
+
+fn supervisors(keeper: i32) -> io::Result<Vec<OwnedFd>> {
+    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
+    let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
+    let supervisors = pids.filter_map(|pid| {
+        let raw = rustix::process::Pid::from_raw(pid)?;
+        let process = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).ok()?;
+        // Read after opening: it is this process that is meant.
+        command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes()).then_some(process)
+    });
+    Ok(supervisors.collect())
+}
+
+fn kill(process: &OwnedFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn command_line(pid: i32) -> Vec<u8> {

@@ -31,7 +31,8 @@ pub struct ObservedContainer {
 }
 
 impl ObservedContainer {
-    pub(super) fn is_running(&self) -> bool {
+    #[must_use]
+    pub fn is_running(&self) -> bool {
         matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
     }
 

@@ -40,6 +40,15 @@ pub fn environment() -> Vec<std::ffi::CString> {
     Vec::new()
 }
 
+/// The number of our protocol, or that of `WINDLASS_PROTOCOL`: another version of this program.
+#[must_use]
+pub fn protocol(number: u32) -> u32 {
+    #[cfg(feature = "fault-points")]
+    return std::env::var(armed::PROTOCOL).ok().and_then(|text| text.parse().ok()).unwrap_or(number);
+    #[cfg(not(feature = "fault-points"))]
+    number
+}
+
 #[cfg(feature = "fault-points")]
 mod armed {
     use std::collections::BTreeMap;
@@ -50,6 +59,7 @@ mod armed {
     use std::sync::{Mutex, OnceLock, PoisonError};
 
     const VARIABLE: &str = "WINDLASS_FAULT_POINTS";
+    pub(super) const PROTOCOL: &str = "WINDLASS_PROTOCOL";
 
     struct Order {
         all: bool,
@@ -83,8 +93,8 @@ mod armed {
     }
 
     pub(super) fn environment() -> Vec<CString> {
-        let value = std::env::var(VARIABLE).ok();
-        value.and_then(|value| CString::new(format!("{VARIABLE}={value}")).ok()).into_iter().collect()
+        let set = |name: &str| CString::new(format!("{name}={}", std::env::var(name).ok()?)).ok();
+        [VARIABLE, PROTOCOL].into_iter().filter_map(set).collect()
     }
 
     pub(super) fn reached(name: &str) {

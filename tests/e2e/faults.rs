@@ -161,3 +161,38 @@ fn whatever_is_killed_the_same_command_finishes_and_down_leaves_nothing() {
     // Threads meet in another order from time to time, no more.
     assert!(only.is_some() || unreached * 10 < count, "{unreached} of {count} points were not reached again");
 }
+
+#[test]
+fn a_new_version_takes_over_what_an_old_one_runs() {
+    let file = "services:\n  web:\n    x-windlass: { rootfs: host }\n    command: sh -c 'i=0; while :; do i=$$((i+1)); echo $$i; sleep 0.02; done'\n    stop_signal: SIGKILL\n    ports: [\"80\"]\n";
+    let mut env = TestEnv::with("take-over", file);
+    env.set("WINDLASS_PROTOCOL", "0");
+    env.ok(&["up", "-d"]);
+    let pid = crate::lifecycle::running_pid_of(&env, "web");
+    let port = env.ok(&["port", "web", "80"]).stdout;
+    env.set("WINDLASS_PROTOCOL", "1");
+    assert_eq!(env.sh("web", "echo inside"), "inside");
+    assert_eq!(crate::lifecycle::running_pid_of(&env, "web"), pid, "the container went on");
+    assert_eq!(env.ok(&["port", "web", "80"]).stdout, port);
+    // An old command does not take it back.
+    env.set("WINDLASS_PROTOCOL", "0");
+    assert!(env.fails(&["exec", "web", "true"]).stderr.contains("use that version"));
+    env.set("WINDLASS_PROTOCOL", "1");
+    let lines = || env.ok(&["logs", "--no-log-prefix", "web"]).stdout.lines().count();
+    let before = lines();
+    support::eventually("lines go on", PATIENCE, || {
+        if lines() > before + 10 { Ok(()) } else { Err(format!("{before} lines")) }
+    });
+    let printed = env.ok(&["logs", "--no-log-prefix", "web"]).stdout;
+    let numbers: Vec<usize> = printed.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().enumerate().all(|(index, number)| *number == index + 1), "a line is lost: {numbers:?}");
+    env.down();
+    // A terminal would end with the processes that hold it.
+    env.file("compose.yaml", &format!("{file}    tty: true\n"));
+    env.set("WINDLASS_PROTOCOL", "0");
+    env.ok(&["up", "-d"]);
+    env.set("WINDLASS_PROTOCOL", "1");
+    assert!(env.fails(&["exec", "web", "true"]).stderr.contains("has a terminal"));
+    env.set("WINDLASS_PROTOCOL", "0");
+    env.down();
+}

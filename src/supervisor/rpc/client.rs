@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Hello;
 use super::frame::{self, FrameError, Incoming, Received};
-use super::{Hello, PROTOCOL};
 use crate::state::ProjectPaths;
 
 /// Why there is no connection.
@@ -26,7 +26,13 @@ pub enum ConnectError {
         "the supervisor of project {project} is windlass {theirs} and this is windlass {ours}; \
          use that version, or bring the project down with it first"
     )]
-    Version { project: String, ours: String, theirs: String },
+    Version {
+        project: String,
+        ours: String,
+        theirs: String,
+        /// Theirs is the older one: ours may take over.
+        older: bool,
+    },
 }
 
 /// A connection to the supervisor of a project.
@@ -61,10 +67,12 @@ impl Client {
         client.send(&Hello::ours(), &[]).map_err(frame)?;
         let (hello, _): (Hello, _) =
             client.recv().map_err(frame)?.ok_or_else(|| ConnectError::Absent { project: project() })?;
-        if hello.protocol != PROTOCOL {
+        let ours = Hello::ours();
+        if hello.protocol != ours.protocol {
             return Err(ConnectError::Version {
                 project: project(),
-                ours: Hello::ours().windlass,
+                older: hello.protocol < ours.protocol,
+                ours: ours.windlass,
                 theirs: hello.windlass,
             });
         }

@@ -28,7 +28,7 @@ pub struct Hello {
 impl Hello {
     #[must_use]
     pub fn ours() -> Self {
-        Self { windlass: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL }
+        Self { windlass: env!("CARGO_PKG_VERSION").to_owned(), protocol: crate::sys::fault::protocol(PROTOCOL) }
     }
 }
 

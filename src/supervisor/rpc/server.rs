@@ -14,8 +14,8 @@ use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 
+use super::Hello;
 use super::frame::{self, FrameError, Incoming, Received};
-use super::{Hello, PROTOCOL};
 use crate::state::ProjectPaths;
 use crate::sys::fault;
 
@@ -145,7 +145,7 @@ async fn converse(stream: &Rc<UnixStream>, handler: Rc<dyn Handler>, parting: &P
         let Some((hello, _)) = read(stream, &mut incoming).await? else { return Ok(()) };
         let hello: Hello = serde_json::from_slice(&hello)?;
         connection.send(&Hello::ours(), Vec::new());
-        if hello.protocol != PROTOCOL {
+        if hello.protocol != Hello::ours().protocol {
             return Ok(());
         }
         let Some((body, fds)) = read(stream, &mut incoming).await? else { return Ok(()) };
