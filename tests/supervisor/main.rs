@@ -32,7 +32,10 @@ fn main() -> ExitCode {
 /// Like the usual harness, as far as it is needed: filters, `--list`, `--exact` and the rest are taken or ignored.
 fn run() -> ExitCode {
     assert!(rustix::process::geteuid().is_root(), "these tests start real containers: run them as root");
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "--test-threads") {
+        arguments.drain(place..arguments.len().min(place + 2));
+    }
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let tests: Vec<Test> = [life::TESTS, health::TESTS, network::TESTS, survival::TESTS].concat();
     let chosen: Vec<&Test> = tests

@@ -28,13 +28,13 @@ fn a_taken_port_names_its_holder() {
 #[test]
 fn a_range_takes_the_first_that_is_free() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let range = (42_800, 42_802);
+        let range = (18_800, 18_802);
         let first = reserve(&[spec(None, Some(range), protocol), spec(None, Some(range), protocol)]).unwrap();
         let ports: Vec<u16> = first.iter().map(|r| r.port.published).collect();
-        assert!(ports == [42_800, 42_800, 42_801, 42_801] || ports == [42_800, 42_801], "{ports:?}");
-        let fixed = spec(None, Some((42_802, 42_802)), protocol);
+        assert!(ports == [18_800, 18_800, 18_801, 18_801] || ports == [18_800, 18_801], "{ports:?}");
+        let fixed = spec(None, Some((18_802, 18_802)), protocol);
         let second = reserve(&[spec(None, Some(range), protocol), fixed.clone()]).unwrap_err();
-        assert!(second.to_string().contains("42800-42802"), "{second}");
+        assert!(second.to_string().contains("18800-18802"), "{second}");
         drop(first);
         assert!(reserve(&[fixed]).is_ok());
     }
@@ -51,10 +51,10 @@ fn any_free_port_is_the_same_on_both_families() {
 
 #[test]
 fn an_address_of_somebody_else_is_refused() {
-    let conflict = reserve(&[spec(Some("203.0.113.77"), Some((42_900, 42_900)), Protocol::Tcp)]).unwrap_err();
+    let conflict = reserve(&[spec(Some("203.0.113.77"), Some((18_900, 18_900)), Protocol::Tcp)]).unwrap_err();
     assert_eq!(
         conflict.to_string(),
-        "port 203.0.113.77:42900/tcp cannot be published: this host has no address 203.0.113.77"
+        "port 203.0.113.77:18900/tcp cannot be published: this host has no address 203.0.113.77"
     );
 }
 
