@@ -170,6 +170,13 @@ services:
         "wrong.yaml",
         "services: { x: { x-windlass: { rootfs: host }, command: 'true', logging: { options: { max-size: lots } } } }",
     );
-    assert!(env.fails(&["-f", "wrong.yaml", "up", "-d"]).stderr.contains("max-size"));
+    let told = env.fails(&["-f", "wrong.yaml", "up", "-d"]).stderr;
+    assert!(told.contains("`max-size` must be a size") && told.contains("wrong.yaml:1:"), "{told}");
+    env.file(
+        "wrong.yaml",
+        "services: { x: { x-windlass: { rootfs: host }, command: 'true', logging: { driver: syslog } } }",
+    );
+    let told = env.fails(&["-f", "wrong.yaml", "up", "-d"]).stderr;
+    assert!(told.contains("no logging driver `syslog`") && told.contains("wrong.yaml:1:"), "{told}");
     env.down();
 }

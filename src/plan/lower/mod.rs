@@ -5,6 +5,7 @@
 mod health;
 pub(crate) mod labels;
 mod limits;
+mod logging;
 mod mounts;
 mod network;
 mod process;
@@ -20,8 +21,8 @@ use crate::runtime::spec::{
     Rootfs,
 };
 use crate::supervisor::record::{
-    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, Logging, ProjectRecord,
-    RestartLimits, RestartPolicy,
+    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, ProjectRecord, RestartLimits,
+    RestartPolicy,
 };
 
 use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};
@@ -189,6 +190,7 @@ fn lower_service(
     let namespaces = namespaces(name, service, &mut faults);
     let devices = devices(name, service, &mut faults);
     let restart = restart(name, service, &mut faults);
+    let logging = logging::lower(name, service, &mut faults);
     let depends_on: Vec<Dependency> = service
         .depends_on
         .iter()
@@ -306,13 +308,7 @@ fn lower_service(
             .or_else(|| image.stop_signal.clone())
             .unwrap_or_else(|| "SIGTERM".to_owned()),
         stop_grace_ms: service.stop_grace_period.map_or(10_000, Duration::as_millis),
-        logging: service.logging.as_ref().map_or_else(
-            || Logging { driver: "json-file".to_owned(), options: BTreeMap::new() },
-            |logging| Logging {
-                driver: logging.driver.clone().unwrap_or_else(|| "json-file".to_owned()),
-                options: logging.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            },
-        ),
+        logging,
         post_start: service.post_start.iter().map(hook).collect(),
         pre_stop: service.pre_stop.iter().map(hook).collect(),
         depends_on,
