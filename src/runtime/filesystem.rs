@@ -1,9 +1,8 @@
 //! New file systems as detached mounts.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
@@ -16,6 +15,7 @@ use rustix::mount::{
 use crate::runtime::StartError;
 use crate::sys::fault;
 use crate::sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
+use crate::sys::mountinfo;
 use crate::sys::overlay::{by_option_string, takes_layers_one_by_one};
 
 /// Makes a file system and a mount of it that is nowhere yet. An option without a value is a flag; the option `source`
@@ -139,25 +139,12 @@ pub(super) fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u6
 fn remount_below(mount: impl AsFd, set: u64) -> io::Result<()> {
     let top = std::fs::read_link(path_of(&mount))?;
     for line in std::fs::read("/proc/thread-self/mountinfo")?.split(|byte| *byte == b'\n') {
-        let Some(place) = line.split(|byte| *byte == b' ').nth(4).map(unescaped) else { continue };
+        let Some(place) = line.split(|byte| *byte == b' ').nth(4).map(mountinfo::unescape) else { continue };
         if place.starts_with(&top) && place != top {
             remount(openat(CWD, &place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?, set)?;
         }
     }
     Ok(())
-}
-
-/// Blanks and backslashes are octal numbers in `mountinfo`, see proc_pid_mountinfo(5).
-fn unescaped(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Before Linux 5.12 only an attached mount takes attributes, and those below it do not follow.

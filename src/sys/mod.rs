@@ -10,6 +10,7 @@ pub mod copy;
 pub mod devices_bpf;
 pub mod fault;
 pub mod mount;
+pub mod mountinfo;
 pub mod overlay;
 pub mod packet;
 pub mod pidfd;

@@ -12,6 +12,7 @@ use super::name;
 use super::spec::{FillState, VolumeRecord, VolumeSpec};
 use crate::state::Paths;
 use crate::state::record::{self, Durability};
+use crate::sys::mountinfo;
 
 /// The volumes below one data root; safe under concurrent commands.
 #[derive(Debug, Clone)]
@@ -212,19 +213,5 @@ fn mounted_below(path: &Path) -> io::Result<Option<PathBuf>> {
     let path = path.canonicalize()?;
     let table = fs::read("/proc/thread-self/mountinfo")?;
     let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    Ok(points.map(unescape).find(|point| point.starts_with(&path)))
-}
-
-/// `\040` and the like, as the kernel writes blanks in paths.
-fn unescape(field: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    std::ffi::OsString::from_vec(bytes).into()
+    Ok(points.map(mountinfo::unescape).find(|point| point.starts_with(&path)))
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
@@ -10,7 +9,7 @@ use rustix::io::Errno;
 
 use super::error::HostError;
 use super::walk;
-use crate::sys::overlay;
+use crate::sys::{mountinfo, overlay};
 
 /// Top-level names that hold programs and nothing else. `/opt` is not one: software there keeps its settings, and so
 /// its credentials, beside its programs.
@@ -64,15 +63,7 @@ fn mount_point(line: &[u8]) -> Option<PathBuf> {
     if kind == b"autofs" {
         return None;
     }
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let code = code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    Some(std::ffi::OsString::from_vec(bytes).into())
+    Some(mountinfo::unescape(field))
 }
 
 /// Makes one overlay for each folder, as a container would, to find out now and in clear words why it cannot.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::mountinfo;
+
 /// The mounted hierarchies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -37,12 +39,12 @@ impl Layout {
         Ok(layout)
     }
 
-    fn parse(mountinfo: &str) -> Self {
+    fn parse(table: &str) -> Self {
         let mut layout = Self::default();
-        for line in mountinfo.lines() {
+        for line in table.lines() {
             let Some((left, right)) = line.split_once(" - ") else { continue };
             let (Some(point), mut right) = (left.split(' ').nth(4), right.split(' ')) else { continue };
-            let point = unescape(point);
+            let point = mountinfo::unescape(point.as_bytes());
             match (right.next(), right.nth(1)) {
                 (Some("cgroup2"), _) if layout.unified.is_none() => layout.unified = Some(point),
                 (Some("cgroup"), Some(options)) => {
@@ -69,11 +71,6 @@ impl Layout {
     pub(super) fn unified_has(&self, controller: &str) -> bool {
         self.unified_controllers.iter().any(|c| c == controller)
     }
-}
-
-/// Octal escapes of mountinfo: space, tab, newline, backslash.
-fn unescape(text: &str) -> PathBuf {
-    PathBuf::from(text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\"))
 }
 
 #[cfg(test)]
