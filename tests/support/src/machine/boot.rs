@@ -92,7 +92,8 @@ pub fn run(machine: &Machine, files: &[&Path], script: &str) -> Result<Outcome> 
         .args(["-s", "KILL", &PATIENCE.to_string(), EMULATOR])
         // With more than one processor, or with its cmpxchg16b, QEMU 7.2's emulation breaks Linux 6.12: double faults in
         // the kernel's allocator.
-        .args(["-accel", "tcg", "-cpu", "max,la57=off,cx16=off", "-m", "3072", "-smp", "1", "-nodefaults", "-no-reboot"])
+        .args(["-accel", "tcg", "-cpu", "max,la57=off,cx16=off", "-smp", "1", "-m", "3072"])
+        .args(["-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio", "-append", "console=ttyS0 quiet panic=-1"])
         .args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"])
         .arg("-kernel")
