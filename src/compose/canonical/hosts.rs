@@ -23,7 +23,7 @@ pub(super) fn extra_hosts(node: &mut Node, path: &mut ModelPath, session: &mut S
                     };
                     for item in addresses {
                         match item.as_str() {
-                            Some(address) => hosts.push(line(item, host, address)),
+                            Some(address) => hosts.extend(line(item, host, address, path, session)),
                             None => wrong_kind(item, "an address or a list of addresses", None, path, session),
                         }
                     }
@@ -44,21 +44,24 @@ fn from_text(item: &mut Node, path: &ModelPath, session: &mut Session) -> Option
         wrong_kind(item, "a string", Some("write `- HOST=ADDRESS`".to_owned()), path, session);
         return None;
     };
-    match text.split_once('=').or_else(|| text.split_once(':')) {
-        _ if session.is_template(item) => Some(item.clone()),
-        Some((host, address)) if !host.is_empty() && !address.is_empty() => Some(line(item, host, address)),
-        _ => {
-            let diagnostic = Diagnostic::error(format!("{text:?} has no address"))
-                .at(item.span, "")
-                .path(path.as_str())
-                .hint("the form is HOST=ADDRESS, for example db.local=10.0.0.5 or host.internal=host-gateway");
-            session.report_node(item, diagnostic);
-            None
-        }
+    if session.is_template(item) {
+        return Some(item.clone());
     }
+    let (host, address) = text.split_once('=').or_else(|| text.split_once(':')).unwrap_or((text, ""));
+    line(item, host, address, path, session)
 }
 
-fn line(item: &Node, host: &str, address: &str) -> Node {
+/// An IPv6 address may be in brackets, which the canonical form does not have.
+fn line(item: &Node, host: &str, address: &str, path: &ModelPath, session: &mut Session) -> Option<Node> {
     let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
-    Node { tag: Tag::None, ..item.with(Value::String(format!("{host}={bare}"))) }
+    if host.is_empty() || bare.is_empty() || bare.starts_with('[') {
+        let what = if host.is_empty() { "name" } else { "address" };
+        let diagnostic = Diagnostic::error(format!("{:?} has no {what}", item.as_str().unwrap_or_default()))
+            .at(item.span, "")
+            .path(path.as_str())
+            .hint("the form is HOST=ADDRESS, for example db.local=10.0.0.5 or host.internal=host-gateway");
+        session.report_node(item, diagnostic);
+        return None;
+    }
+    Some(Node { tag: Tag::None, ..item.with(Value::String(format!("{host}={bare}"))) })
 }
