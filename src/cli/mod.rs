@@ -20,6 +20,7 @@ mod keys;
 pub mod load;
 pub mod logs;
 mod menu;
+mod npm;
 mod project;
 pub mod signals;
 pub mod terminal;

@@ -18,10 +18,6 @@ use crate::image::toolchain::{
 use crate::language::{Language, Wanted};
 use crate::plan::lower::ServiceImage;
 
-const NPM_REGISTRY: &str = "https://registry.npmjs.org";
-/// Larger settings are none that a person wrote.
-const LARGEST_NPMRC: u64 = 1 << 20;
-
 /// Gives the named services their toolchains.
 ///
 /// # Errors
@@ -37,7 +33,10 @@ pub fn apply(
         return Ok(());
     }
     let mut lock = LockFile::read(lock_folder(project)).map_err(|error| failed("toolchains are not known", &error))?;
-    let toolchains = Toolchains::new(context.paths.toolchains(), options(context, project));
+    let homes = homes(context, project);
+    // Whoever has everything needs no registry.
+    let npm = Box::new(|| super::npm::registry(context, project, &homes));
+    let toolchains = Toolchains::new(context.paths.toolchains(), options(context, &homes), npm);
     let show = |step: Step| progress.event(shown(&step));
     let mut have: Vec<(Wanted, Toolchain)> = Vec::new();
     for (name, image) in images.iter_mut() {
@@ -128,10 +127,8 @@ fn shown(step: &Step) -> Event {
     }
 }
 
-fn options(context: &Context, project: &Project) -> ToolchainOptions {
+fn options(context: &Context, homes: &[PathBuf]) -> ToolchainOptions {
     let variable = |name: &str| context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let homes = homes(context, project);
-    let (npm_registry, npm_token) = npm(context, project, &homes);
     let python_builds = variable("WINDLASS_PYTHON_MIRROR").unwrap_or(PYTHON_BUILDS).to_owned();
     let mut interpreters: Vec<PathBuf> = [
         variable("UV_PYTHON_INSTALL_DIR").map(PathBuf::from),
@@ -141,14 +138,14 @@ fn options(context: &Context, project: &Project) -> ToolchainOptions {
     .into_iter()
     .flatten()
     .collect();
-    for home in &homes {
+    for home in homes {
         interpreters.push(home.join(".local/share/uv/python"));
         interpreters.push(home.join(".pyenv/versions"));
         interpreters.push(home.join(".local/share/mise/installs/python"));
     }
     interpreters.dedup();
     let proxies = Proxies::from_variables(variable);
-    ToolchainOptions { npm_registry, npm_token, python_builds, interpreters, proxies }
+    ToolchainOptions { python_builds, interpreters, proxies }
 }
 
 /// The home of whoever called, and of whom the project belongs to: with sudo these are two.
@@ -160,62 +157,4 @@ fn homes(context: &Context, project: &Project) -> Vec<PathBuf> {
     let mut homes: Vec<PathBuf> = context.home.iter().cloned().chain(owner).collect();
     homes.dedup();
     homes
-}
-
-/// npm's registry and what it wants to be shown: the environment, then the project's `.npmrc`, then those of the homes,
-/// then the machine's.
-fn npm(context: &Context, project: &Project, homes: &[PathBuf]) -> (String, Option<String>) {
-    let named = |name: &str| {
-        let mut variables = context.environment.iter();
-        variables
-            .find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty())
-            .map(|(_, value)| value.clone())
-    };
-    let mut files = vec![project.working_dir.join(".npmrc")];
-    files.extend(homes.iter().map(|home| home.join(".npmrc")));
-    files.push("/etc/npmrc".into());
-    let settings: Vec<(String, String)> = files.iter().flat_map(|file| npmrc(file, &context.environment)).collect();
-    let set = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let registry = named("npm_config_registry").or_else(|| set("registry")).unwrap_or_else(|| NPM_REGISTRY.to_owned());
-    let without_scheme = registry.split_once(':').map_or(registry.as_str(), |(_, rest)| rest).trim_end_matches('/');
-    let token = set(&format!("{without_scheme}/:_authToken")).or_else(|| set(&format!("{without_scheme}:_authToken")));
-    (registry, token)
-}
-
-/// `key = value` lines; `${NAME}` is a variable.
-fn npmrc(path: &Path, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let is_small = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LARGEST_NPMRC);
-    let Some(text) = fs::read_to_string(path).ok().filter(|_| is_small) else { return Vec::new() };
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-    let pairs = lines.filter_map(|line| line.split_once('='));
-    let pairs = pairs.map(|(key, value)| {
-        let value = value.trim().trim_matches('"');
-        let value = value
-            .strip_prefix("${")
-            .and_then(|name| name.strip_suffix('}'))
-            .map_or_else(|| value.to_owned(), |name| environment.get(name).cloned().unwrap_or_default());
-        (key.trim().to_owned(), value)
-    });
-    pairs.filter(|(_, value)| !value.is_empty()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_of_npm() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(".npmrc");
-        let text =
-            "# mine\nregistry = https://npm.example/a/\n//npm.example/a/:_authToken=${TOKEN}\n; x\nempty=\nq=\"y\"\n";
-        fs::write(&file, text).unwrap();
-        let environment = BTreeMap::from([("TOKEN".to_owned(), "t0ken".to_owned())]);
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let expected =
-            [pair("registry", "https://npm.example/a/"), pair("//npm.example/a/:_authToken", "t0ken"), pair("q", "y")];
-        assert_eq!(npmrc(&file, &environment), expected);
-        assert!(npmrc(&folder.path().join("none"), &environment).is_empty());
-        assert!(npmrc(folder.path(), &environment).is_empty());
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -281,6 +281,29 @@ fn what_was_chosen_is_locked_and_kept() {
     );
     other.set("WINDLASS_HOME", other.home().to_str().unwrap());
     other.down();
+    env.down();
+}
+
+#[test]
+fn an_installed_npm_is_asked_for_the_registry_when_something_is_fetched() {
+    let server = Server::npm();
+    let mut env = node("toolchain-npm", &server, "22");
+    let program = env.file("bin/npm", "#!/bin/sh\nexit 1\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let asked = env.folder().join("asked");
+    env.set("PATH", &format!("{}:/usr/bin:/bin", program.parent().unwrap().display()));
+    env.set("NPM_CONFIG_REGISTRY", "");
+    let output = env.fails(&run(&["web", "node", "-v"]));
+    let (told, remedy) = ("not known which registry of npm", "set NPM_CONFIG_REGISTRY");
+    assert!(output.stderr.contains(told) && output.stderr.contains(remedy), "{}", output.text());
+    assert_eq!(kept(&env), Vec::<String>::new());
+    let script = format!("#!/bin/sh\necho \"$*\" >>{}\necho {}/\n", asked.display(), server.url());
+    fs::write(&program, script).unwrap();
+    assert_eq!(env.ok(&run(&["web", "node", "-v"])).stdout.trim(), format!("v{}", NODE[1]));
+    assert_eq!(fs::read_to_string(&asked).unwrap(), "config get registry\n");
+    // What is here needs no registry.
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    assert_eq!(env.ok(&run(&["web", "node", "-v"])).stdout.trim(), format!("v{}", NODE[1]));
     env.down();
 }
 

@@ -14,6 +14,8 @@ pub enum ToolchainError {
     Io { verb: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
     Web(#[from] RegistryError),
+    #[error("it is not known which registry of npm to fetch Node.js from")]
+    NoNpmRegistry,
     #[error("there is no {} that `{wanted}` takes; {from} has {available}", language.title())]
     NoVersion { language: Language, wanted: String, from: String, available: String },
     #[error("this machine has {available}, and none that `{wanted}` takes; no standalone build can be had")]
@@ -44,6 +46,11 @@ impl ToolchainError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
+            Self::NoNpmRegistry => Some(
+                "set NPM_CONFIG_REGISTRY to its address, write `registry=ADDRESS` into the project's .npmrc, or install npm, \
+                 which knows one"
+                    .to_owned(),
+            ),
             Self::NoVersion { language: Language::Node, .. } => {
                 Some("ask for one of these, or for a range such as `22` or `>=20 <23`".to_owned())
             }

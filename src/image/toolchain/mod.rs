@@ -10,6 +10,7 @@ mod node;
 mod npm;
 mod python;
 
+use std::cell::LazyCell;
 use std::path::PathBuf;
 
 pub use error::ToolchainError;
@@ -23,15 +24,22 @@ use cache::{Archive, Cache};
 /// Where toolchains come from. Nothing here is read from the environment: the caller passes it in.
 #[derive(Debug, Clone, Default)]
 pub struct ToolchainOptions {
-    /// Address of the npm registry, and what it wants to be shown.
-    pub npm_registry: String,
-    pub npm_token: Option<String>,
     /// Address of a folder with `SHA256SUMS` and standalone builds of Python.
     pub python_builds: String,
     /// Folders in which other tools keep interpreters, a folder each.
     pub interpreters: Vec<PathBuf>,
     pub proxies: Proxies,
 }
+
+/// Address of a registry of npm, and what it wants to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NpmRegistry {
+    pub url: String,
+    pub token: Option<String>,
+}
+
+/// Finds the registry of npm.
+pub type FindNpm<'a> = Box<dyn FnOnce() -> Option<NpmRegistry> + 'a>;
 
 /// An interpreter that is here, as a service gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +72,19 @@ pub enum StepKind {
 
 /// Finds and fetches toolchains.
 #[derive(Debug)]
-pub struct Toolchains {
+pub struct Toolchains<'a> {
     cache: Cache,
     web: Web,
     options: ToolchainOptions,
+    npm: LazyCell<Option<NpmRegistry>, FindNpm<'a>>,
 }
 
-impl Toolchains {
-    /// `folder` holds what is fetched.
+impl<'a> Toolchains<'a> {
+    /// `folder` holds what is fetched; `npm` is asked once something of a registry of npm is needed.
     #[must_use]
-    pub fn new(folder: PathBuf, options: ToolchainOptions) -> Self {
-        Self { cache: Cache::new(folder), web: Web::new(options.proxies.clone()), options }
+    pub fn new(folder: PathBuf, options: ToolchainOptions, npm: FindNpm<'a>) -> Self {
+        let web = Web::new(options.proxies.clone());
+        Self { cache: Cache::new(folder), web, options, npm: LazyCell::new(npm) }
     }
 
     /// The toolchain that `lock` has for the wish; otherwise the newest that will do, which goes into `lock`.

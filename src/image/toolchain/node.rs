@@ -11,7 +11,7 @@ use super::cache::Archive;
 use super::error::ToolchainError;
 use super::lock::{LockFile, Locked};
 use super::npm::{self, Package};
-use super::{Step, StepKind, Toolchain, Toolchains, place};
+use super::{NpmRegistry, Step, StepKind, Toolchain, Toolchains, place};
 use crate::language::{Language, Version, Wanted};
 
 /// How many lines are named when none will do.
@@ -38,7 +38,7 @@ fn bundled_npm(node: u64) -> Option<u64> {
     }
 }
 
-impl Toolchains {
+impl Toolchains<'_> {
     pub(super) fn node(
         &self,
         wanted: &Wanted,
@@ -64,9 +64,10 @@ impl Toolchains {
             return Err(ToolchainError::LockFile { path: "windlass.lock".into(), why });
         }
         let folder = self.cache.ensure(&name, |folder| {
+            let registry = self.registry()?;
             let archives = [
-                npm::archive(package, &locked.version, digest(package), &self.options),
-                npm::archive("npm", &npm, digest("npm"), &self.options),
+                npm::archive(package, &locked.version, digest(package), registry),
+                npm::archive("npm", &npm, digest("npm"), registry),
             ];
             self.install(folder, &archives, &what, show)?;
             show(Step { what: what.clone(), kind: StepKind::Ready });
@@ -88,11 +89,16 @@ impl Toolchains {
         Ok(toolchain)
     }
 
+    fn registry(&self) -> Result<&NpmRegistry, ToolchainError> {
+        self.npm.as_ref().ok_or(ToolchainError::NoNpmRegistry)
+    }
+
     /// Asks the registry. With `earlier`, for that very version.
     fn choose(&self, wanted: &Wanted, earlier: Option<Locked>, show: &dyn Fn(Step)) -> Result<Locked, ToolchainError> {
         let name = package()?;
         show(Step { what: format!("Node.js {}", wanted.text), kind: StepKind::Resolving });
-        let node = Package::read(&self.web, &self.options, name)?;
+        let registry = self.registry()?;
+        let node = Package::read(&self.web, registry, name)?;
         let versions = node.versions();
         let version = match &earlier {
             Some(earlier) => {
@@ -101,29 +107,29 @@ impl Toolchains {
                         language: Language::Node,
                         wanted: wanted.text.clone(),
                         version: earlier.version.clone(),
-                        from: self.options.npm_registry.clone(),
+                        from: registry.url.clone(),
                     }
                 })?
             }
             None => wanted.choose(&versions).ok_or_else(|| ToolchainError::NoVersion {
                 language: Language::Node,
                 wanted: wanted.text.clone(),
-                from: self.options.npm_registry.clone(),
+                from: registry.url.clone(),
                 available: newest_of_lines(&versions),
             })?,
         };
-        let npm = Package::read(&self.web, &self.options, "npm")?;
+        let npm = Package::read(&self.web, registry, "npm")?;
         let chosen = match earlier.as_ref().and_then(|earlier| Version::parse(earlier.npm.as_deref()?)) {
             Some(npm) => npm,
             None => choose_npm(&npm, version).ok_or_else(|| ToolchainError::Protocol {
-                host: self.options.npm_registry.clone(),
+                host: registry.url.clone(),
                 why: format!("it has no npm that works with Node.js {version}"),
             })?,
         };
         let mut integrity = earlier.map(|earlier| earlier.integrity).unwrap_or_default();
-        integrity.insert(name.to_owned(), node.integrity(version, &self.options.npm_registry)?);
+        integrity.insert(name.to_owned(), node.integrity(version, &registry.url)?);
         if !integrity.contains_key("npm") {
-            integrity.insert("npm".to_owned(), npm.integrity(&chosen, &self.options.npm_registry)?);
+            integrity.insert("npm".to_owned(), npm.integrity(&chosen, &registry.url)?);
         }
         Ok(Locked {
             language: Language::Node.name().to_owned(),

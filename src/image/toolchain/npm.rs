@@ -6,7 +6,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::error::ToolchainError;
-use super::{Archive, ToolchainOptions};
+use super::{Archive, NpmRegistry};
 use crate::image::registry::web::{Web, Wish};
 use crate::language::{Range, Version};
 
@@ -38,12 +38,13 @@ struct Dist {
 }
 
 impl Package {
-    pub fn read(web: &Web, options: &ToolchainOptions, name: &str) -> Result<Self, ToolchainError> {
-        let registry = options.npm_registry.trim_end_matches('/');
+    pub fn read(web: &Web, registry: &NpmRegistry, name: &str) -> Result<Self, ToolchainError> {
+        let NpmRegistry { url, token } = registry;
+        let registry = url.trim_end_matches('/');
         let wish = Wish {
             url: &format!("{registry}/{name}"),
             accept: Some(ABBREVIATED),
-            token: options.npm_token.as_deref(),
+            token: token.as_deref(),
             what: &format!("package {name}"),
         };
         let protocol = |why: String| ToolchainError::Protocol { host: registry.to_owned(), why };
@@ -80,12 +81,12 @@ impl Package {
 }
 
 /// Where npm's registries keep an archive; what they hold under it is checked.
-pub(super) fn archive(name: &str, version: &str, integrity: &str, options: &ToolchainOptions) -> Archive {
-    let registry = options.npm_registry.trim_end_matches('/');
+pub(super) fn archive(name: &str, version: &str, integrity: &str, registry: &NpmRegistry) -> Archive {
+    let url = registry.url.trim_end_matches('/');
     Archive {
         name: format!("{name} {version}"),
-        url: format!("{registry}/{name}/-/{name}-{version}.tgz"),
-        token: options.npm_token.clone(),
+        url: format!("{url}/{name}/-/{name}-{version}.tgz"),
+        token: registry.token.clone(),
         integrity: integrity.to_owned(),
     }
 }

@@ -20,7 +20,7 @@ use super::{Step, StepKind, Toolchain, Toolchains, place};
 use crate::language::version::Part;
 use crate::language::{Language, Range, Version, Wanted};
 
-impl Toolchains {
+impl Toolchains<'_> {
     pub(super) fn python(
         &self,
         wanted: &Wanted,
