@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::later::Later;
+
 /// Run Compose projects on this machine, without a daemon
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, disable_help_subcommand = true)]
@@ -12,6 +14,13 @@ pub struct Cli {
     pub global: GlobalArgs,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// A command that only has commands of its own.
+#[derive(Debug, Args)]
+pub struct Subcommands<T: Subcommand> {
+    #[command(subcommand)]
+    pub command: T,
 }
 
 /// Flags that every command takes.
@@ -77,96 +86,84 @@ pub enum Progress {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create and start the services
-    Up(Box<super::commands::up::UpArgs>),
+    Up(Later<super::commands::up::UpArgs>),
     /// Print the project as it is understood
     #[command(visible_alias = "convert")]
-    Config(Box<super::commands::config::ConfigArgs>),
+    Config(Later<super::commands::config::ConfigArgs>),
     /// Show where a value of the project comes from
-    Explain(super::commands::explain::ExplainArgs),
+    Explain(Later<super::commands::explain::ExplainArgs>),
     /// Stop and remove containers and networks
-    Down(super::commands::down::DownArgs),
+    Down(Later<super::commands::down::DownArgs>),
     /// Create containers without starting them
-    Create(super::commands::create::CreateArgs),
+    Create(Later<super::commands::create::CreateArgs>),
     /// Run a command in a container of its own
-    Run(Box<super::commands::run::RunArgs>),
+    Run(Later<super::commands::run::RunArgs>),
     /// Change how many containers services have
-    Scale(super::commands::scale::ScaleArgs),
+    Scale(Later<super::commands::scale::ScaleArgs>),
     /// Wait until containers have ended
-    Wait(super::commands::wait::WaitArgs),
+    Wait(Later<super::commands::wait::WaitArgs>),
     /// Start containers that exist
-    Start(super::commands::start::StartArgs),
+    Start(Later<super::commands::start::StartArgs>),
     /// Stop containers without removing them
-    Stop(super::commands::stop::StopArgs),
+    Stop(Later<super::commands::stop::StopArgs>),
     /// Stop and start containers
-    Restart(super::commands::restart::RestartArgs),
+    Restart(Later<super::commands::restart::RestartArgs>),
     /// Send a signal to containers
-    Kill(super::commands::kill::KillArgs),
+    Kill(Later<super::commands::kill::KillArgs>),
     /// Freeze every process of the containers
-    Pause(super::commands::pause::PauseArgs),
+    Pause(Later<super::commands::pause::PauseArgs>),
     /// Let paused containers go on
-    Unpause(super::commands::pause::PauseArgs),
+    Unpause(Later<super::commands::pause::PauseArgs>),
     /// Remove stopped containers
-    Rm(super::commands::rm::RmArgs),
+    Rm(Later<super::commands::rm::RmArgs>),
     /// List containers
-    Ps(super::commands::ps::PsArgs),
+    Ps(Later<super::commands::ps::PsArgs>),
     /// Show what the containers wrote
-    Logs(super::commands::logs::LogsArgs),
+    Logs(Later<super::commands::logs::LogsArgs>),
     /// List projects
-    Ls(super::commands::ls::LsArgs),
+    Ls(Later<super::commands::ls::LsArgs>),
     /// Show the version
-    Version(super::commands::version::VersionArgs),
+    Version(Later<super::commands::version::VersionArgs>),
     /// Start the services and follow edits of their files
-    Watch(super::commands::watch::WatchArgs),
+    Watch(Later<super::commands::watch::WatchArgs>),
     /// Open a shell in a service's environment, whether or not it runs
-    Shell(super::commands::shell::ShellArgs),
+    Shell(Later<super::commands::shell::ShellArgs>),
     /// Run a command in a running container
-    Exec(super::commands::exec::ExecArgs),
+    Exec(Later<super::commands::exec::ExecArgs>),
     /// Pull the services' images
-    Pull(super::commands::pull::PullArgs),
+    Pull(Later<super::commands::pull::PullArgs>),
     /// Print where a port of a service is published
-    Port(super::commands::port::PortArgs),
+    Port(Later<super::commands::port::PortArgs>),
     /// Show the processes of the containers
-    Top(super::commands::top::TopArgs),
+    Top(Later<super::commands::top::TopArgs>),
     /// List the images of the containers
-    Images(super::commands::images::ImagesArgs),
+    Images(Later<super::commands::images::ImagesArgs>),
     /// List the project's volumes
-    Volumes(super::commands::volumes::VolumesArgs),
+    Volumes(Later<super::commands::volumes::VolumesArgs>),
     /// Copy files between a container and this machine
-    Cp(super::commands::cp::CpArgs),
+    Cp(Later<super::commands::cp::CpArgs>),
     /// Write a container's file system as a tar archive
-    Export(super::commands::export::ExportArgs),
+    Export(Later<super::commands::export::ExportArgs>),
     /// Make an image out of a container's changes
-    Commit(super::commands::commit::CommitArgs),
+    Commit(Later<super::commands::commit::CommitArgs>),
     /// Show what the containers use
-    Stats(super::commands::stats::StatsArgs),
+    Stats(Later<super::commands::stats::StatsArgs>),
     /// Show what happens to the containers
-    Events(super::commands::events::EventsArgs),
+    Events(Later<super::commands::events::EventsArgs>),
     /// Connect to a container's input and output
-    Attach(super::commands::attach::AttachArgs),
+    Attach(Later<super::commands::attach::AttachArgs>),
     /// Draw the services and what they need
-    Graph(super::commands::graph::GraphArgs),
+    Graph(Later<super::commands::graph::GraphArgs>),
     /// Print a shell's completion script, or install it with the man pages
-    Completion(super::commands::completion::CompletionArgs),
+    Completion(Later<super::commands::completion::CompletionArgs>),
     /// Manage volumes
-    Volume {
-        #[command(subcommand)]
-        command: super::commands::volume::VolumeCommand,
-    },
+    Volume(Later<Subcommands<super::commands::volume::VolumeCommand>>),
     /// Manage networks
-    Network {
-        #[command(subcommand)]
-        command: super::commands::network::NetworkCommand,
-    },
+    Network(Later<Subcommands<super::commands::network::NetworkCommand>>),
     /// Show and reclaim the space that everything takes
-    System {
-        #[command(subcommand)]
-        command: super::commands::system::SystemCommand,
-    },
+    System(Later<Subcommands<super::commands::system::SystemCommand>>),
     /// Manage images
-    Image {
-        #[command(subcommand)]
-        command: super::commands::image::ImageCommand,
-    },
+    Image(Later<Subcommands<super::commands::image::ImageCommand>>),
 }
 
 impl Command {

@@ -17,6 +17,7 @@ mod foreground;
 pub mod graph;
 pub mod images;
 mod keys;
+mod later;
 pub mod load;
 pub mod logs;
 mod menu;
@@ -39,6 +40,7 @@ pub use exit::{CommandError, CommandResult};
 /// Runs the role that the first argument names: the command line, or one of the two background processes.
 pub fn main() -> ExitCode {
     complete::answer();
+    later::put_off();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -70,7 +70,9 @@ pub fn decode(tree: &Node, enabled: &Enabled, options: &LoadOptions, session: &m
     if !options.all_resources {
         prune(&mut project);
     }
-    project.places = places(root, &session.sources);
+    if options.places {
+        project.places = places(root, &session.sources);
+    }
     Some(project)
 }
 

@@ -47,6 +47,8 @@ pub struct LoadOptions {
     pub for_running: bool,
     /// Remember where the values come from, for [`Loaded::explain`].
     pub provenance: bool,
+    /// Remember where attributes stand, for [`Project::place`].
+    pub places: bool,
 }
 
 impl Default for LoadOptions {
@@ -61,6 +63,7 @@ impl Default for LoadOptions {
             all_resources: false,
             for_running: false,
             provenance: false,
+            places: true,
         }
     }
 }

@@ -83,9 +83,9 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         Command::Attach(args) => attach::run(&args, context),
         Command::Graph(args) => graph::run(&args, context),
         Command::Completion(args) => completion::run(&args, context),
-        Command::Volume { command } => volume::run(&command, context),
-        Command::Network { command } => network::run(&command, context),
-        Command::System { command } => system::run(&command, context),
-        Command::Image { command } => image::run(&command, context),
+        Command::Volume(args) => volume::run(&args.command, context),
+        Command::Network(args) => network::run(&args.command, context),
+        Command::System(args) => system::run(&args.command, context),
+        Command::Image(args) => image::run(&args.command, context),
     }
 }

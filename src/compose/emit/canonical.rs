@@ -214,8 +214,11 @@ fn place_after(mapping: &mut Map<String, Value>, key: &str, value: Value, before
 fn tidy(value: &mut Value, key: &str, format: Format) {
     match value {
         Value::Object(mapping) => {
-            mapping.shift_remove("#origin");
-            let extensions = mapping.shift_remove("#extensions");
+            let hidden = mapping.keys().any(|key| key.starts_with('#'));
+            let extensions = hidden.then(|| {
+                mapping.shift_remove("#origin");
+                mapping.shift_remove("#extensions")
+            });
             if TABLES.contains(&key) {
                 sort(mapping, format.order());
             }
@@ -223,7 +226,7 @@ fn tidy(value: &mut Value, key: &str, format: Format) {
                 tidy(value, key, format);
             }
             // The peer's JSON has no extensions but those of the top level.
-            if let Some(Value::Object(mut extensions)) = extensions
+            if let Some(Some(Value::Object(mut extensions))) = extensions
                 && format == Format::Yaml
             {
                 sort(&mut extensions, format.order());

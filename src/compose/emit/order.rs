@@ -7,6 +7,16 @@ use serde_json::{Map, Value};
 /// Numbers inside names count as numbers: `web9` comes before `web10`.
 #[must_use]
 pub fn natural(left: &str, right: &str) -> Ordering {
+    if left == right {
+        return Ordering::Equal;
+    }
+    // Most names differ in a letter, which needs no look at their numbers.
+    if let Some((a, b)) = left.bytes().zip(right.bytes()).find(|(a, b)| a != b)
+        && a.is_ascii_alphabetic()
+        && b.is_ascii_alphabetic()
+    {
+        return a.cmp(&b);
+    }
     let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
     let mut digits = false;
     for index in 0..a.len().min(b.len()) {
@@ -41,6 +51,9 @@ fn by_number(a: &[char], b: &[char], index: usize) -> Ordering {
 
 /// Sorts the keys of a mapping.
 pub(super) fn sort(mapping: &mut Map<String, Value>, order: fn(&str, &str) -> Ordering) {
+    if mapping.keys().is_sorted_by(|left, right| order(left, right).is_le()) {
+        return;
+    }
     let mut entries: Vec<(String, Value)> = std::mem::take(mapping).into_iter().collect();
     entries.sort_by(|(left, _), (right, _)| order(left, right));
     mapping.extend(entries);

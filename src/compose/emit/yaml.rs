@@ -32,14 +32,12 @@ fn entries(out: &mut String, value: &Value, indent: usize) {
                 if index > 0 {
                     pad(out, indent);
                 }
-                let key = scalar(key, None);
-                if key.len() > LONGEST_KEY {
-                    out.push_str("? ");
-                    out.push_str(&key);
+                let start = out.len();
+                scalar(out, key, None);
+                if out.len() - start > LONGEST_KEY {
+                    out.insert_str(start, "? ");
                     out.push('\n');
                     pad(out, indent);
-                } else {
-                    out.push_str(&key);
                 }
                 out.push(':');
                 nested(out, value, indent);
@@ -89,46 +87,61 @@ fn is_block(value: &Value) -> bool {
 }
 
 fn pad(out: &mut String, indent: usize) {
-    out.extend(std::iter::repeat_n(' ', indent));
+    const SPACES: &str = "                                ";
+    let mut left = indent;
+    while left > 0 {
+        let some = left.min(SPACES.len());
+        out.push_str(&SPACES[..some]);
+        left -= some;
+    }
 }
 
 fn inline(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Null => out.push_str("null"),
-        Value::Bool(value) => _ = write!(out, "{value}"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
             (Some(value), _, _) => _ = write!(out, "{value}"),
             (_, Some(value), _) => _ = write!(out, "{value}"),
             (_, _, value) => out.push_str(&float_text(value.unwrap_or_default())),
         },
-        Value::String(text) => out.push_str(&scalar(text, Some(indent))),
+        Value::String(text) => scalar(out, text, Some(indent)),
         Value::Array(_) => out.push_str("[]"),
         Value::Object(_) => out.push_str("{}"),
     }
 }
 
 /// A string; several lines become a literal block when `block` gives its indentation.
-fn scalar(text: &str, block: Option<usize>) -> String {
+fn scalar(out: &mut String, text: &str, block: Option<usize>) {
     if text.is_empty() {
-        return "\"\"".to_owned();
+        return out.push_str("\"\"");
+    }
+    if is_obviously_plain(text) {
+        return out.push_str(text);
     }
     let shape = Analysis::of(text);
-    if text.contains('\n')
-        && let Some(indent) = block
-    {
-        return match shape.block_allowed {
-            true => literal(text, indent),
-            false => double_quoted(text),
-        };
+    match (text.contains('\n'), block) {
+        (true, Some(indent)) if shape.block_allowed => literal(out, text, indent),
+        (true, _) => double_quoted(out, text),
+        _ if !is_string(text) => double_quoted(out, text),
+        _ if shape.plain_allowed => out.push_str(text),
+        _ if shape.single_allowed => {
+            out.push('\'');
+            out.push_str(&text.replace('\'', "''"));
+            out.push('\'');
+        }
+        _ => double_quoted(out, text),
     }
-    if text.contains('\n') || !is_string(text) {
-        return double_quoted(text);
-    }
-    match (shape.plain_allowed, shape.single_allowed) {
-        (true, _) => text.to_owned(),
-        (false, true) => format!("'{}'", text.replace('\'', "''")),
-        (false, false) => double_quoted(text),
-    }
+}
+
+/// Most texts of a project: a letter, then signs that mean nothing to any reader of YAML, and too long for a word that
+/// is a value (`false`, `.inf`).
+fn is_obviously_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() > 5
+        && (bytes[0].is_ascii_alphabetic() || bytes[0] == b'/')
+        && bytes[bytes.len() - 1] != b':'
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:=@".contains(byte))
 }
 
 /// Whether the text is a string when it stands there without quotes.
@@ -205,8 +218,7 @@ struct Analysis {
 
 impl Analysis {
     fn of(text: &str) -> Self {
-        let chars: Vec<char> = text.chars().collect();
-        let is_blank = |c: Option<&char>| {
+        let is_blank = |c: Option<char>| {
             c.is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'))
         };
         let mut indicator = text.starts_with("---") || text.starts_with("...");
@@ -214,10 +226,12 @@ impl Analysis {
         let (mut break_space, mut space_break) = (false, false);
         let mut previous_space = false;
         let mut previous_break = false;
-        for (index, &c) in chars.iter().enumerate() {
-            let next_blank = is_blank(chars.get(index + 1));
-            let previous_blank = index == 0 || is_blank(chars.get(index - 1));
-            if index == 0 {
+        let mut chars = text.chars().peekable();
+        let mut previous = None;
+        while let Some(c) = chars.next() {
+            let next_blank = is_blank(chars.peek().copied());
+            let previous_blank = is_blank(previous);
+            if previous.is_none() {
                 indicator |= "#,[]{}&*!|>'\"%@`".contains(c) || ("?:-".contains(c) && next_blank);
             } else {
                 indicator |= (c == ':' && next_blank) || (c == '#' && previous_blank);
@@ -233,13 +247,14 @@ impl Analysis {
             space_break |= is_break && previous_space;
             previous_space = c == ' ';
             previous_break = is_break;
+            previous = Some(c);
         }
-        let edge = |c: Option<&char>| c.is_some_and(|c| matches!(c, ' ' | '\n' | '\r'));
-        let trailing_space = chars.last() == Some(&' ');
+        let edge = |c: Option<char>| c.is_some_and(|c| matches!(c, ' ' | '\n' | '\r'));
+        let trailing_space = previous == Some(' ');
         let plain_allowed = !(indicator
             || breaks
-            || edge(chars.first())
-            || edge(chars.last())
+            || edge(text.chars().next())
+            || edge(previous)
             || break_space
             || space_break
             || tab
@@ -258,8 +273,8 @@ fn is_printable(c: char) -> bool {
         && c != '\u{feff}'
 }
 
-fn literal(text: &str, indent: usize) -> String {
-    let mut out = "|".to_owned();
+fn literal(out: &mut String, text: &str, indent: usize) {
+    out.push('|');
     if text.starts_with([' ', '\n']) {
         out.push('2');
     }
@@ -272,15 +287,14 @@ fn literal(text: &str, indent: usize) -> String {
     for line in body.unwrap_or(text).split('\n') {
         out.push('\n');
         if !line.is_empty() {
-            pad(&mut out, indent);
+            pad(out, indent);
             out.push_str(line);
         }
     }
-    out
 }
 
-fn double_quoted(text: &str) -> String {
-    let mut out = "\"".to_owned();
+fn double_quoted(out: &mut String, text: &str) {
+    out.push('"');
     for c in text.chars() {
         match c {
             '\0' => out.push_str("\\0"),
@@ -305,7 +319,6 @@ fn double_quoted(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 #[cfg(test)]
@@ -344,7 +357,9 @@ mod tests {
             ("a\rb", "\"a\\rb\""),
             ("\u{1f600}", "\"\\U0001F600\""),
         ] {
-            assert_eq!(scalar(text, Some(2)), written, "{text:?}");
+            let mut out = String::new();
+            scalar(&mut out, text, Some(2));
+            assert_eq!(out, written, "{text:?}");
         }
     }
 

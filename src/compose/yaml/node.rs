@@ -1,5 +1,6 @@
 //! The tree.
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::diag::Span;
@@ -69,9 +70,9 @@ pub struct Entry {
     pub node: Node,
 }
 
-/// A mapping in the order of the text.
+/// A mapping in the order of the text. Keys come from files of others: the hash has a secret.
 #[derive(Debug, Clone, Default)]
-pub struct Mapping(pub IndexMap<String, Entry>);
+pub struct Mapping(pub IndexMap<String, Entry, RandomState>);
 
 impl Mapping {
     #[must_use]

@@ -3,6 +3,7 @@
 mod digests;
 mod variables;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ impl ConfigArgs {
             resolve_environment: !(self.no_env_resolution || self.no_interpolate || self.variables),
             services: self.only.clone(),
             all_resources: self.networks || self.volumes,
+            places: self.resolve_image_digests || self.lock_image_digests,
             ..LoadOptions::default()
         }
     }
@@ -132,6 +134,7 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
         }
         None => stdout::write(&text)?,
     }
+    leave(loaded);
     Ok(0)
 }
 
@@ -202,7 +205,7 @@ fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
             let format = if json { Format::Json } else { Format::Yaml };
             let mut project = only(&loaded.project, &args.only);
             if args.lock_image_digests {
-                project = digests::locked(&project);
+                project = Cow::Owned(digests::locked(&project));
             }
             let mut value = canonical(&project, format, args.no_env_resolution);
             // What is printed is to be read again.
@@ -210,16 +213,23 @@ fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
             value
         }
     };
-    match json {
+    let text = match json {
         true => escaped(&format!("{value:#}")),
         false => to_yaml(&value),
-    }
+    };
+    leave(value);
+    text
+}
+
+/// The process ends with this command, and its memory with it: to take a large tree apart first would only cost time.
+fn leave<T>(tree: T) {
+    std::mem::forget(tree);
 }
 
 /// The named services, with all that they depend on; all without names.
-fn only(project: &Project, names: &[String]) -> Project {
+fn only<'a>(project: &'a Project, names: &[String]) -> Cow<'a, Project> {
     if names.is_empty() {
-        return project.clone();
+        return Cow::Borrowed(project);
     }
     let mut project = project.clone();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
@@ -233,7 +243,7 @@ fn only(project: &Project, names: &[String]) -> Project {
     }
     project.services.retain(|name, _| wanted.contains(name));
     compose::prune(&mut project);
-    project
+    Cow::Owned(project)
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
