@@ -13,8 +13,9 @@ use super::images::{PullFlags, ensure};
 use super::load::Loaded;
 use super::ui::progress::Progress;
 use crate::compose::model::Project;
+use crate::engine::packages;
 use crate::image::pull::PullPolicy;
-use crate::plan::lower::{Inputs, lower};
+use crate::plan::lower::{Inputs, PACKAGES, lower};
 use crate::plan::{Desired, DesiredService};
 
 /// Where images come from.
@@ -79,12 +80,14 @@ pub fn desired(
     let images = ensure(context, project, services, pull, progress)?;
     let volumes = context.paths.volumes();
     let digests = digests(project);
+    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let inputs = Inputs {
         images: &images,
         volumes: &volumes,
         services,
         scale,
         digests: &digests,
+        locks: &locks,
         for_person: context.environment.get("SUDO_UID").is_some_and(|uid| !uid.is_empty() && uid != "0"),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -119,8 +122,10 @@ fn places(project: &Project, service: &DesiredService) -> BTreeMap<String, Strin
         paths.push(key.clone());
         paths.extend(value.as_object().into_iter().flatten().map(|(inner, _)| format!("{key}.{inner}")));
     }
+    let installs = |path: &str| path.split('.').next() == Some(PACKAGES);
     let found = paths.into_iter().filter_map(|path| {
-        let place = project.place(&format!("services.{}.{path}", service.name))?;
+        let attribute = if installs(&path) { "x-windlass.install" } else { &path };
+        let place = project.place(&format!("services.{}.{attribute}", service.name))?;
         let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file);
         Some((path, format!("{}:{}", file.display(), place.line)))
     });

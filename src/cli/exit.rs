@@ -4,6 +4,7 @@ use std::error::Error;
 
 use super::ui::error::{Report, render};
 use super::ui::style::Palette;
+use crate::engine::message::Failure;
 use crate::state::remedy;
 
 /// Everything went well.
@@ -121,6 +122,23 @@ impl CommandError {
         let report =
             Report { message: &self.0.message, causes: &self.0.causes, details: &self.0.details, hints: &self.0.hints };
         eprint!("{}", render(&report, palette));
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        let parts = *error.0;
+        let message = match parts.rendered {
+            Some(text) => text.trim().trim_start_matches("error: ").to_owned(),
+            None => parts.message,
+        };
+        let mut failure = Self::new(message);
+        failure.causes = parts.causes;
+        failure.hints = parts.hints;
+        for (title, text) in parts.details {
+            failure = failure.detail(title, text);
+        }
+        failure
     }
 }
 

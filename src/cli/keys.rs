@@ -7,9 +7,8 @@ use super::commands::exec::execute;
 use super::exit::CommandError;
 use super::logs::{Follower, Selection as Lines};
 use super::menu::Menu;
-use super::watching::{self, Format, Watching};
+use super::watching::{self, Following, Format, Watching};
 use super::{Context, terminal};
-use crate::compose::model::Project;
 use crate::plan::{Action, Selection};
 use crate::runtime::spec::ExecSpec;
 use crate::state::ProjectPaths;
@@ -19,7 +18,7 @@ use crate::supervisor::logs::reader::Span;
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a> {
     pub context: &'a Context,
-    pub project: &'a Project,
+    pub following: Following<'a>,
     pub paths: &'a ProjectPaths,
     pub services: &'a [String],
     /// Grace period in seconds.
@@ -41,8 +40,8 @@ impl Keys<'_> {
             eprintln!("Watch disabled");
             return;
         }
-        let started = watching::rules(self.context, self.project, self.services)
-            .and_then(|rules| watching::start(self.context, self.project, rules, Format::Text));
+        let started = watching::rules(self.context, &self.following.loaded.project, self.services)
+            .and_then(|rules| watching::start(&self.following, rules, Format::Text));
         match started {
             Ok(started) => {
                 menu.watching = true;

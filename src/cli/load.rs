@@ -22,7 +22,7 @@ pub struct Loading {
 }
 
 /// A project, and what else of its loading commands need.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     pub project: Project,
     pub environment_files: Vec<PathBuf>,

@@ -1,23 +1,72 @@
 //! Following edits: what `watch` and `up --watch` share.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 
 use super::commands::up::faults_of_the_file;
+use super::desired::{ImageArgs, desired};
+use super::images::{self, PullFlags};
+use super::load::Loaded;
+use super::ui::progress::{Mode, Progress};
 use super::ui::style::Palette;
 use super::ui::watch;
 use super::{CommandError, Context};
 use crate::compose::model::Project;
-use crate::engine::watch::{Event, Session, Subject};
-use crate::plan::lower::{self, Watched};
+use crate::engine::packages;
+use crate::engine::watch::{Event, Session, Subject, Wanted};
+use crate::image::pull::PullPolicy;
+use crate::plan::lower::{self, Locks, Watched};
 
 /// How events are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
     Json,
+}
+
+/// What is followed: services of a project, as they were brought up.
+#[derive(Debug, Clone, Copy)]
+pub struct Following<'a> {
+    pub context: &'a Context,
+    pub loaded: &'a Loaded,
+    pub services: &'a [String],
+    /// `--scale`
+    pub scale: &'a BTreeMap<String, u32>,
+}
+
+impl Following<'_> {
+    /// The lock files of those that install packages.
+    fn locks(&self) -> Result<BTreeMap<String, Locks>, CommandError> {
+        let Self { context, loaded: Loaded { project, .. }, services, .. } = *self;
+        let installs =
+            |name: &&String| project.services.get(*name).is_some_and(|service| service.windlass.install.is_some());
+        let services: Vec<String> = services.iter().filter(installs).cloned().collect();
+        if services.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let images = images::ensure(context, project, &services, AS_THEY_ARE, &silent())?;
+        packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))
+    }
+
+    fn wanted(&self) -> Wanted {
+        let (context, loaded, scale) = (self.context.clone(), self.loaded.clone(), self.scale.clone());
+        let images = ImageArgs { pull: Some("never".to_owned()), ..ImageArgs::default() };
+        Wanted(Arc::new(move |service| {
+            let services = [service.to_owned()];
+            Ok(desired(&context, &loaded, &services, &scale, &images, &silent())?)
+        }))
+    }
+}
+
+/// Images are here by now.
+const AS_THEY_ARE: PullFlags = PullFlags { policy: Some(PullPolicy::Never), quiet: true, ignore_failures: false };
+
+fn silent() -> Progress {
+    Progress::start("watch", Mode::Quiet, Palette::plain())
 }
 
 /// What is to be watched of these services. Rules without effect are told.
@@ -33,7 +82,8 @@ pub fn rules(context: &Context, project: &Project, services: &[String]) -> Resul
             eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), project, context.palette()));
         }
     }
-    if watched.is_empty() {
+    let installs = |name: &String| project.services.get(name).is_some_and(|service| service.windlass.install.is_some());
+    if watched.is_empty() && !services.iter().any(installs) {
         return Err(CommandError::new("none of the selected services is configured for watch").hint(
             "write rules below `develop.watch`, or `x-windlass: { reload: restart }` for a service with bind mounts",
         ));
@@ -45,14 +95,17 @@ pub fn rules(context: &Context, project: &Project, services: &[String]) -> Resul
 ///
 /// # Errors
 /// When the kernel has no inotify instance left.
-pub fn start(
-    context: &Context,
-    project: &Project,
-    services: Vec<Watched>,
-    format: Format,
-) -> Result<Watching, CommandError> {
+pub fn start(following: &Following<'_>, mut services: Vec<Watched>, format: Format) -> Result<Watching, CommandError> {
+    let Following { context, loaded, .. } = *following;
+    let project = &loaded.project;
+    lower::watch_locks(&following.locks()?, &mut services);
     let names: Vec<String> = services.iter().map(|service| service.service.clone()).collect();
-    let subject = Subject { paths: context.paths.clone(), project: context.paths.project(&project.name), services };
+    let subject = Subject {
+        paths: context.paths.clone(),
+        project: context.paths.project(&project.name),
+        services,
+        wanted: following.wanted(),
+    };
     let session = Session::start(subject)?;
     let watching = Watching {
         folder: project.working_dir.clone(),

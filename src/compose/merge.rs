@@ -47,7 +47,7 @@ fn rule(base: &Node, over: &Node, shape: &Shape) -> Rule {
             _ => Rule::Merges,
         },
         (Value::Sequence(_), Value::Sequence(_)) => match shape {
-            Shape::Special(Special::Command | Special::HealthTest) => Rule::ReplacesList,
+            Shape::Special(Special::Command | Special::Script | Special::HealthTest) => Rule::ReplacesList,
             _ => Rule::Appends,
         },
         _ => Rule::Replaces,

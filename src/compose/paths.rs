@@ -114,6 +114,11 @@ pub fn resolve_service(service: &mut Node, base: &Base) {
             at(item, "source", |node| text(node, |path| base.resolve(path)));
         }
     });
+    at(service, "x-windlass", |own| {
+        at(own, "install", |install| {
+            items(install, "lock", |item| text(item, |path| base.resolve(path)));
+        });
+    });
     at(service, "develop", |develop| {
         items(develop, "watch", |rule| at(rule, "path", |node| text(node, |path| base.resolve(path))));
     });

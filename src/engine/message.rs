@@ -80,6 +80,9 @@ pub struct Refreshed {
     pub outcome: Outcome,
     /// Names of the containers that were restarted, dependents included.
     pub restarted: Vec<String>,
+    /// Packages were installed; otherwise they were there already.
+    #[serde(default)]
+    pub installed: bool,
     /// The end of what the commands wrote.
     pub output: Vec<String>,
 }

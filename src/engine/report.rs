@@ -47,6 +47,14 @@ impl Report {
         self.progress(ObjectKind::Container, name, "Waiting", ProgressState::Working, Some(what_for.to_owned()));
     }
 
+    /// A step has said something.
+    pub fn installing(&self, name: &str, line: &str) {
+        if !line.is_empty() {
+            let (kind, line) = (ObjectKind::Container, Some(line.to_owned()));
+            self.progress(kind, name, "Installing", ProgressState::Working, line);
+        }
+    }
+
     pub fn done(&self, kind: ObjectKind, name: &str, status: &str) {
         self.progress(kind, name, status, ProgressState::Done, None);
     }

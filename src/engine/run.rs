@@ -85,7 +85,7 @@ impl Engine {
         report: &Report,
     ) -> Result<Option<(String, Option<OwnedFd>)>, Failure> {
         let Oneoff { desired, service, options, attach, dry_run } = oneoff;
-        let observed = self.observe();
+        let observed = self.observe_for(desired.services.iter().chain([&service]));
         let (plan, id) = self.with_names(|names| plan::run(&desired, &service, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());

@@ -16,7 +16,9 @@ use super::message::{ContainerRef, Event, Failure, ObjectKind};
 use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
-use crate::plan::{self, Desired, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions};
+use crate::plan::{
+    self, Desired, DesiredService, Observed, ObservedContainer, Operation, OperationKind, Plan, UpOptions,
+};
 use crate::supervisor::record::{Condition, Dependency, ProjectRecord};
 use crate::supervisor::{SupervisorError, View};
 use crate::volumes::VolumeError;
@@ -35,7 +37,7 @@ impl Engine {
         self.project
             .with_unreadable(|error| Failure::caused("a container of the project cannot be read", error))
             .map_or(Ok(()), Err)?;
-        let observed = self.observe();
+        let observed = self.observe_for(desired.services.iter());
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());
@@ -216,6 +218,7 @@ impl Engine {
                 let result = self.project.ensure_volume(&spec).await;
                 finish(report, Volume, name, "Created", result, "cannot create volume")
             }
+            OperationKind::Install { record, install } => self.install(record, install, cancelled, report).await,
             OperationKind::CreateContainer { record, replaces } => {
                 let (doing, done) =
                     if replaces.is_some() { ("Recreate", "Recreated") } else { ("Creating", "Created") };
@@ -452,6 +455,17 @@ impl Engine {
         found
     }
 
+    /// With the packages that these services want.
+    pub(super) fn observe_for<'a>(&self, services: impl Iterator<Item = &'a DesiredService>) -> Observed {
+        let mut observed = self.observe();
+        for install in services.filter_map(|service| service.install.as_ref()) {
+            let (exists, complete) = self.project.has_packages(&install.volume.name);
+            observed.volumes.extend(exists.then(|| install.volume.name.clone()));
+            observed.installed.extend(complete.then(|| install.volume.name.clone()));
+        }
+        observed
+    }
+
     pub(super) fn observe(&self) -> Observed {
         let record = self.project.record();
         Observed {
@@ -463,6 +477,7 @@ impl Engine {
                 .collect(),
             networks: self.project.existing_networks(),
             volumes: self.project.existing_volumes(record.as_ref()),
+            installed: BTreeSet::new(),
             project: record,
         }
     }
@@ -476,6 +491,7 @@ fn outline(plan: &Plan) -> Vec<(ObjectKind, String)> {
         .filter_map(|operation| match &operation.kind {
             OperationKind::CreateNetwork { name } => Some((ObjectKind::Network, name.clone())),
             OperationKind::CreateVolume { name } => Some((ObjectKind::Volume, name.clone())),
+            OperationKind::Install { record, .. } => Some((ObjectKind::Container, record.name.clone())),
             OperationKind::StartContainer { name, .. } => Some((ObjectKind::Container, name.clone())),
             _ => None,
         })

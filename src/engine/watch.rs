@@ -13,6 +13,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::client::Client;
 use super::message::{self, Failure, Refresh, Refreshed};
 use crate::plan::lower::{Watched, WatchedRule};
+use crate::plan::{Desired, UpOptions};
 use crate::state::{Paths, ProjectPaths};
 use crate::watch::{Action, Batch, Fault, Filter, Pending, Root, Transfer, Tree};
 
@@ -51,6 +52,19 @@ pub struct Subject {
     pub paths: Paths,
     pub project: ProjectPaths,
     pub services: Vec<Watched>,
+    pub wanted: Wanted,
+}
+
+/// Looks again what a service is to be, now that files have changed.
+#[derive(Clone)]
+pub struct Wanted(pub Arc<Look>);
+
+type Look = dyn Fn(&str) -> Result<Desired, Failure> + Send + Sync;
+
+impl std::fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wanted").finish_non_exhaustive()
+    }
 }
 
 /// A watch that goes on in the background until it is dropped.
@@ -222,6 +236,8 @@ impl Teller {
 /// What a worker is to do.
 struct Task {
     request: Refresh,
+    /// Lock files are among what has changed: all that rules copy, for the containers that are made anew.
+    install: Option<Vec<Transfer>>,
     actions: Vec<Action>,
     files: Vec<PathBuf>,
     initial: bool,
@@ -250,7 +266,10 @@ impl Worker {
         std::thread::Builder::new().name(format!("watch {name}")).spawn(move || {
             while let Ok(task) = queue.recv() {
                 let begin = Instant::now();
-                let result = ask(&subject, task.request);
+                let result = match task.install {
+                    None => ask(&subject, task.request),
+                    Some(files) => install(&subject, task.request, files),
+                };
                 let applied = Applied {
                     service: name.clone(),
                     actions: task.actions,
@@ -290,6 +309,43 @@ fn ask(subject: &Subject, refresh: Refresh) -> Result<Refreshed, Failure> {
             }
         })
         .map_err(|error| failed(&error))??;
+    Ok(refreshed)
+}
+
+/// Makes the service's containers anew when its packages are others now, and does the rest of the request.
+fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>) -> Result<Refreshed, Failure> {
+    let service = request.service.clone();
+    let mut desired = (subject.wanted.0)(&service)?;
+    if !files.is_empty() {
+        desired.initial_sync.insert(service.clone(), files);
+    }
+    let up = message::Request::Up {
+        desired: Box::new(desired),
+        options: UpOptions { named: vec![service.clone()], ..UpOptions::default() },
+        timeout_ms: None,
+        dry_run: false,
+    };
+    let failed = |error: &super::client::ClientError| {
+        Failure::caused(format!("cannot install the packages of {service}"), error)
+    };
+    let mut client = Client::connect_or_start(&subject.paths, &subject.project).map_err(|error| failed(&error))?;
+    let mut refreshed = Refreshed::default();
+    client
+        .run(&up, &[], |event| match event {
+            message::Event::Progress(step) if step.status == "Recreated" => refreshed.restarted.push(step.name.clone()),
+            message::Event::Progress(step) => refreshed.installed |= step.status == "Installed",
+            message::Event::Warning { text } => refreshed.output.push(text.clone()),
+            message::Event::Containers { containers } => refreshed.containers.clone_from(containers),
+            _ => {}
+        })
+        .map_err(|error| failed(&error))??;
+    if refreshed.restarted.is_empty() {
+        // The content is the same: the file was only touched.
+        return ask(subject, request);
+    }
+    request.transfers.clear();
+    request.restart = false;
+    refreshed.output.extend(ask(subject, request)?.output);
     Ok(refreshed)
 }
 
@@ -402,13 +458,22 @@ impl Watcher {
             if worker.busy || worker.pending.due().is_none_or(|due| due > now) {
                 continue;
             }
-            let rules = &self.subject.services[index].rules;
+            let service = &self.subject.services[index];
+            let rules = &service.rules;
             let lock = &mut self.lock;
             if rules.iter().any(|rule| lock.is_held(&rule.rule.path)) && worker.pending.hold(now) {
                 continue;
             }
             if let Some(batch) = worker.pending.take(now) {
-                let task = task(&self.subject.services[index], &batch, &self.tell);
+                let mut task = task(service, &batch, &self.tell);
+                if task.actions.contains(&Action::Install) {
+                    let roots = self.owners.iter().enumerate().filter(|(_, (owner, _))| *owner == index);
+                    let copies = roots.filter_map(|(root, (_, number))| {
+                        let files = self.tree.list(root);
+                        rules[*number].rule.transfer(files.iter().map(PathBuf::as_path), true).0
+                    });
+                    task.install = Some(copies.collect());
+                }
                 worker.give(task);
             }
         }
@@ -457,7 +522,7 @@ impl Watcher {
                 exec: Vec::new(),
             };
             let actions = vec![rule.rule.action];
-            let task = Task { request, actions, files, initial: true, since: Instant::now() };
+            let task = Task { request, install: None, actions, files, initial: true, since: Instant::now() };
             self.workers[service].give(task);
         }
     }
@@ -491,7 +556,7 @@ fn task(service: &Watched, batch: &Batch, tell: &Teller) -> Task {
     actions.dedup();
     files.sort();
     files.dedup();
-    Task { request, actions, files, initial: false, since: batch.since }
+    Task { request, install: None, actions, files, initial: false, since: batch.since }
 }
 
 #[cfg(test)]

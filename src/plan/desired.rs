@@ -1,6 +1,7 @@
 //! What a project should look like, in the drivers' terms: made of the file and the images, sent to the supervisor.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +38,27 @@ pub struct DesiredService {
     /// How its containers are made anew when there are several (`deploy.update_config`); all at once when absent.
     #[serde(default)]
     pub update: Option<Update>,
+    /// The packages that its containers mount.
+    #[serde(default)]
+    pub install: Option<Install>,
     /// Where the file says what a container is made anew for, by path below the service; for `--dry-run`.
     #[serde(default)]
     pub places: BTreeMap<String, String>,
+}
+
+/// Packages in a volume of their own, which a step installs before a container mounts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    /// Its name says what the packages depend on.
+    pub volume: VolumeSpec,
+    pub args: Vec<String>,
+    pub working_dir: PathBuf,
+    /// The files that say what is installed, and their SHA-256.
+    pub locks: BTreeMap<PathBuf, String>,
+    /// Those files in words.
+    pub lock: String,
+    /// The step does not run as root.
+    pub open: bool,
 }
 
 /// `deploy.update_config`.

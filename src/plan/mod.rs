@@ -3,6 +3,7 @@
 pub mod act;
 pub mod desired;
 pub mod down;
+pub mod install;
 pub mod lower;
 pub mod operation;
 pub mod order;
@@ -14,7 +15,7 @@ pub(crate) mod sample;
 mod tests;
 
 pub use act::{Action, Selection, act};
-pub use desired::{Desired, DesiredService};
+pub use desired::{Desired, DesiredService, Install};
 pub use down::down;
 pub use operation::{Operation, OperationKind, Plan};
 pub use reconcile::{DownOptions, Names, Observed, ObservedContainer, UpOptions, run, up};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::desired::Install;
 use crate::supervisor::record::{ContainerRecord, Dependency};
 
 /// Operations that form a directed acyclic graph: `after` holds indices of earlier operations.
@@ -33,6 +34,11 @@ pub enum OperationKind {
     },
     RemoveVolume {
         name: String,
+    },
+    /// Runs a step in a container of its own, which fills a volume.
+    Install {
+        record: Box<ContainerRecord>,
+        install: Box<Install>,
     },
     CreateContainer {
         record: Box<ContainerRecord>,
@@ -103,6 +109,7 @@ impl fmt::Display for OperationKind {
             Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
             Self::CreateVolume { name } => write!(f, "create volume {name}"),
             Self::RemoveVolume { name } => write!(f, "remove volume {name}"),
+            Self::Install { record, .. } => write!(f, "install the packages of {}", record.service),
             Self::CreateContainer { record, replaces: None } => write!(f, "create container {}", record.name),
             Self::CreateContainer { record, replaces: Some(_) } => write!(f, "recreate container {}", record.name),
             Self::StartContainer { name, .. } => write!(f, "start container {name}"),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::desired::{Desired, DesiredService, OnFailure, Update};
 use super::down::stop_in_reverse;
-use super::lower::labels::CONTENTS;
+use super::install::step;
+use super::lower::labels::{CONTENTS, PACKAGES};
 use super::operation::{OperationKind, Plan};
 use super::order::dependency_order;
 use crate::network::spec::NetworkSpec;
@@ -22,6 +23,8 @@ pub struct Observed {
     /// Names of the networks and volumes that exist.
     pub networks: BTreeSet<String>,
     pub volumes: BTreeSet<String>,
+    /// Names of the volumes whose packages are all there.
+    pub installed: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +108,9 @@ pub fn run(
     (up.plan, id)
 }
 
+/// Why packages are installed for a container that none was before.
+const NOT_INSTALLED: &str = "not installed";
+
 struct Up<'a> {
     desired: &'a Desired,
     oneoff: Option<&'a DesiredService>,
@@ -124,6 +130,8 @@ struct Up<'a> {
     /// What the containers that are made anew now wait for, and the ends of those that are: an update in batches.
     gate: Vec<usize>,
     ends: Vec<usize>,
+    /// Volumes of packages, and the operations that fill them.
+    installs: BTreeMap<String, usize>,
 }
 
 impl<'a> Up<'a> {
@@ -146,6 +154,7 @@ impl<'a> Up<'a> {
             detached: BTreeMap::new(),
             gate: Vec::new(),
             ends: Vec::new(),
+            installs: BTreeMap::new(),
         }
     }
 
@@ -339,7 +348,7 @@ impl<'a> Up<'a> {
                     updated += 1;
                     placed.push(self.recreate(service, have, cause, names));
                 }
-                None => placed.push(self.keep(service, have)),
+                None => placed.push(self.keep(service, have, names)),
             }
         }
         self.gate.clear();
@@ -406,13 +415,24 @@ impl<'a> Up<'a> {
         if have.record.image.id != service.template.image.id {
             return Some(format!("image {} is another one now", service.template.image.reference));
         }
+        if let Some(install) = &service.install
+            && have.is_running()
+            && !self.observed.installed.contains(&install.volume.name)
+        {
+            return Some(format!("its packages are not those of {}", install.lock));
+        }
         let networks = |record: &ContainerRecord| -> BTreeSet<String> {
             record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
         };
         (networks(&have.record) != networks(&service.template)).then(|| "its networks changed".to_owned())
     }
 
-    fn keep(&mut self, service: &DesiredService, have: &ObservedContainer) -> (String, Option<usize>) {
+    fn keep(
+        &mut self,
+        service: &DesiredService,
+        have: &ObservedContainer,
+        names: &mut Names<'_>,
+    ) -> (String, Option<usize>) {
         let record = &have.record;
         if let Some(network) = self.detached.get(&record.id).filter(|_| !self.options.no_start) {
             let (cause, after) = (format!("network {network} is made anew"), self.foundation.clone());
@@ -431,8 +451,28 @@ impl<'a> Up<'a> {
             Status::Created => "never started",
             _ => "not running",
         };
-        let start = self.start(&service.template, &record.id, &record.name, vec![], cause);
+        let packages = self.packages(service, NOT_INSTALLED, names);
+        let start = self.start(&service.template, &record.id, &record.name, packages.into_iter().collect(), cause);
         (record.id.clone(), Some(start))
+    }
+
+    /// What fills the service's volume of packages, once for all that mount it; `None` when they are all there.
+    fn packages(&mut self, service: &DesiredService, cause: &str, names: &mut Names<'_>) -> Option<usize> {
+        let install =
+            service.install.as_ref().filter(|install| !self.observed.installed.contains(&install.volume.name))?;
+        if let Some(&index) = self.installs.get(&install.volume.name) {
+            return Some(index);
+        }
+        let id = (names.new_id)();
+        let resolve = |service: &str| self.first_container(service);
+        let record = step(service, install).instantiate(&id, 1, names.paths, names.volumes, &resolve, &[]);
+        let parents = namespace_parents(&service.template).filter_map(|parent| self.placed.get(parent));
+        let parents = parents.flatten().filter_map(|(_, start)| *start);
+        let after = self.foundation.iter().copied().chain(parents).collect();
+        let kind = OperationKind::Install { record: Box::new(record), install: Box::new(install.clone()) };
+        let index = self.plan.push(kind, cause, after);
+        self.installs.insert(install.volume.name.clone(), index);
+        Some(index)
     }
 
     /// A container that others wait for to complete, and that did so with this very configuration, is not run again.
@@ -454,6 +494,7 @@ impl<'a> Up<'a> {
         cause: &str,
         names: &mut Names<'_>,
     ) -> (String, Option<usize>) {
+        let packages = self.packages(service, if replaces.is_some() { cause } else { NOT_INSTALLED }, names);
         let id = (names.new_id)();
         let inherited: Vec<(PathBuf, String)> = match replaces {
             Some(old) if !self.options.renew_anonymous_volumes => old
@@ -469,7 +510,7 @@ impl<'a> Up<'a> {
         let name = record.name.clone();
         let kind =
             OperationKind::CreateContainer { record: Box::new(record), replaces: replaces.map(|old| old.id.clone()) };
-        let ready = self.foundation.iter().chain(&self.gate).copied().collect();
+        let ready = self.foundation.iter().chain(&self.gate).copied().chain(packages).collect();
         let create = self.plan.push(kind, cause, ready);
         let mut after = vec![create];
         let update = service.update.as_ref().filter(|_| replaces.is_some() && !self.options.no_start);
@@ -621,6 +662,10 @@ fn collect_differences(
                 let null = Value::Null;
                 collect_differences(&path, old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null), found);
             }
+        }
+        _ if path.split('.').next() == Some(PACKAGES) => {
+            let name = path.split_once('.').map_or("what its packages depend on", |(_, name)| name);
+            found.push((path.to_owned(), format!("{name} changed")));
         }
         // The digest of a secret is nobody's business.
         _ if path.split('.').next() == Some(CONTENTS) => {

@@ -21,7 +21,7 @@ pub fn rollback(desired: &Desired, before: &Observed, now: &Observed, paths: &Pr
             let old: Vec<&ContainerRecord> = of(service, before).collect();
             let template = template(old.iter().min_by_key(|record| record.number)?, before, paths);
             let replicas = u32::try_from(old.len()).unwrap_or(service.replicas);
-            Some(DesiredService { replicas, template, update: None, ..service.clone() })
+            Some(DesiredService { replicas, template, update: None, install: None, ..service.clone() })
         })
         .collect();
     let nothing_new = || Desired { networks: Vec::new(), volumes: Vec::new(), services, ..desired.clone() };

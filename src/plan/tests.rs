@@ -6,9 +6,10 @@ use super::desired::{OnFailure, Update};
 use super::down::down;
 use super::reconcile::{DownOptions, Names, Observed, UpOptions, up};
 use super::sample::{desired, existing, exited, needs, record, running};
-use super::{Desired, Plan};
+use super::{Desired, Install, Plan};
 use crate::state::Paths;
 use crate::supervisor::record::Condition;
+use crate::volumes::VolumeSpec;
 
 fn plan(desired: &Desired, observed: &Observed, options: &UpOptions) -> Plan {
     let paths = Paths::from_home(Some(Path::new("/home"))).project("shop");
@@ -52,6 +53,55 @@ fn a_change_recreates_and_says_what_changed() {
     [1] -> #2 remove container shop-web-1 (environment.DEBUG "0" → "1")
     [0, 2] -> #3 start container shop-web-1 (environment.DEBUG "0" → "1")
     "#);
+}
+
+#[test]
+fn packages_are_there_before_a_container_is_and_are_installed_once() {
+    let mut wanted = desired(vec![record("web"), record("worker")]);
+    let volume = VolumeSpec {
+        name: "shop_install-1".into(),
+        key: String::new(),
+        driver: "local".into(),
+        driver_opts: Default::default(),
+        labels: Default::default(),
+        external: false,
+    };
+    wanted.volumes.push(volume.clone());
+    for service in &mut wanted.services {
+        service.install = Some(Install {
+            volume: volume.clone(),
+            args: vec!["npm".into(), "ci".into()],
+            working_dir: "/app".into(),
+            locks: Default::default(),
+            lock: "package-lock.json".into(),
+            open: false,
+        });
+    }
+    let first = plan(&wanted, &Observed::default(), &UpOptions::default());
+    insta::assert_snapshot!(first, @r"
+    [] -> #0 create volume shop_install-1 (not found)
+    [0] -> #1 install the packages of web (not installed)
+    [0, 1] -> #2 create container shop-web-1 (not found)
+    [2] -> #3 start container shop-web-1 (not found)
+    [0, 1] -> #4 create container shop-worker-1 (not found)
+    [4] -> #5 start container shop-worker-1 (not found)
+    ");
+    // Stopped, and its packages were lost with the power; and one that runs with what nobody knows.
+    let containers = vec![existing(record("web"), 1, exited(0)), existing(record("worker"), 1, running())];
+    let mut observed = Observed { containers, ..Observed::default() };
+    observed.volumes.insert(volume.name.clone());
+    let lost = plan(&wanted, &observed, &UpOptions::default());
+    insta::assert_snapshot!(lost, @r"
+    [] -> #0 install the packages of web (not installed)
+    [0] -> #1 start container shop-web-1 (not running)
+    [0] -> #2 recreate container shop-worker-1 (its packages are not those of package-lock.json)
+    [2] -> #3 stop container shop-worker-1 (its packages are not those of package-lock.json)
+    [3] -> #4 remove container shop-worker-1 (its packages are not those of package-lock.json)
+    [2, 4] -> #5 start container shop-worker-1 (its packages are not those of package-lock.json)
+    ");
+    observed.installed.insert(volume.name);
+    observed.containers[0] = existing(record("web"), 1, running());
+    assert!(plan(&wanted, &observed, &UpOptions::default()).operations.is_empty());
 }
 
 #[test]

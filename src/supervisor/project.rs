@@ -299,6 +299,39 @@ impl Project {
         blocking("make a volume", move || store.ensure(&spec, Some(&project)).map(drop)).await
     }
 
+    /// Empties a volume for the packages that are about to be installed.
+    ///
+    /// # Errors
+    /// When there is no such volume, or the disk refuses.
+    pub async fn begin_packages(&self, name: &str, open: bool) -> Result<(), SupervisorError> {
+        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
+        blocking("empty a volume", move || store.begin_install(&volume, open)).await
+    }
+
+    /// The packages of a volume are all there.
+    ///
+    /// # Errors
+    /// When there is no such volume, or the disk refuses.
+    pub async fn finish_packages(&self, name: &str) -> Result<(), SupervisorError> {
+        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
+        blocking("note a volume", move || store.finish_install(&volume)).await
+    }
+
+    /// Brings packages to the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn sync_packages(&self, name: &str) -> Result<(), SupervisorError> {
+        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
+        blocking("write a volume to the disk", move || store.sync_install(&volume)).await
+    }
+
+    /// Whether there is such a volume, and whether its packages are all there.
+    #[must_use]
+    pub fn has_packages(&self, name: &str) -> (bool, bool) {
+        (matches!(self.inner.volumes.find(name), Ok(Some(_))), self.inner.volumes.is_installed(name))
+    }
+
     /// Removes a volume with all that is in it.
     ///
     /// # Errors
@@ -333,7 +366,8 @@ impl Project {
     #[must_use]
     pub fn begun_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
         let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        names.filter(|name| self.inner.volumes.has_begun(name)).cloned().collect()
+        let declared = names.filter(|name| self.inner.volumes.has_begun(name)).cloned();
+        declared.chain(self.inner.volumes.packages_of(self.inner.project.name())).collect()
     }
 
     /// Deletes what removals of volumes have left that were interrupted.

@@ -74,6 +74,14 @@ impl Folder {
         }
     }
 
+    /// Makes `_data` anew, with nothing in it.
+    pub(super) fn empty_data(&self) -> io::Result<()> {
+        match fault::around("empty the volume's data", || fs::remove_dir_all(self.data())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.create_data(),
+        }
+    }
+
     /// Whether a file system is mounted over `_data`.
     pub(super) fn is_mounted(&self) -> io::Result<bool> {
         match rustix::fs::openat2(

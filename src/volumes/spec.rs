@@ -37,6 +37,11 @@ pub struct VolumeRecord {
     /// The boot in which it was filled: until another one, files may not be on disk yet.
     #[serde(default)]
     pub fill_boot: Option<String>,
+    #[serde(default)]
+    pub install: InstallState,
+    /// The boot in which its packages were installed.
+    #[serde(default)]
+    pub install_boot: Option<String>,
 }
 
 impl Record for VolumeRecord {
@@ -56,4 +61,17 @@ pub enum FillState {
     /// All is copied, but a crash of the machine may have taken the content of files that were not on disk yet.
     Copied,
     Done,
+}
+
+/// How far the packages of a volume are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstallState {
+    #[default]
+    Never,
+    /// Interrupted when found at rest: the install is done again, into an empty volume.
+    Started,
+    /// All is there, but a crash of the machine may have taken what was not on disk yet.
+    Done,
+    Synced,
 }

@@ -9,7 +9,7 @@ use super::error::VolumeError;
 use super::fill::{self, Filled};
 use super::folder::{self, Folder};
 use super::name;
-use super::spec::{FillState, VolumeRecord, VolumeSpec};
+use super::spec::{FillState, InstallState, VolumeRecord, VolumeSpec};
 use crate::state::Paths;
 use crate::state::record::{self, Durability};
 use crate::sys::mountinfo;
@@ -90,6 +90,8 @@ impl Store {
             created: jiff::Timestamp::now(),
             fill: FillState::Never,
             fill_boot: None,
+            install: InstallState::Never,
+            install_boot: None,
         };
         // The record comes last: a folder without one is a creation that was interrupted, and is simply finished.
         record::write(&folder.record(), &volume, Durability::Process)?;
@@ -198,7 +200,11 @@ impl Store {
         fill::fill(&folder, volume, source)
     }
 
-    fn locked(&self, name: &str) -> Result<(Folder, VolumeRecord), VolumeError> {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn locked(&self, name: &str) -> Result<(Folder, VolumeRecord), VolumeError> {
         name::check(name)?;
         let path = self.root.join(name);
         let missing = || VolumeError::Missing { name: name.to_owned() };

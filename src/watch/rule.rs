@@ -11,6 +11,9 @@ use super::transfer::Transfer;
 /// What is done with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action {
+    /// Packages are installed again, and the containers made anew with them.
+    #[serde(rename = "install")]
+    Install,
     #[serde(rename = "rebuild")]
     Rebuild,
     #[serde(rename = "sync")]
@@ -33,6 +36,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
+            Self::Install => "install",
             Self::Rebuild => "rebuild",
             Self::Sync => "sync",
             Self::SyncExec => "sync+exec",

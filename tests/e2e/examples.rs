@@ -111,7 +111,7 @@ fn replicas() {
 /// in the environment of whoever has one.
 fn without_network(env: &mut TestEnv, mounts: &str, environment: &str) {
     let service = format!("{{ volumes: [{mounts}], environment: {environment} }}");
-    env.file("compose.override.yaml", &format!("services:\n  packages: {service}\n"));
+    env.file("compose.override.yaml", &format!("services:\n  web: {service}\n"));
 }
 
 /// The example for Node.js, which needs no network; what is returned serves as long as it lives.

@@ -21,6 +21,7 @@ mod foreground;
 mod health;
 mod housekeeping;
 mod images;
+mod install;
 mod kernels;
 mod leaks;
 mod lifecycle;

@@ -8,13 +8,13 @@ use nix::sys::signal::Signal;
 use crate::env::{PATIENCE, Running, TestEnv};
 
 /// A watch under way, with the events that it has told.
-struct Watch {
+pub struct Watch {
     running: Running,
     seen: usize,
 }
 
 impl Watch {
-    fn start(env: &TestEnv, arguments: &[&str]) -> Self {
+    pub fn start(env: &TestEnv, arguments: &[&str]) -> Self {
         let mut running = env.start(&[&["watch", "--format", "json"], arguments].concat());
         running.wait_for("\"enabled\"");
         Self { running, seen: 0 }
@@ -28,7 +28,7 @@ impl Watch {
 
     /// Waits for the next batch that has this file.
     #[track_caller]
-    fn applied(&mut self, file: &str) -> serde_json::Value {
+    pub fn applied(&mut self, file: &str) -> serde_json::Value {
         let mut found = None;
         support::eventually(&format!("{file} is dealt with"), PATIENCE, || {
             let events = self.events();
@@ -47,7 +47,7 @@ impl Watch {
         event
     }
 
-    fn end(self) {
+    pub fn end(self) {
         self.running.signal(Signal::SIGINT);
         let output = self.running.finish(PATIENCE);
         assert_eq!(output.code, 130, "{}", output.text());

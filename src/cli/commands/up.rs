@@ -18,7 +18,8 @@ use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
-use crate::cli::{CommandResult, Context, ended, trace, watching};
+use crate::cli::watching::{self, Following};
+use crate::cli::{CommandResult, Context, ended, trace};
 use crate::compose::model::{Condition, Project};
 use crate::engine::client::Client;
 use crate::engine::message::{ContainerRef, Request};
@@ -199,10 +200,11 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         }
         return Ok(0);
     };
+    let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
     // Before the watch's threads: they inherit which signals are ours.
     let menu = args.menu.then(|| Menu::open(context, chosen.clone(), true)).flatten();
     let watching = match args.watch {
-        true => Some(watching::start(context, project, watched, watching::Format::Text)?),
+        true => Some(watching::start(&following, watched, watching::Format::Text)?),
         false => None,
     };
     let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
@@ -222,7 +224,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         timeout: args.timeout,
         since: begun,
     };
-    let keys = Keys { context, project, paths: &paths, services: &chosen, timeout: args.timeout };
+    let keys = Keys { context, following, paths: &paths, services: &chosen, timeout: args.timeout };
     foreground.run(&mut screen, watching, &keys, menu)
 }
 

@@ -16,7 +16,7 @@ use crate::cli::logs::{Follower, Screen};
 use crate::cli::menu::{Choice, Menu};
 use crate::cli::signals::{Interrupts, Wake};
 use crate::cli::ui::prefix::Prefixes;
-use crate::cli::watching::{self, Format, Watching};
+use crate::cli::watching::{self, Following, Format, Watching};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::Request;
@@ -63,9 +63,11 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     }
     // Before the watch's threads: they inherit which signals are ours. Lines of JSON are for programs.
     let mut menu = (args.format == Format::Text).then(|| Menu::open(context, chosen.clone(), false)).flatten();
-    let mut watching = Some(watching::start(context, &loaded.project, watched, args.format)?);
+    let scale = BTreeMap::new();
+    let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
+    let mut watching = Some(watching::start(&following, watched, args.format)?);
     let paths = context.paths.project(&loaded.project.name);
-    let keys = Keys { context, project: &loaded.project, paths: &paths, services: &chosen, timeout: None };
+    let keys = Keys { context, following, paths: &paths, services: &chosen, timeout: None };
     if let Some(menu) = &mut menu {
         menu.watching = true;
     }

@@ -77,6 +77,13 @@ fn remark(applied: &Applied, refreshed: &Refreshed) -> String {
     if applied.actions.contains(&Action::Rebuild) {
         return "  (not rebuilt: windlass does not build images yet)".to_owned();
     }
+    if applied.actions.contains(&Action::Install) {
+        return match (refreshed.restarted.is_empty(), refreshed.installed) {
+            (true, _) => "  (its packages are the same)".to_owned(),
+            (false, true) => "  (packages installed, container made anew)".to_owned(),
+            (false, false) => "  (packages were there already, container made anew)".to_owned(),
+        };
+    }
     let restart = applied.actions.iter().any(|action| action.restarts());
     if restart && refreshed.restarted.is_empty() {
         return "  (not restarted: it was stopped)".to_owned();
@@ -156,6 +163,7 @@ pub fn json(event: &Event, project: &Project) -> Value {
                     value["removed"] = refreshed.outcome.removed.into();
                     value["same"] = refreshed.outcome.same.into();
                     value["not_copied"] = refreshed.outcome.failed.clone().into();
+                    value["installed"] = refreshed.installed.into();
                     value["restarted"] = refreshed.restarted.clone().into();
                     value["output"] = refreshed.output.clone().into();
                     value["error"] = Value::Null;

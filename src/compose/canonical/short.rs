@@ -3,7 +3,7 @@
 use super::structure::{canonicalise, list, object, unique, wrong_kind};
 use super::{command, devices, hosts, mounts, ports};
 use crate::compose::provenance::Reason;
-use crate::compose::schema::{ENV_FILE, EXTENDS, EXTERNAL, INCLUDE, Shape, Special, build_object, object_of};
+use crate::compose::schema::{ENV_FILE, EXTENDS, EXTERNAL, INCLUDE, INSTALL, Shape, Special, build_object, object_of};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Entry, Mapping, Node, Past, Tag, Value};
 use crate::diag::{Diagnostic, nearest};
@@ -19,6 +19,14 @@ pub(super) fn expand(node: &mut Node, special: Special, path: &mut ModelPath, se
             keyed_by(node, "service");
             object(node, &EXTENDS, path, session);
         }
+        Special::Install => {
+            if matches!(node.value, Value::Sequence(_)) {
+                under(node, "command");
+            }
+            keyed_by(node, "command");
+            object(node, &INSTALL, path, session);
+        }
+        Special::Script => script(node, path, session),
         Special::Command => command_line(node, path, session),
         Special::ContainerName => container_name(node, path, session),
         Special::HealthTest => health_test(node, path, session),
@@ -59,10 +67,25 @@ fn long_form(node: &mut Node, special: Special, path: &mut ModelPath, session: &
 /// `text` becomes `{ key: text }`.
 fn keyed_by(node: &mut Node, key: &str) {
     if node.as_str().is_some() {
-        let mut mapping = Mapping::default();
-        mapping.insert(key, Node { tag: Tag::None, ..node.clone() });
-        node.value = Value::Mapping(Box::new(mapping));
+        under(node, key);
     }
+}
+
+fn under(node: &mut Node, key: &str) {
+    let mut mapping = Mapping::default();
+    mapping.insert(key, Node { tag: Tag::None, ..node.clone() });
+    node.value = Value::Mapping(Box::new(mapping));
+}
+
+/// One string is for a shell.
+fn script(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
+    if let Value::String(text) = &node.value {
+        let words = ["/bin/sh".to_owned(), "-c".to_owned(), text.clone()];
+        let words = words.map(|word| Node { tag: Tag::None, ..node.with(Value::String(word)) });
+        node.value = Value::Sequence(words.to_vec());
+        return;
+    }
+    list(node, &Shape::Text, path, session);
 }
 
 /// A list of names becomes a mapping.

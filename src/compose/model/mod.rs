@@ -22,8 +22,8 @@ pub use project::{DeclaredVersion, Place, Project};
 pub use resource::{ConfigObject, IpamConfig, IpamPool, Model, Network, Secret, Volume};
 pub use service::{
     BlkioConfig, BlkioLimit, BlkioWeight, Condition, CredentialSpec, Dependency, DependencyOrigin, Develop, Device,
-    DeviceCount, DeviceRequest, EnvFile, Extends, Healthcheck, Hook, HostRootfs, Logging, NetworkAttachment, Port,
-    PreStartHook, Protocol, Provider, Service, ServiceModel, Ulimit, WatchAction, WatchRule, Windlass,
+    DeviceCount, DeviceRequest, EnvFile, Extends, Healthcheck, Hook, HostRootfs, Install, Logging, NetworkAttachment,
+    Port, PreStartHook, Protocol, Provider, Service, ServiceModel, Ulimit, WatchAction, WatchRule, Windlass,
 };
 pub use value::{Bytes, Duration, PortRange};
 

@@ -144,12 +144,29 @@ record! {
         pub toolchain: IndexMap<String, String>,
         /// `restart`: the process is restarted when watched files change.
         pub reload: Option<String>,
-        /// Command that installs the service's packages.
-        pub install: Option<String>,
+        /// How the service's packages are installed.
+        pub install: Option<Install>,
         /// `match-user`, `match-user:NAME` or `off`.
         #[serde(rename = "bind-idmap")]
         pub bind_idmap: Option<String>,
         pub restart_unhealthy: bool,
+    }
+}
+
+record! {
+    /// `x-windlass.install`: a step that runs when lock files change, and its packages.
+    pub struct Install {
+        pub command: Vec<String>,
+        /// Files that say what is installed; empty: those of known names where the service works.
+        pub lock: Vec<String>,
+        /// Where the packages are in the container.
+        pub target: Option<String>,
+        /// No lock file is no fault: whoever makes the first one needs a container to do it in.
+        #[serde(skip)]
+        pub optional: bool,
+        /// Where known names are looked for, when `run` works somewhere else than the service.
+        #[serde(skip)]
+        pub working_dir: Option<String>,
     }
 }
 

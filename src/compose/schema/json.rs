@@ -77,7 +77,7 @@ fn short(special: Special) -> Value {
     match special {
         Special::Build => json!({"anyOf": [text(), object(build_object())]}),
         Special::Command => json!({"anyOf": [text(), texts(), {"type": "null"}]}),
-        Special::HealthTest => json!({"anyOf": [text(), texts()]}),
+        Special::Script | Special::HealthTest => json!({"anyOf": [text(), texts()]}),
         Special::DependsOn | Special::Networks | Special::Models => json!({"anyOf": [texts(), long]}),
         Special::Devices
         | Special::Volumes
@@ -87,6 +87,7 @@ fn short(special: Special) -> Value {
         Special::Ports => items_or(json!({"type": ["string", "number"]})),
         Special::DeviceCount => json!({"type": ["string", "integer"]}),
         Special::EnvFile => json!({"anyOf": [text(), items_or(text())]}),
+        Special::Install => json!({"anyOf": [text(), texts(), long]}),
         Special::Extends => json!({"anyOf": [text(), long]}),
         Special::External => json!({"anyOf": [
             {"type": ["boolean", "string"]},

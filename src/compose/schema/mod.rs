@@ -9,11 +9,11 @@ mod service;
 pub use json::json_schema;
 pub use resource::PROJECT;
 pub(super) use resource::{EXTERNAL, INCLUDE};
-pub use service::SERVICE;
 pub(super) use service::{
     DEPENDENCY, DEVICE, DEVICE_REQUEST, ENV_FILE, EXTENDS, FILE_REFERENCE, MODEL_USE, NETWORK_ATTACHMENT, PORT, ULIMIT,
     VOLUME_MOUNT,
 };
+pub use service::{INSTALL, SERVICE};
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,7 @@ pub enum Special {
     SecretReferences,
     Gpus,
     Include,
+    Install,
     MacAddress,
     Models,
     Networks,
@@ -96,6 +97,7 @@ pub enum Special {
     ProviderOptions,
     PullPolicy,
     Restart,
+    Script,
     Ssh,
     Ulimits,
     Volumes,
@@ -143,6 +145,7 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
     static ENV_FILES: Shape = Shape::List(&Shape::Object(&ENV_FILE));
     static EXTENSION: Shape = Shape::Object(&EXTENDS);
     static FILES: Shape = Shape::List(&Shape::Object(&FILE_REFERENCE));
+    static INSTALLS: Shape = Shape::Object(&INSTALL);
     static GPUS: Shape = Shape::List(&Shape::Object(&DEVICE_REQUEST));
     static INCLUDES: Shape = Shape::List(&Shape::Object(&INCLUDE));
     static MODELS: Shape = Shape::Table(&Shape::Nullable(&MODEL_USE));
@@ -159,6 +162,7 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
         Special::FileReferences | Special::SecretReferences => Some(&FILES),
         Special::Gpus => Some(&GPUS),
         Special::Include => Some(&INCLUDES),
+        Special::Install => Some(&INSTALLS),
         Special::Models => Some(&MODELS),
         Special::Networks => Some(&NETWORKS),
         Special::Ports => Some(&PORTS),
@@ -174,6 +178,7 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
         | Special::ProviderOptions
         | Special::PullPolicy
         | Special::Restart
+        | Special::Script
         | Special::Ssh => None,
     }
 }

@@ -109,12 +109,18 @@ static WINDLASS: Object = Object {
     required: &[],
     attributes: &[
         ("bind-idmap", Shape::Text),
-        ("install", Shape::Text),
+        ("install", Shape::Special(Special::Install)),
         ("reload", Shape::Word(&["restart"])),
         ("restart_unhealthy", Shape::Flag),
         ("rootfs", Shape::Word(&["host"])),
         ("toolchain", Shape::Object(&TOOLCHAIN)),
     ],
+};
+
+pub static INSTALL: Object = Object {
+    name: "install",
+    required: &["command"],
+    attributes: &[("command", Shape::Special(Special::Script)), ("lock", Shape::TextOrList), ("target", Shape::Text)],
 };
 
 static TOOLCHAIN: Object =

@@ -53,7 +53,6 @@ pub static TABLE: &[Row] = &[
     warned("services.*.pull_refresh_after", NOT_YET),
     warned("services.*.runtime", "windlass is the runtime"),
     warned("services.*.storage_opt", NOT_YET),
-    warned("services.*.x-windlass.install", NOT_YET),
     warned("services.*.volumes.*.bind.selinux", NOT_YET),
     warned("services.*.volumes.*.consistency", "it is for virtual machines"),
     warned("networks.*.attachable", SWARM),

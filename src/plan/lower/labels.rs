@@ -11,6 +11,9 @@ use super::ServiceImage;
 
 const PREFIX: &str = "com.docker.compose.";
 
+/// Whether a container is none of a service's own.
+pub(crate) const ONEOFF: &str = "com.docker.compose.oneoff";
+
 pub(super) fn lower(
     project: &Project,
     name: &str,
@@ -56,8 +59,15 @@ const NOT_HASHED: &[&str] = &["build", "pull_policy", "scale", "depends_on", "pr
 /// Below this key a configuration has the digests of the secrets and configs that the service uses.
 pub(crate) const CONTENTS: &str = "contents";
 
+/// Below this key a configuration has the digests of what its packages depend on.
+pub const PACKAGES: &str = "packages";
+
 /// The service in canonical form without what does not concern its containers, and the SHA-256 of that.
-pub(super) fn config(service: &Service, contents: &BTreeMap<String, String>) -> (serde_json::Value, String) {
+pub(super) fn config(
+    service: &Service,
+    contents: &BTreeMap<String, String>,
+    packages: &BTreeMap<String, String>,
+) -> (serde_json::Value, String) {
     let mut value = serde_json::to_value(service).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         for key in NOT_HASHED {
@@ -71,6 +81,9 @@ pub(super) fn config(service: &Service, contents: &BTreeMap<String, String>) -> 
         map.retain(|_, value| !value.is_null());
         if !contents.is_empty() {
             map.insert(CONTENTS.to_owned(), serde_json::json!(contents));
+        }
+        if !packages.is_empty() {
+            map.insert(PACKAGES.to_owned(), serde_json::json!(packages));
         }
         map.sort_keys();
     }

@@ -3,6 +3,7 @@
 //! The only translator: nothing below knows Compose, nothing above builds a container's specification.
 
 mod health;
+mod install;
 pub(crate) mod labels;
 mod limits;
 mod logging;
@@ -25,9 +26,13 @@ use crate::supervisor::record::{
     RestartPolicy,
 };
 
+use crate::volumes::spec::VolumeSpec;
+
 use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};
 
-pub use watch::{Watched, WatchedRule, watch};
+pub use install::{Locks, folder, is_lock};
+pub use labels::PACKAGES;
+pub use watch::{Watched, WatchedRule, watch, watch_locks};
 
 /// A fault that only shows once the file meets its images: where in the file, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +120,8 @@ pub struct Inputs<'a> {
     pub scale: &'a BTreeMap<String, u32>,
     /// SHA-256 of the files that secrets and configs are made of.
     pub digests: &'a BTreeMap<PathBuf, String>,
+    /// What packages depend on, by service.
+    pub locks: &'a BTreeMap<String, Locks>,
     /// A person asked for it through sudo: what containers write into the project's folder is to be theirs.
     pub for_person: bool,
     /// The label `com.docker.compose.version`.
@@ -153,8 +160,14 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
     let record = project_record(project);
     let networks: Vec<_> =
         record.networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
-    let volumes: Vec<_> =
+    let mut volumes: Vec<_> =
         record.volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
+    let packages: BTreeMap<&str, &VolumeSpec> = services
+        .iter()
+        .filter_map(|service| service.install.as_ref())
+        .map(|install| (install.volume.name.as_str(), &install.volume))
+        .collect();
+    volumes.extend(packages.into_values().cloned());
     Ok(Desired { project: record, networks, volumes, services, initial_sync: BTreeMap::new() })
 }
 
@@ -181,10 +194,17 @@ fn lower_service(
     let mut faults = Vec::new();
     let empty = ServiceImage::default();
     let image = inputs.images.get(name).unwrap_or(&empty);
-    let process = process::lower(name, service, image).map_err(|fault| faults.push(fault)).ok();
+    let mut process = process::lower(name, service, image).map_err(|fault| faults.push(fault)).ok();
     let health = health::lower(name, service, image).map_err(|fault| faults.push(fault)).ok().flatten();
     let security = security::lower(name, service, &mut faults);
-    let mounts = mounts::lower(project, name, service, image, inputs, &mut faults);
+    let mut mounts = mounts::lower(project, name, service, image, inputs, &mut faults);
+    let locks = inputs.locks.get(name);
+    let packages =
+        process.as_mut().map(|process| install::lower(project, name, service, image, locks, inputs.volumes, process));
+    let packages = packages.transpose().map_err(|fault| faults.push(fault)).ok().flatten().flatten();
+    if let Some(packages) = &packages {
+        mounts.add(packages.uses.clone(), packages.mount.clone());
+    }
     let endpoints = network::endpoints(project, name, service, &mut faults);
     let ports = network::ports(name, service, &mut faults);
     let namespaces = namespaces(name, service, &mut faults);
@@ -206,7 +226,8 @@ fn lower_service(
         })
         .collect();
     let contents = mounts::contents(project, service, inputs.digests);
-    let (config, config_hash) = labels::config(service, &contents);
+    let (config, config_hash) =
+        labels::config(service, &contents, packages.as_ref().map(|it| &it.inputs).unwrap_or(&BTreeMap::new()));
     let labels = labels::lower(project, name, service, image, &depends_on, &config_hash, inputs.version);
     let Some(process) = process.filter(|_| faults.is_empty()) else { return Err(faults) };
     let command = process.args.join(" ");
@@ -321,6 +342,7 @@ fn lower_service(
         container_name: service.container_name.clone(),
         template,
         update: update(service),
+        install: packages.map(|packages| packages.install),
         places: BTreeMap::new(),
     })
 }

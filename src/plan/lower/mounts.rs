@@ -37,6 +37,20 @@ pub(super) struct Mounts {
     pub(super) match_users: Vec<MatchUser>,
 }
 
+impl Mounts {
+    /// A volume that the file does not name.
+    pub(super) fn add(&mut self, uses: VolumeUse, mount: Mount) {
+        self.volumes.push(uses);
+        self.mounts.push(mount);
+        self.in_order();
+    }
+
+    /// A mount below another mount must come after it.
+    fn in_order(&mut self) {
+        self.mounts.sort_by_key(|mount| mount.target.components().count());
+    }
+}
+
 pub(super) fn lower(
     project: &Project,
     name: &str,
@@ -91,8 +105,7 @@ pub(super) fn lower(
         let path = format!("configs.{}", reference.source);
         file(&path, reference, &Origin::from(config), target, &mut made, faults);
     }
-    // A mount below another mount must come after it.
-    made.mounts.sort_by_key(|mount| mount.target.components().count());
+    made.in_order();
     made
 }
 

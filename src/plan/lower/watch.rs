@@ -1,8 +1,9 @@
 //! `develop.watch` and `x-windlass.reload` to rules.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Fault, hook};
+use super::{Fault, Locks, hook};
 use crate::compose::model::{Project, Service, VolumeMountType, WatchAction, WatchRule};
 use crate::supervisor::record::Hook;
 use crate::watch::{Action, Lists, Rule};
@@ -124,6 +125,28 @@ fn reloads(project: &Project, name: &str, service: &Service, warnings: &mut Vec<
         );
     }
     rules
+}
+
+/// Lock files, whose changes install packages again.
+pub fn watch_locks(locks: &BTreeMap<String, Locks>, watched: &mut Vec<Watched>) {
+    for (name, locks) in locks {
+        let place = format!("services.{name}.x-windlass.install");
+        let rules = locks.files.keys().map(|path| WatchedRule {
+            rule: Rule {
+                path: path.clone(),
+                action: Action::Install,
+                target: None,
+                lists: Lists::default(),
+                initial_sync: false,
+            },
+            hook: None,
+            place: place.clone(),
+        });
+        match watched.iter_mut().find(|watched| watched.service == *name) {
+            Some(watched) => watched.rules.extend(rules),
+            None => watched.push(Watched { service: name.clone(), rules: rules.collect() }),
+        }
+    }
 }
 
 /// The `.dockerignore` of the build's context, or of the project, and the folder that it is about.

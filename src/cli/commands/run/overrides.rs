@@ -33,7 +33,14 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
     if let Some(user) = &args.user {
         service.user = Some(user.clone());
     }
+    if let Some(install) = &mut service.windlass.install {
+        install.optional = true;
+    }
     if let Some(folder) = &args.workdir {
+        // Its packages stay those of where the service itself works.
+        if let Some(install) = &mut service.windlass.install {
+            install.working_dir.clone_from(&service.working_dir);
+        }
         service.working_dir = Some(folder.clone());
     }
     if let Some(text) = &args.entrypoint {

@@ -11,6 +11,7 @@ enum Phase {
     Pull,
     Stop,
     Remove,
+    Install,
     Create,
     Start,
     Wait,
@@ -66,6 +67,7 @@ impl Phase {
             return Some(Self::Pull);
         }
         match event.status.as_str() {
+            "Installing" => Some(Self::Install),
             "Creating" | "Recreate" => Some(Self::Create),
             "Starting" => Some(Self::Start),
             "Waiting" => Some(Self::Wait),
@@ -80,6 +82,7 @@ impl Phase {
             Self::Pull => "pull",
             Self::Stop => "stop",
             Self::Remove => "remove",
+            Self::Install => "install",
             Self::Create => "create",
             Self::Start => "start",
             Self::Wait => "wait",

@@ -1,0 +1,208 @@
+//! An install step in the supervisor's process: a container that fills a volume with packages, all or none.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Duration, timeout};
+
+use super::executor::Cancelled;
+use super::failure::start_failure;
+use super::message::{Failure, ObjectKind};
+use super::packages::digest;
+use super::report::Report;
+use super::serve::Engine;
+use crate::plan::Install;
+use crate::supervisor::SupervisorError;
+use crate::supervisor::record::ContainerRecord;
+use crate::sys::readiness;
+
+/// Lines that a failure repeats.
+const TAIL: usize = 20;
+/// Longer lines are cut.
+const LONGEST: usize = 4096;
+/// What the step has left behind may hold its output open; nobody waits for it longer than this.
+const PARTING: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Runs the step. Whatever it has installed is gone when it fails.
+    pub(super) async fn install(
+        &self,
+        record: &ContainerRecord,
+        install: &Install,
+        cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let name = &record.name;
+        report.working(ObjectKind::Container, name, "Installing");
+        let result = self.try_install(record, install, cancelled, report).await;
+        let removed = self.remove_step(name).await;
+        match result.and(removed) {
+            Ok(()) => {
+                report.done(ObjectKind::Container, name, "Installed");
+                let (project, volume) = (self.project.clone(), install.volume.name.clone());
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = project.sync_packages(&volume).await {
+                        tracing::warn!("volume {volume} may not be on the disk: {error}");
+                    }
+                });
+                Ok(())
+            }
+            Err(failure) => {
+                // In use: by a container that was there before, and gets what the next step installs.
+                if let Err(error) = self.project.remove_volume(&install.volume.name).await {
+                    tracing::debug!("volume {} stays: {error}", install.volume.name);
+                }
+                report.error(ObjectKind::Container, name, "Error", &failure.message);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn try_install(
+        &self,
+        record: &ContainerRecord,
+        install: &Install,
+        mut cancelled: Cancelled,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        let service = &record.service;
+        let failed =
+            |error: &SupervisorError| Failure::caused(format!("cannot install the packages of {service}"), error);
+        // Of a step that was interrupted together with the supervisor.
+        self.remove_step(&record.name).await?;
+        self.project.begin_packages(&install.volume.name, install.open).await.map_err(|error| failed(&error))?;
+        self.project.create(record.clone()).await.map_err(|error| failed(&error))?;
+        let (mut lines, streams) = Lines::open()
+            .map_err(|error| Failure::caused(format!("cannot install the packages of {service}"), &error))?;
+        let started = self.project.start_attached(&record.id, Some(streams)).await;
+        for warning in self.project.start_warnings(&record.id) {
+            report.warning(format!("{}: {warning}", record.name));
+        }
+        started.map_err(|error| start_failure(&record.name, &error))?;
+        let mut ended = std::pin::pin!(self.project.wait_exit(&record.id));
+        let exit = loop {
+            tokio::select! {
+                biased;
+                line = lines.next(), if !lines.is_over => report.installing(&record.name, &line.unwrap_or_default()),
+                exit = &mut ended => break exit.map_err(|error| failed(&error))?,
+                _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Failure::given_up()),
+            }
+        };
+        while let Ok(Some(line)) = timeout(PARTING, lines.next()).await {
+            report.installing(&record.name, &line);
+        }
+        let code = exit.code();
+        if code != 0 {
+            let failure = Failure::new(format!("the install step of {service} failed with exit code {code}"));
+            let text = lines.tail();
+            let failure = if text.is_empty() { failure } else { failure.detail("end of its output", text) };
+            let failure = match code {
+                127 => failure.hint("its program is not in the container; see `x-windlass.install` of the service"),
+                _ => failure,
+            };
+            return Err(failure.hint(format!(
+                "mend {} or `x-windlass.install`; the next `up` begins with nothing installed",
+                install.lock
+            )));
+        }
+        let changed = install.locks.iter().find(|(file, before)| digest(file).ok().as_ref() != Some(before));
+        if let Some((file, _)) = changed {
+            // Nobody knows which of the two is installed.
+            report.warning(format!(
+                "{} has changed while the packages of {service} were installed: the next `up` installs them again",
+                file.display()
+            ));
+            return Ok(());
+        }
+        self.project.finish_packages(&install.volume.name).await.map_err(|error| failed(&error))
+    }
+
+    async fn remove_step(&self, name: &str) -> Result<(), Failure> {
+        let containers = self.project.containers();
+        let ids: Vec<String> =
+            containers.iter().filter(|have| have.record.name == name).map(|have| have.record.id.clone()).collect();
+        let failed = |error: &SupervisorError| Failure::caused(format!("cannot remove container {name}"), error);
+        for id in &ids {
+            self.project.stop(id, Some(Duration::ZERO)).await.map_err(|error| failed(&error))?;
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.project.remove(&ids, true).await.map_err(|error| failed(&error))
+    }
+}
+
+/// What the step writes, line by line, and the last of it.
+struct Lines {
+    pipe: AsyncFd<OwnedFd>,
+    is_over: bool,
+    begun: Vec<u8>,
+    ready: VecDeque<String>,
+    last: VecDeque<String>,
+}
+
+impl Lines {
+    /// With the streams for the step: nothing to read, and one pipe for what it writes.
+    fn open() -> std::io::Result<(Self, [OwnedFd; 3])> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        let streams = [File::open("/dev/null")?.into(), write.try_clone()?, write];
+        let pipe = readiness::register(read, Interest::READABLE)?;
+        let (begun, ready, last) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Ok((Self { pipe, is_over: false, begun, ready, last }, streams))
+    }
+
+    /// `None` once nothing can come any more.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            if self.is_over {
+                return None;
+            }
+            let mut buffer = [0u8; 8192];
+            let read = self.pipe.async_io(Interest::READABLE, |pipe| Ok(rustix::io::read(pipe, &mut buffer)?)).await;
+            match read {
+                Ok(0) | Err(_) => {
+                    self.is_over = true;
+                    self.end_line();
+                }
+                Ok(count) => self.take(&buffer[..count]),
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            // Progress bars go back to the beginning of their line.
+            if matches!(byte, b'\n' | b'\r') {
+                self.end_line();
+            } else if self.begun.len() < LONGEST {
+                self.begun.push(byte);
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let bytes = std::mem::take(&mut self.begun);
+        let text: String = String::from_utf8_lossy(&bytes).chars().filter(|char| !char.is_control()).collect();
+        let text = text.trim_end().to_owned();
+        if text.is_empty() {
+            return;
+        }
+        if self.last.len() == TAIL {
+            self.last.pop_front();
+        }
+        self.last.push_back(text.clone());
+        self.ready.push_back(text);
+    }
+
+    fn tail(&self) -> String {
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,40 @@
+//! The container of an install step: as those of its service, but for what only they have.
+
+use super::desired::{DesiredService, Install};
+use super::lower::labels;
+use crate::supervisor::record::{RestartLimits, RestartPolicy};
+
+/// The service as the container that fills its volume of packages.
+#[must_use]
+pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
+    let mut step = service.clone();
+    let record = &mut step.template;
+    step.container_name = Some(format!("{}-{}-install", record.project, record.service));
+    step.update = None;
+    record.oneoff = true;
+    record.labels.insert(labels::ONEOFF.to_owned(), "True".to_owned());
+    record.command = install.args.join(" ");
+    record.spec.process.args.clone_from(&install.args);
+    record.spec.process.cwd.clone_from(&install.working_dir);
+    record.spec.process.tty = false;
+    record.spec.process.stdin_open = false;
+    // It adopts what the step leaves behind, and passes signals on.
+    record.spec.init = true;
+    record.restart = RestartPolicy::No;
+    record.restart_limits = RestartLimits::default();
+    record.restart_unhealthy = false;
+    record.auto_remove = false;
+    record.health = None;
+    record.ports.clear();
+    record.exposed.clear();
+    record.depends_on.clear();
+    record.post_start.clear();
+    record.pre_stop.clear();
+    for endpoint in &mut record.endpoints {
+        // The service answers under its names and addresses, maybe right now.
+        endpoint.aliases.clear();
+        (endpoint.ipv4, endpoint.ipv6, endpoint.mac) = (None, None, None);
+        endpoint.link_local.clear();
+    }
+    step
+}
