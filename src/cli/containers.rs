@@ -20,8 +20,22 @@ impl Containers {
     /// When the project cannot be named or a record cannot be read.
     pub fn of(context: &Context) -> Result<Self, CommandError> {
         let project = context.project_paths()?;
+        let all = truth::containers(&project)?;
+        Self::with(project, all)
+    }
+
+    /// The same, with one service's containers alone: the others are not looked at.
+    ///
+    /// # Errors
+    /// As [`Containers::of`].
+    pub fn of_service(context: &Context, service: &str) -> Result<Self, CommandError> {
+        let project = context.project_paths()?;
+        let all = truth::containers_of(&project, service)?;
+        Self::with(project, all)
+    }
+
+    fn with(project: ProjectPaths, mut all: Vec<ObservedContainer>) -> Result<Self, CommandError> {
         let record = record::read::<ProjectRecord>(&project.record())?;
-        let mut all = truth::containers(&project)?;
         all.sort_by(|a, b| a.record.name.cmp(&b.record.name));
         Ok(Self { project, record, all })
     }

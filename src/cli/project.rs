@@ -57,7 +57,12 @@ impl Context {
 
     /// A missing env_file, or a fault that only `up` would meet, is no reason not to show what runs.
     fn load_roughly(&self, services: &[String]) -> Result<Project, CommandError> {
-        let options = LoadOptions { check_consistency: false, resolve_environment: false, ..LoadOptions::default() };
+        let options = LoadOptions {
+            check_consistency: false,
+            resolve_environment: false,
+            places: false,
+            ..LoadOptions::default()
+        };
         let request = self.load_request(&Loading { options, services: services.to_vec() });
         let loaded = compose::load(request, &FsSource)
             .map_err(|failure| self.load_error(&failure).hint("`windlass ls` lists the projects; -p names one"))?;

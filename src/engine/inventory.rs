@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::ObservedContainer;
-use crate::state::record::{self, ReadError};
+use crate::state::record::{self, ReadError, Record};
 use crate::state::{Paths, ProjectPaths};
 use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
 
@@ -45,6 +47,18 @@ fn folders(folder: PathBuf) -> Result<Vec<String>, ReadError> {
 /// # Errors
 /// When a record is damaged or cannot be read.
 pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, ReadError> {
+    read(paths, None)
+}
+
+/// The same for one service; of the others hardly anything is read.
+///
+/// # Errors
+/// As [`containers`].
+pub fn containers_of(paths: &ProjectPaths, service: &str) -> Result<Vec<ObservedContainer>, ReadError> {
+    read(paths, Some(service))
+}
+
+fn read(paths: &ProjectPaths, service: Option<&str>) -> Result<Vec<ObservedContainer>, ReadError> {
     let folder = paths.containers();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -55,12 +69,27 @@ pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, ReadEr
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let container = paths.container(&id);
+        if let Some(service) = service
+            && record::read::<OfService>(&container.record())?.is_none_or(|of| of.service != service)
+        {
+            continue;
+        }
         let Some(record) = record::read::<ContainerRecord>(&container.record())? else { continue };
         let state = record::read::<ContainerState>(&container.state())?.unwrap_or_else(created);
         found.push(ObservedContainer { record, state });
     }
     found.sort_by(|a, b| (&a.record.service, a.record.number).cmp(&(&b.record.service, b.record.number)));
     Ok(found)
+}
+
+/// What tells whose a container is.
+#[derive(Serialize, Deserialize)]
+struct OfService {
+    service: String,
+}
+
+impl Record for OfService {
+    const VERSION: u32 = ContainerRecord::VERSION;
 }
 
 fn created() -> ContainerState {

@@ -13,12 +13,23 @@ use crate::supervisor::record::Status;
 /// # Errors
 /// When a record is damaged or cannot be read.
 pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, record::ReadError> {
-    let mut containers = super::inventory::containers(paths)?;
+    super::inventory::containers(paths).map(|found| corrected(paths, found))
+}
+
+/// The same for one service.
+///
+/// # Errors
+/// As [`containers`].
+pub fn containers_of(paths: &ProjectPaths, service: &str) -> Result<Vec<ObservedContainer>, record::ReadError> {
+    super::inventory::containers_of(paths, service).map(|found| corrected(paths, found))
+}
+
+fn corrected(paths: &ProjectPaths, mut containers: Vec<ObservedContainer>) -> Vec<ObservedContainer> {
     for container in &mut containers {
         let places = paths.container(&container.record.id);
         container.state.status = now(&places, container.state.status.clone(), &|| is_supervised(paths));
     }
-    Ok(containers)
+    containers
 }
 
 /// The same for one container, whose restarts are believed.

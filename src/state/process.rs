@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 /// Different after every boot.
 ///
 /// # Errors
 /// When `/proc` is not there.
 pub fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(KNOWN.get_or_init(|| text.trim().to_owned()).clone())
 }
 
 /// When the process began, in ticks since the boot; `None` when there is none of that number, or only its zombie.

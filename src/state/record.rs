@@ -36,7 +36,7 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Envelope<T> {
     version: u32,
     #[serde(flatten)]
@@ -74,8 +74,8 @@ pub fn read<T: Record>(path: &Path) -> Result<Option<T>, ReadError> {
     if version > T::VERSION {
         return Err(ReadError::Newer { path: path.into(), found: version, known: T::VERSION });
     }
-    let envelope: Envelope<T> = serde_json::from_slice(&text).map_err(damaged)?;
-    Ok(Some(envelope.body))
+    // The version beside the fields is one that the type does not know: without the envelope, nothing is read twice.
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
 /// Writes a record: a reader sees the old one or the new one, never a part. Creates the folder when missing.

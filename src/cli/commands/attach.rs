@@ -45,7 +45,7 @@ const HISTORY: usize = 10;
 /// When the service does not run, or its log cannot be read.
 pub fn run(args: &AttachArgs, context: &Context) -> CommandResult {
     let keys = args.detach_keys.as_deref().map_or_else(|| Ok(DETACH_KEYS.to_vec()), parse_keys)?;
-    let containers = Containers::of(context)?;
+    let containers = Containers::of_service(context, &args.service)?;
     containers.check_services(std::slice::from_ref(&args.service))?;
     let record = &containers.pick(&args.service, args.index, true)?.record;
     let project = &containers.project;

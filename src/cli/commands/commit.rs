@@ -45,7 +45,7 @@ pub fn run(args: &CommitArgs, context: &Context) -> CommandResult {
     if name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(CommandError::new("a name with a digest cannot be given: the digest is the image's own"));
     }
-    let containers = Containers::of(context)?;
+    let containers = Containers::of_service(context, &args.service)?;
     containers.check_services(std::slice::from_ref(&args.service))?;
     let container = containers.pick(&args.service, args.index, false)?;
     let record = &container.record;

@@ -53,7 +53,7 @@ pub struct ExecArgs {
 /// # Errors
 /// When the service does not run or the command cannot be started.
 pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
-    let containers = Containers::of(context)?;
+    let containers = Containers::of_service(context, &args.service)?;
     let project = &containers.project;
     let record = &containers.pick(&args.service, Some(args.index), true)?.record;
     let tty = !args.no_tty && !args.detach && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

@@ -26,7 +26,7 @@ pub struct ExportArgs {
 /// When the service has no container, or its files cannot be read or written.
 pub fn run(args: &ExportArgs, context: &Context) -> CommandResult {
     context.require_root()?;
-    let containers = Containers::of(context)?;
+    let containers = Containers::of_service(context, &args.service)?;
     containers.check_services(std::slice::from_ref(&args.service))?;
     let container = containers.pick(&args.service, args.index, false)?;
     let output = args.output.as_ref().map(|path| context.working_dir.join(path));

@@ -31,7 +31,7 @@ pub fn run(args: &PortArgs, context: &Context) -> CommandResult {
         number.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
             CommandError::new(format!("`{number}` is not a port")).hint("write a number from 1 to 65535")
         })?;
-    let containers = Containers::of(context)?;
+    let containers = Containers::of_service(context, &args.service)?;
     containers.check_services(std::slice::from_ref(&args.service))?;
     let container = containers.pick(&args.service, args.index, true)?;
     let address = published(container, wanted, &protocol.to_ascii_lowercase())
