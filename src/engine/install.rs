@@ -191,7 +191,7 @@ impl Lines {
     fn end_line(&mut self) {
         let bytes = std::mem::take(&mut self.begun);
         let text: String = String::from_utf8_lossy(&bytes).chars().filter(|char| !char.is_control()).collect();
-        let text = text.trim_end().to_owned();
+        let text = text.trim().to_owned();
         if text.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! `x-windlass.install`: packages in volumes by image and lock file, never half made and never stale.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use nix::sys::signal::{Signal, kill};
 
@@ -232,8 +233,11 @@ fn what_cannot_be_installed_is_told_with_its_place() {
     fs::remove_file(env.folder().join("requirements.txt")).unwrap();
     fs::remove_file(env.folder().join("package-lock.json")).unwrap();
     env.ok(&["run", "--rm", "-T", "web", "touch", "/app/package-lock.json"]);
+    chown(env.folder(), Some(1234), Some(99)).unwrap();
     env.ok(&["up", "-d", "-t", "0"]);
     assert!(env.sh("web", "cat /proc/self/mounts").contains(" /app/node_modules "));
+    // What had to be made for the mount belongs to whom the folder belongs to.
+    assert_eq!(fs::metadata(env.folder().join("node_modules")).unwrap().uid(), 1234);
     env.ok(&["down", "-v", "-t", "0"]);
     env.assert_nothing_left();
 }

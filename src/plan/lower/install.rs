@@ -9,7 +9,7 @@ use super::{Fault, ServiceImage};
 use crate::compose::model::{self, Project, Service, VolumeMount, VolumeMountType};
 use crate::plan::desired::Install;
 use crate::runtime::spec::{Mount, MountKind, Process, Propagation};
-use crate::supervisor::record::VolumeUse;
+use crate::supervisor::record::{BindSource, VolumeUse};
 use crate::volumes::packages;
 use crate::volumes::spec::VolumeSpec;
 
@@ -71,6 +71,8 @@ pub(super) struct Packages {
     pub install: Install,
     pub uses: VolumeUse,
     pub mount: Mount,
+    /// Where the mount is in the folder of this machine that lies below it.
+    pub point: Option<BindSource>,
     /// For the configuration: what they depend on, in words, and the digests.
     pub inputs: BTreeMap<String, String>,
 }
@@ -152,7 +154,12 @@ pub(super) fn lower(
         labels: labels.into(),
         external: false,
     };
+    let below = innermost(service, |mount| target.starts_with(&mount.target));
+    let below = below.and_then(|(mount, source)| Some(source.join(target.strip_prefix(&mount.target).ok()?)));
+    let point =
+        below.map(|source| BindSource { like_parent: source.starts_with(&project.working_dir), source, create: true });
     Ok(Some(Packages {
+        point,
         uses: VolumeUse { volume: volume.clone(), target: target.clone(), anonymous: false, no_copy: true },
         mount: Mount {
             target,

@@ -203,7 +203,7 @@ fn lower_service(
         process.as_mut().map(|process| install::lower(project, name, service, image, locks, inputs.volumes, process));
     let packages = packages.transpose().map_err(|fault| faults.push(fault)).ok().flatten().flatten();
     if let Some(packages) = &packages {
-        mounts.add(packages.uses.clone(), packages.mount.clone());
+        mounts.add(packages.uses.clone(), packages.mount.clone(), packages.point.clone());
     }
     let endpoints = network::endpoints(project, name, service, &mut faults);
     let ports = network::ports(name, service, &mut faults);

@@ -39,7 +39,8 @@ pub(super) struct Mounts {
 
 impl Mounts {
     /// A volume that the file does not name.
-    pub(super) fn add(&mut self, uses: VolumeUse, mount: Mount) {
+    pub(super) fn add(&mut self, uses: VolumeUse, mount: Mount, point: Option<BindSource>) {
+        self.binds.extend(point);
         self.volumes.push(uses);
         self.mounts.push(mount);
         self.in_order();
