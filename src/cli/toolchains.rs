@@ -61,6 +61,9 @@ pub fn apply(
     if context.global.dry_run {
         return Ok(());
     }
+    if let Some(asked) = asked(context, project) {
+        lock.retain(&asked);
+    }
     if let Err(error) = lock.write() {
         // A project that cannot be written to still runs; it is only not known what it runs with.
         eprintln!(
@@ -69,6 +72,26 @@ pub fn apply(
         );
     }
     Ok(())
+}
+
+/// What all services of the project ask for; `None` when not all are known: other files may have more.
+fn asked(context: &Context, project: &Project) -> Option<Vec<Wanted>> {
+    let usual = |file: &PathBuf| {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
+        matches!(stem, Some("compose" | "docker-compose" | "compose.override" | "docker-compose.override"))
+    };
+    if !context.global.files.is_empty() || !project.compose_files.iter().all(usual) {
+        return None;
+    }
+    let mut asked = Vec::new();
+    for (name, service) in project.services.iter().chain(&project.disabled_services) {
+        for (language, text) in &service.windlass.toolchain {
+            let place = format!("services.{name}.x-windlass.toolchain.{language}");
+            asked.extend(wanted(project, language, text, &place).ok()?);
+        }
+    }
+    Some(asked)
 }
 
 fn failed(message: &str, error: &ToolchainError) -> CommandError {

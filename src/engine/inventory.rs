@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::ObservedContainer;
 use crate::state::record::{self, ReadError, Record};
+}
+
+use crate::runtime::spec::MountKind;
+use crate::state::record::{self, ReadError};
 use crate::state::{Paths, ProjectPaths};
 use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
 
@@ -90,6 +94,24 @@ struct OfService {
 
 impl Record for OfService {
     const VERSION: u32 = ContainerRecord::VERSION;
+}
+
+/// Names of the containers of all projects, with the folders of this machine that they mount.
+///
+/// # Errors
+/// When a record is damaged or cannot be read.
+pub fn mounted(paths: &Paths) -> Result<Vec<(String, Vec<PathBuf>)>, ReadError> {
+    let mut found = Vec::new();
+    for project in projects(paths)? {
+        for container in containers(&paths.project(&project))? {
+            let sources = container.record.spec.mounts.into_iter().filter_map(|mount| match mount.kind {
+                MountKind::Bind { source, .. } => Some(source),
+                _ => None,
+            });
+            found.push((container.record.name, sources.collect()));
+        }
+    }
+    Ok(found)
 }
 
 fn created() -> ContainerState {

@@ -308,6 +308,51 @@ fn an_installed_npm_is_asked_for_the_registry_when_something_is_fetched() {
 }
 
 #[test]
+fn what_nobody_uses_any_more_can_go() {
+    let server = Server::npm();
+    let service = |name: &str, version: &str| {
+        format!(
+            "  {name}:\n    x-windlass: {{ rootfs: host, toolchain: {{ node: \"{version}\" }} }}\n    command: sleep infinity\n    \
+             stop_signal: SIGKILL\n    network_mode: none\n"
+        )
+    };
+    let mut env =
+        TestEnv::with("toolchain-prune", &format!("services:\n{}{}", service("web", "22"), service("old", "18")));
+    env.set("NPM_CONFIG_REGISTRY", &server.url());
+    let locked = || {
+        let text = fs::read_to_string(env.folder().join("windlass.lock")).unwrap();
+        let wanted = text.lines().filter_map(|line| line.strip_prefix("wanted = "));
+        wanted.map(|wanted| wanted.trim_matches('"').to_owned()).collect::<Vec<_>>()
+    };
+    let counts = || {
+        let rows = env.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]).stdout;
+        rows.lines().find_map(|row| row.strip_prefix("Toolchains ").map(str::to_owned)).unwrap()
+    };
+    env.ok(&["up", "-d", "web"]);
+    env.ok(&["up", "-d", "old"]);
+    assert_eq!(locked(), ["18", "22"], "one command is not all that is asked for");
+    assert_eq!(counts(), "2 2");
+    env.file("compose.yaml", &format!("services:\n{}", service("web", ">=22")));
+    env.ok(&["up", "-d", "--remove-orphans"]);
+    assert_eq!(locked(), [">=22"]);
+    assert_eq!(counts(), "2 1");
+    env.ok(&["system", "prune", "-f"]);
+    assert_eq!(kept(&env).len(), 2);
+    let output = env.ok(&["system", "prune", "-af"]).stdout;
+    assert!(
+        output.contains("Deleted Toolchains:") && output.contains(NODE[0]) && !output.contains(NODE[1]),
+        "{output}"
+    );
+    assert_eq!(kept(&env).len(), 1);
+    assert_eq!(env.sh("web", "node -v"), format!("v{}", NODE[1]));
+    env.ok(&["down"]);
+    env.ok(&["system", "prune", "-af"]);
+    assert_eq!(kept(&env), Vec::<String>::new());
+    assert_eq!(env.ok(&run(&["web", "node", "-v"])).stdout.trim(), format!("v{}", NODE[1]));
+    env.down();
+}
+
+#[test]
 fn a_download_that_is_killed_leaves_nothing_half_made_and_two_share_one() {
     let server = Server::npm();
     let env = node("toolchain-kill", &server, "18");

@@ -15,13 +15,14 @@ use crate::cli::ui::status;
 use crate::cli::ui::table::Table;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::{disk, inventory, leftovers, truth};
+use crate::image::toolchain::{self, Kept};
 use crate::image::{Store, Uses};
 use crate::supervisor::users;
 use crate::volumes;
 
 #[derive(Debug, Subcommand)]
 pub enum SystemCommand {
-    /// Show the space that images, containers, volumes and logs take
+    /// Show the space that images, containers, volumes, toolchains and logs take
     Df(DfArgs),
     /// Remove unused networks and images, and what dead projects have left behind
     Prune(PruneArgs),
@@ -39,7 +40,7 @@ pub struct DfArgs {
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// All images that no container uses, not only those without a name
+    /// All images and toolchains that no container uses, not only images without a name
     #[arg(short, long)]
     pub all: bool,
     /// Do not ask
@@ -86,6 +87,7 @@ fn df(args: &DfArgs, context: &Context) -> CommandResult {
         ("Images", images(context)?),
         ("Containers", containers),
         ("Local Volumes", local_volumes(context)?),
+        ("Toolchains", toolchains(context)?),
         ("Logs", logs),
     ];
     if args.detailed {
@@ -180,10 +182,45 @@ fn local_volumes(context: &Context) -> Result<Vec<Item>, CommandError> {
     Ok(items.collect())
 }
 
+/// Node.js and Python that were fetched for services.
+fn toolchains(context: &Context) -> Result<Vec<Item>, CommandError> {
+    let mounted = inventory::mounted(&context.paths)?;
+    let items = toolchain::kept(&context.paths.toolchains()).into_iter().map(|kept| {
+        let users = users_of(&kept, &mounted);
+        let bytes = disk::usage(&kept.folder);
+        Item { name: kept.name, detail: users.join(", "), bytes, active: !users.is_empty() }
+    });
+    Ok(items.collect())
+}
+
+fn users_of(kept: &Kept, mounted: &[(String, Vec<PathBuf>)]) -> Vec<String> {
+    let uses = mounted.iter().filter(|(_, sources)| sources.iter().any(|source| source.starts_with(&kept.folder)));
+    uses.map(|(name, _)| name.clone()).collect()
+}
+
+/// Removes the toolchains that no container uses; answers with their names and the space.
+fn prune_toolchains(context: &Context) -> Result<(Vec<String>, u64), CommandError> {
+    let (mut removed, mut bytes) = (Vec::new(), 0);
+    for kept in toolchain::kept(&context.paths.toolchains()) {
+        let size = disk::usage(&kept.folder);
+        // What cannot be read counts as a user.
+        let is_used =
+            || inventory::mounted(&context.paths).map_or(true, |mounted| !users_of(&kept, &mounted).is_empty());
+        if toolchain::remove(&kept, is_used)? {
+            removed.push(kept.name);
+            bytes += size;
+        }
+    }
+    Ok((removed, bytes))
+}
+
 fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let filters = Filters::parse(&args.filters, &["label", "label!"])?;
     let mut what = vec!["all networks not used by at least one container", "what dead projects have left behind"];
+    if args.all {
+        what.push("all toolchains without at least one container");
+    }
     what.push(if args.all { "all images without at least one container" } else { "all dangling images" });
     if args.volumes {
         what.push("all anonymous volumes not used by at least one container");
@@ -198,6 +235,11 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     if args.volumes {
         let (removed, freed) = super::volume::prune_now(context, false, &filters)?;
         tell("Deleted Volumes:", &removed);
+        bytes += freed;
+    }
+    if args.all {
+        let (removed, freed) = prune_toolchains(context)?;
+        tell("Deleted Toolchains:", &removed);
         bytes += freed;
     }
     if context.paths.images().is_dir() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256, Sha512};
 
 use super::error::ToolchainError;
-use super::{Step, StepKind};
+use super::{Step, StepKind, kept};
 use crate::image::registry::web::{Download, Web, Wish};
 use crate::image::unpack::compression::decompress;
 use crate::image::unpack::extract::extract;
@@ -48,17 +48,19 @@ impl Cache {
     /// The folder `name` when it is whole.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         let folder = self.folder.join(name);
+        let held = kept::hold(&folder)?;
         let text = fs::read_to_string(folder.join(WHOLE)).ok()?;
         let (boot, tally) = text.split_once('\n')?;
         let now = process::boot_id().ok()?;
-        if boot == now {
-            return Some(folder);
-        }
-        if count(&folder).ok()? != tally {
+        if boot != now && count(&folder).ok()? != tally {
             return None;
         }
-        let text = format!("{now}\n{tally}");
-        record::write_bytes(&folder.join(WHOLE), text.as_bytes(), 0o644, Durability::Process).ok()?;
+        if boot != now {
+            let text = format!("{now}\n{tally}");
+            record::write_bytes(&folder.join(WHOLE), text.as_bytes(), 0o644, Durability::Process).ok()?;
+        }
+        // Until the command ends: then there is a container that uses it, or nobody does.
+        std::mem::forget(held);
         Some(folder)
     }
 
@@ -93,6 +95,8 @@ impl Cache {
             made?;
         }
         let _ = held.remove();
+        // Held from here on; nobody removes what was made a moment ago.
+        let _ = self.find(name);
         Ok(folder)
     }
 }

@@ -47,6 +47,12 @@ pub(super) struct Locked {
     pub integrity: BTreeMap<String, String>,
 }
 
+impl Locked {
+    fn is_of(&self, wanted: &Wanted) -> bool {
+        self.language == wanted.language.name() && self.wanted == wanted.text
+    }
+}
+
 impl LockFile {
     /// Reads the lock file in `folder`, if there is one.
     ///
@@ -78,8 +84,7 @@ impl LockFile {
     }
 
     pub(super) fn get(&self, wanted: &Wanted) -> Option<&Locked> {
-        let is = |locked: &&Locked| locked.language == wanted.language.name() && locked.wanted == wanted.text;
-        self.content.toolchain.iter().find(is)
+        self.content.toolchain.iter().find(|locked| locked.is_of(wanted))
     }
 
     pub(super) fn set(&mut self, locked: Locked) {
@@ -90,6 +95,14 @@ impl LockFile {
         self.content.toolchain.retain(|old| !same(old));
         self.content.toolchain.push(locked);
         self.changed = true;
+    }
+
+    /// Forgets choices that nobody asks for any more, once something else is written.
+    pub fn retain(&mut self, asked: &[Wanted]) {
+        if self.changed {
+            let is_asked = |locked: &Locked| asked.iter().any(|wanted| locked.is_of(wanted));
+            self.content.toolchain.retain(is_asked);
+        }
     }
 
     /// Writes what changed; the file belongs to whom the folder belongs to.
@@ -187,6 +200,16 @@ mod tests {
         read.write().unwrap();
         let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
         assert_eq!(text.matches("[[toolchain]]").count(), 3, "{text}");
+        // What nobody asks for goes with the next change, and not without one.
+        let asked = [wanted("22"), wanted("20")];
+        read.retain(&asked);
+        let changed = Locked { version: "22.5.0".into(), ..read.get(&wanted("22")).unwrap().clone() };
+        read.set(changed);
+        assert_eq!(read.content.toolchain.len(), 3);
+        read.retain(&asked);
+        read.write().unwrap();
+        let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert_eq!(text.matches("[[toolchain]]").count(), 2, "{text}");
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
         assert_eq!(names.len(), 1, "{names:?}");
     }

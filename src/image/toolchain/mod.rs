@@ -5,6 +5,7 @@
 
 mod cache;
 mod error;
+mod kept;
 mod lock;
 mod node;
 mod npm;
@@ -14,6 +15,7 @@ use std::cell::LazyCell;
 use std::path::PathBuf;
 
 pub use error::ToolchainError;
+pub use kept::{Kept, kept, remove};
 pub use lock::LockFile;
 pub use python::PYTHON_BUILDS;
 
