@@ -6,11 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::ObservedContainer;
-use crate::state::record::{self, ReadError, Record};
-}
-
 use crate::runtime::spec::MountKind;
-use crate::state::record::{self, ReadError};
+use crate::state::record::{self, ReadError, Record};
 use crate::state::{Paths, ProjectPaths};
 use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
 
