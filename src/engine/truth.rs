@@ -46,13 +46,16 @@ fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -
             if process::is_alive(pid, start_time, boot_id) {
                 return written;
             }
-            // The keeper writes the exit down before anybody else hears of it; that of an earlier run is removed
-            // before a start. Who ends at once has ended before its start is noted.
+            // The keeper writes the exit down before anybody else hears of it, and while the dead process is still to be
+            // seen; that of an earlier run is removed before a start. Who ends at once has ended before its start is
+            // noted.
+            let unburied = process::start_time_of_any(pid).is_ok_and(|now| now == start_time);
             let seen = record::read::<ExitRecord>(&paths.exit()).ok().flatten();
             match seen.filter(|exit| exit.pid == pid) {
                 Some(exit) => {
                     Status::Exited { exit: exit.status, started: Some(started), finished: exit.at.max(started) }
                 }
+                None if unburied && process::boot_id().is_ok_and(|now| now == *boot_id) => written,
                 None => Status::Exited {
                     exit: ExitStatus::Unknown,
                     started: Some(started),
@@ -121,6 +124,17 @@ mod tests {
             now(&paths, running(pid + 1, 1, boot), &|| true),
             Status::Exited { exit: ExitStatus::Unknown, .. }
         ));
+        // Dead, but its keeper has yet to write down how it ended.
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let began = process::start_time_of_any(pid).unwrap();
+        while process::start_time(pid).unwrap().is_some() {
+            std::thread::yield_now();
+        }
+        let unburied = running(pid, began, process::boot_id().unwrap());
+        assert_eq!(now(&paths, unburied.clone(), &|| true), unburied);
+        child.wait().unwrap();
+        assert!(matches!(now(&paths, unburied, &|| true), Status::Exited { exit: ExitStatus::Unknown, .. }));
         let restarting = Status::Restarting { exit: ExitStatus::Code(1), finished: at };
         assert_eq!(now(&paths, restarting.clone(), &|| true), restarting);
         assert!(matches!(now(&paths, restarting, &|| false), Status::Exited { exit: ExitStatus::Code(1), .. }));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, wait};
+use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::Link;
@@ -19,7 +19,7 @@ use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
 use crate::state::{process, record};
-use crate::sys::fault;
+use crate::sys::{self, fault};
 
 /// Why the loop came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,17 +354,29 @@ impl Keeper {
         }
     }
 
+    /// A container's exit is written down while its process is still there to be seen: whoever finds it gone finds how
+    /// it ended.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let status = match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => ExitStatus::Code(code),
-                (None, Some(signal)) => ExitStatus::Signal(signal),
-                (None, None) => continue,
-            };
+        while let Some((pid, status)) = sys::process::ended_child() {
+            let status = decode(status);
             // It may have ended before its start was noticed.
             self.advance();
-            self.ended(pid.as_raw_nonzero().get(), status);
+            let container = self.running(pid);
+            if let Some(id) = &container {
+                self.write_exit(id, status);
+            }
+            let _ = waitpid(rustix::process::Pid::from_raw(pid), WaitOptions::NOHANG);
+            match container {
+                Some(id) => self.put_away(&id),
+                None => self.ended(pid, status),
+            }
         }
+    }
+
+    /// The container whose first process this child is.
+    fn running(&self, pid: i32) -> Option<String> {
+        let found = self.containers.iter().find(|(_, c)| c.pid == pid && c.exit.is_none() && !c.adopted);
+        found.map(|(id, _)| id.clone())
     }
 
     fn ended(&mut self, pid: i32, status: ExitStatus) {
@@ -378,8 +390,7 @@ impl Keeper {
         if let Some(exec) = self.execs.remove(&pid) {
             return send(&mut self.link, &Event::ExecExited { exec, status }, &[]);
         }
-        let running = self.containers.iter().find(|(_, c)| c.pid == pid && c.exit.is_none() && !c.adopted);
-        if let Some(id) = running.map(|(id, _)| id.clone()) {
+        if let Some(id) = self.running(pid) {
             return self.container_ended(&id, status);
         }
         if !self.begun.is_empty() {
@@ -389,10 +400,18 @@ impl Keeper {
     }
 
     fn container_ended(&mut self, id: &str, status: ExitStatus) {
+        self.write_exit(id, status);
+        self.put_away(id);
+    }
+
+    fn write_exit(&mut self, id: &str, status: ExitStatus) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let group = self.runtime.cgroup(&container.spec.cgroup.path);
         container.ended(status, group.oom_kills() > 0);
-        let spec = container.spec.clone();
+    }
+
+    fn put_away(&mut self, id: &str) {
+        let Some(spec) = self.containers.get(id).map(|container| container.spec.clone()) else { return };
         self.tell_exit(id);
         self.clean(spec);
     }

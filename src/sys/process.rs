@@ -78,6 +78,23 @@ pub fn next_signal() -> i32 {
     signal
 }
 
+/// A child that has ended, and its wait status as `wait(2)` has it; it stays until it is waited for.
+#[must_use]
+pub fn ended_child() -> Option<(i32, i32)> {
+    // SAFETY: zeros are a valid `siginfo_t`, which is valid for the write; its fields are those of SIGCHLD when a child
+    // was found, and 0 when there was none.
+    let (pid, code, status) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_ALL, 0, &raw mut info, flags) != 0 {
+            return None;
+        }
+        (info.si_pid(), info.si_code, info.si_status())
+    };
+    let status = if code == libc::CLD_EXITED { (status & 0xff) << 8 } else { status & 0x7f };
+    (pid != 0).then_some((pid, status))
+}
+
 /// Ends this process without running exit handlers: for a cloned process.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process; nothing of it is used afterwards.
