@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 /// As many as the kernel follows.
@@ -124,14 +124,20 @@ fn push(names: &mut VecDeque<OsString>, path: &Path) {
 fn make(parent: BorrowedFd<'_>, name: &OsStr, kind: Kind) -> io::Result<OwnedFd> {
     match kind {
         Kind::Directory => match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                // Whatever the umask is: the container's user may not be root.
+                fchmod(openat(parent, name, flags, Mode::empty())?, Mode::from_raw_mode(0o755))?;
+            }
             // Somebody was quicker; what they made is looked at like anything else.
-            Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         },
         Kind::File => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
             match openat(parent, name, flags, Mode::from_raw_mode(0o644)) {
-                Ok(_) | Err(Errno::EXIST) => {}
+                Ok(file) => fchmod(file, Mode::from_raw_mode(0o644))?,
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
