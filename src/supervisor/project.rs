@@ -200,6 +200,10 @@ impl Project {
     /// # Errors
     /// When something in the record cannot be done, or the disk refuses; nothing is left then.
     pub async fn create(&self, record: ContainerRecord) -> Result<(), SupervisorError> {
+        if self.inner.keeper_lost.get() {
+            // The next supervisor may have read by now what there is.
+            return Err(SupervisorError::KeeperLost);
+        }
         let logging = &record.logging;
         if !matches!(logging.driver.as_str(), "" | "json-file" | "local" | "none") {
             let reason = format!("logging driver `{}` is not supported; use json-file, local or none", logging.driver);
