@@ -118,6 +118,8 @@ impl Engine {
             ));
             return Ok(());
         }
+        // First: a kill in between costs another run, and leaves no container that nobody looks for.
+        self.remove_step(&record.name).await?;
         self.project.finish_packages(&install.volume.name).await.map_err(|error| failed(&error))
     }
 

@@ -2,7 +2,8 @@
 
 use super::desired::{DesiredService, Install};
 use super::lower::labels;
-use crate::supervisor::record::{RestartLimits, RestartPolicy};
+use crate::supervisor::record::{ContainerRecord, RestartLimits, RestartPolicy};
+use crate::volumes::packages::LABEL;
 
 /// The service as the container that fills its volume of packages.
 #[must_use]
@@ -13,6 +14,7 @@ pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
     step.update = None;
     record.oneoff = true;
     record.labels.insert(labels::ONEOFF.to_owned(), "True".to_owned());
+    record.labels.insert(LABEL.to_owned(), install.lock.clone());
     record.command = install.args.join(" ");
     record.spec.process.args.clone_from(&install.args);
     record.spec.process.cwd.clone_from(&install.working_dir);
@@ -37,4 +39,10 @@ pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
         endpoint.link_local.clear();
     }
     step
+}
+
+/// Whether a container is that of an install step.
+#[must_use]
+pub fn is_step(record: &ContainerRecord) -> bool {
+    record.oneoff && record.labels.contains_key(LABEL)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::desired::{Desired, DesiredService, OnFailure, Update};
 use super::down::stop_in_reverse;
-use super::install::step;
+use super::install::{is_step, step};
 use super::lower::labels::{CONTENTS, PACKAGES};
 use super::operation::{OperationKind, Plan};
 use super::order::dependency_order;
@@ -90,6 +90,7 @@ impl std::fmt::Debug for Names<'_> {
 pub fn up(desired: &Desired, observed: &Observed, options: &UpOptions, names: &mut Names<'_>) -> Plan {
     let mut up = Up::new(desired, None, observed, options);
     up.everything(names);
+    up.interrupted_steps();
     up.plan
 }
 
@@ -105,6 +106,7 @@ pub fn run(
     let mut up = Up::new(desired, Some(oneoff), observed, options);
     up.everything(names);
     let (id, _) = up.create(oneoff, 1, None, "run", names);
+    up.interrupted_steps();
     (up.plan, id)
 }
 
@@ -174,6 +176,19 @@ impl<'a> Up<'a> {
             self.service(&desired.services[index], names);
         }
         self.reattach_others();
+    }
+
+    /// Removes what is left of install steps that are not run again, because their packages are not wanted any more.
+    fn interrupted_steps(&mut self) {
+        let observed = self.observed;
+        for have in observed.containers.iter().filter(|have| is_step(&have.record)) {
+            let again = self.plan.operations.iter().any(
+                |operation| matches!(&operation.kind, OperationKind::Install { record, .. } if record.name == have.record.name),
+            );
+            if !again {
+                self.remove(&have.record, "an install step that was interrupted");
+            }
+        }
     }
 
     fn existing(&self, service: &str) -> Vec<&'a ObservedContainer> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::desired::{OnFailure, Update};
 use super::down::down;
+use super::install::step;
 use super::reconcile::{DownOptions, Names, Observed, UpOptions, up};
 use super::sample::{desired, existing, exited, needs, record, running};
 use super::{Desired, Install, Plan};
@@ -102,6 +103,15 @@ fn packages_are_there_before_a_container_is_and_are_installed_once() {
     observed.installed.insert(volume.name);
     observed.containers[0] = existing(record("web"), 1, running());
     assert!(plan(&wanted, &observed, &UpOptions::default()).operations.is_empty());
+    // What is left of a step whose packages are not wanted any more.
+    let install = wanted.services[0].install.clone().unwrap();
+    let mut left = existing(step(&wanted.services[0], &install).template, 1, exited(137));
+    left.record.name = "shop-web-install".into();
+    observed.containers.push(left);
+    insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
+    [] -> #0 stop container shop-web-install (an install step that was interrupted)
+    [0] -> #1 remove container shop-web-install (an install step that was interrupted)
+    ");
 }
 
 #[test]

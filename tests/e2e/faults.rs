@@ -20,7 +20,11 @@ services:
     volumes: ["data:/data", "/anonymous"]
     configs: [settings]
     depends_on: [db]
-  db: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, tty: true }
+  db:
+    x-windlass: { rootfs: host, install: { command: touch /opt/packages/whole, lock: compose.yaml, target: /opt/packages } }
+    command: sleep 1000
+    stop_signal: SIGKILL
+    tty: true
 volumes: { data: }
 configs: { settings: { content: x } }
 "#;
@@ -114,6 +118,7 @@ fn try_case(env: &TestEnv, case: &Case) -> bool {
         assert_eq!((rows.len(), running), (2, 2), "{rows:?}");
         let port = env.ok(&["port", "web", "80"]).stdout.trim().rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
         TcpStream::connect(("127.0.0.1", port)).expect("the published port answers");
+        assert_eq!(env.sh("db", "ls /opt/packages"), "whole");
     }
     env.ok(DOWN);
     env.assert_nothing_left();

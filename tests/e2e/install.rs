@@ -101,6 +101,76 @@ fn a_watch_installs_when_the_lock_file_changes() {
 }
 
 #[test]
+fn a_container_that_is_made_anew_has_the_files_that_were_copied() {
+    let env = TestEnv::with(
+        "install-image",
+        r#"
+services:
+  web:
+    image: "busybox:1.35"
+    user: "1234:99"
+    x-windlass: { install: { command: "id -u >/opt/packages/who; cat /locks/my.lock >/opt/packages/lock", lock: ./locks/my.lock, target: /opt/packages } }
+    volumes: [./locks:/locks]
+    command: sleep 1000
+    stop_signal: SIGKILL
+    network_mode: none
+    develop: { watch: [{ path: ./src, action: sync, target: /tmp/src }] }
+"#,
+    );
+    env.file("locks/my.lock", "one\n");
+    env.file("src/a", "1");
+    env.ok(&["up", "-d"]);
+    let mut watch = Watch::start(&env, &[]);
+    assert_eq!(env.sh("web", "cat /opt/packages/*"), "one\n1234");
+    env.file("src/a", "2");
+    watch.applied("src/a");
+    env.file("locks/my.lock", "two\n");
+    assert_eq!(watch.applied("my.lock")["installed"], true);
+    assert_eq!(env.sh("web", "cat /opt/packages/* /tmp/src/a"), "two\n1234\n2");
+    watch.end();
+    env.down();
+}
+
+#[test]
+fn a_step_that_fails_under_watch_is_told_and_mended() {
+    let env = project("install-watch-fails", "grep -v bad requirements.txt >/opt/packages/lock");
+    let mut watch = Watch::start(&env, &[]);
+    let first = id(&env);
+    env.file("requirements.txt", "bad\n");
+    support::eventually("the failure is told", PATIENCE, || {
+        let events = watch.events();
+        let told =
+            |event: &serde_json::Value| event["error"].as_str().is_some_and(|text| text.contains("install step"));
+        if events.iter().any(told) { Ok(()) } else { Err(format!("{events:#?}")) }
+    });
+    assert_eq!((id(&env), env.sh("web", "cat /opt/packages/lock")), (first, "one".into()));
+    env.file("requirements.txt", "two\n");
+    support::eventually("the next one is installed", PATIENCE, || {
+        let output = env.run(&["exec", "-T", "web", "cat", "/opt/packages/lock"]);
+        if output.stdout == "two\n" { Ok(()) } else { Err(output.text()) }
+    });
+    watch.end();
+    env.down();
+}
+
+#[test]
+fn what_changes_while_it_is_installed_is_installed_again() {
+    let step = "cat requirements.txt >/opt/packages/lock; grep -q tidy requirements.txt || echo tidy >>requirements.txt; echo run >>runs";
+    let env = project("install-changing", step);
+    let output = env.ok(&["up", "-d"]);
+    assert!(output.stderr.contains("has changed while the packages of web were installed"), "{}", output.text());
+    for _ in 0..2 {
+        env.ok(&["up", "-d"]);
+        assert_eq!((env.sh("web", "cat /opt/packages/lock"), runs(&env)), ("one\ntidy".into(), 2));
+    }
+    // What nobody knows the content of is not taken for what it was meant to be.
+    env.file("requirements.txt", "one\n");
+    env.ok(&["up", "-d"]);
+    assert_eq!(runs(&env), 3);
+    env.down();
+}
+
+#[test]
 fn a_step_that_fails_leaves_nothing_and_what_ran_goes_on() {
     let env = project(
         "install-fails",

@@ -20,7 +20,7 @@ impl Watch {
         Self { running, seen: 0 }
     }
 
-    fn events(&mut self) -> Vec<serde_json::Value> {
+    pub fn events(&mut self) -> Vec<serde_json::Value> {
         let text = self.running.stdout();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
