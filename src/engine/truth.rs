@@ -49,13 +49,13 @@ fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -
             // The keeper writes the exit down before anybody else hears of it, and while the dead process is still to be
             // seen; that of an earlier run is removed before a start. Who ends at once has ended before its start is
             // noted.
-            let unburied = process::start_time_of_any(pid).is_ok_and(|now| now == start_time);
+            let unburied = is_unburied(pid, start_time, boot_id);
             let seen = record::read::<ExitRecord>(&paths.exit()).ok().flatten();
             match seen.filter(|exit| exit.pid == pid) {
                 Some(exit) => {
                     Status::Exited { exit: exit.status, started: Some(started), finished: exit.at.max(started) }
                 }
-                None if unburied && process::boot_id().is_ok_and(|now| now == *boot_id) => written,
+                None if unburied => written,
                 None => Status::Exited {
                     exit: ExitStatus::Unknown,
                     started: Some(started),
@@ -68,6 +68,14 @@ fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -
         }
         other => other,
     }
+}
+
+/// Whether it has ended, and its keeper is about to hear of it. Of a dead keeper's containers, another process takes
+/// notice, or none.
+fn is_unburied(pid: i32, start_time: u64, boot_id: &str) -> bool {
+    process::boot_id().is_ok_and(|now| now == boot_id)
+        && process::start_time_of_any(pid).is_ok_and(|now| now == start_time)
+        && process::parent(pid).and_then(process::role).is_some_and(|role| role == crate::keeper::ROLE)
 }
 
 /// Nobody saw it end: the last line it wrote, or its last change of state, is the last that is known.
@@ -124,17 +132,17 @@ mod tests {
             now(&paths, running(pid + 1, 1, boot), &|| true),
             Status::Exited { exit: ExitStatus::Unknown, .. }
         ));
-        // Dead, but its keeper has yet to write down how it ended.
+        // Dead, its parent has taken no notice, and that is no keeper.
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let began = process::start_time_of_any(pid).unwrap();
         while process::start_time(pid).unwrap().is_some() {
             std::thread::yield_now();
         }
-        let unburied = running(pid, began, process::boot_id().unwrap());
-        assert_eq!(now(&paths, unburied.clone(), &|| true), unburied);
+        assert_eq!(process::parent(pid), i32::try_from(std::process::id()).ok());
+        let orphan = running(pid, began, process::boot_id().unwrap());
+        assert!(matches!(now(&paths, orphan, &|| true), Status::Exited { exit: ExitStatus::Unknown, .. }));
         child.wait().unwrap();
-        assert!(matches!(now(&paths, unburied, &|| true), Status::Exited { exit: ExitStatus::Unknown, .. }));
         let restarting = Status::Restarting { exit: ExitStatus::Code(1), finished: at };
         assert_eq!(now(&paths, restarting.clone(), &|| true), restarting);
         assert!(matches!(now(&paths, restarting, &|| false), Status::Exited { exit: ExitStatus::Code(1), .. }));

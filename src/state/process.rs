@@ -22,7 +22,7 @@ pub fn boot_id() -> io::Result<String> {
 /// # Errors
 /// When `/proc` is not there.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
-    Ok(stat(pid)?.filter(|(dead, _)| !dead).map(|(_, began)| began))
+    Ok(stat(pid)?.filter(|stat| !stat.dead).map(|stat| stat.began))
 }
 
 /// The same, also of a process that has ended and that nobody has waited for.
@@ -30,11 +30,31 @@ pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
 /// # Errors
 /// When there is none of that number.
 pub fn start_time_of_any(pid: i32) -> io::Result<u64> {
-    stat(pid)?.map(|(_, began)| began).ok_or_else(|| io::ErrorKind::NotFound.into())
+    stat(pid)?.map(|stat| stat.began).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Whether the process is dead, and when it began.
-fn stat(pid: i32) -> io::Result<Option<(bool, u64)>> {
+/// Whose child the process is, also of one that has ended and that nobody has waited for.
+#[must_use]
+pub fn parent(pid: i32) -> Option<i32> {
+    stat(pid).ok().flatten().map(|stat| stat.parent)
+}
+
+/// The name that the process was started with.
+#[must_use]
+pub fn role(pid: i32) -> Option<String> {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let name = arguments.split(|byte| *byte == 0).next()?;
+    String::from_utf8(name.to_owned()).ok()
+}
+
+/// What the kernel says of a process, `proc_pid_stat(5)`.
+struct Stat {
+    dead: bool,
+    parent: i32,
+    began: u64,
+}
+
+fn stat(pid: i32) -> io::Result<Option<Stat>> {
     let text = match fs::read(format!("/proc/{pid}/stat")) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         // ESRCH: it ended between open and read.
@@ -46,7 +66,10 @@ fn stat(pid: i32) -> io::Result<Option<(bool, u64)>> {
     let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
     let Some(fields) = fields else { return Ok(None) };
     let dead = matches!(fields.first(), Some(&("Z" | "X")));
-    Ok(fields.get(19).and_then(|ticks| ticks.parse().ok()).map(|began| (dead, began)))
+    let number = |index: usize| fields.get(index).copied();
+    let parent = number(1).and_then(|parent| parent.parse().ok());
+    let began = number(19).and_then(|ticks| ticks.parse().ok());
+    Ok(parent.zip(began).map(|(parent, began)| Stat { dead, parent, began }))
 }
 
 /// Whether it still runs. When that cannot be found out it is taken to.
