@@ -72,6 +72,9 @@ fn packages_are_installed_once_for_each_content_of_the_lock_file() {
     assert_eq!(runs(&env), 2);
     env.file("requirements.txt", "three\n");
     assert_eq!(env.ok(&["run", "--rm", "-T", "-w", "/", "web", "cat", "/opt/packages/lock"]).stdout, "three\n");
+    // Also when nothing else of the project is left.
+    env.ok(&["down"]);
+    assert!(!env.home().join("data/projects/install-once").exists() && !volumes(&env).is_empty());
     env.ok(&["down", "-v"]);
     assert_eq!(volumes(&env), Vec::<String>::new());
     env.assert_nothing_left();

@@ -64,7 +64,8 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     let volume_left = |project: &ProjectRecord| {
         project.volumes.iter().any(|volume| !volume.external && store.has_begun(&volume.name))
     };
-    if !(exists || args.volumes && project.as_ref().is_some_and(volume_left)) {
+    let left = || project.as_ref().is_some_and(volume_left) || !store.packages_of(paths.name()).is_empty();
+    if !(exists || args.volumes && left()) {
         discard_lock(&paths);
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
