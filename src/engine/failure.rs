@@ -88,7 +88,9 @@ pub(super) fn condition_failure(dependent: &str, name: &str, error: &ConditionFa
     }
     match error.reason {
         Reason::NoHealthCheck => failure.hint("give it a `healthcheck:`, or wait for `service_started`"),
-        Reason::Unhealthy if error.log_tail.is_empty() => failure.hint(format!("see `windlass logs` for {name}")),
-        _ => failure,
+        Reason::Unhealthy | Reason::Exited(_) => failure.hint(
+            "`windlass logs` shows all that it wrote; what runs by now stays, and the same command goes on from here",
+        ),
+        Reason::NotStarted(_) | Reason::Removed => failure,
     }
 }

@@ -15,6 +15,7 @@ mod install;
 pub mod inventory;
 pub mod leftovers;
 pub mod message;
+mod outline;
 pub mod packages;
 pub mod processes;
 mod refresh;

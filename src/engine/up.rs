@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::executor::{Cancelled, execute};
 use super::failure::{condition_failure, start_failure};
 use super::message::{ContainerRef, Event, Failure, ObjectKind};
+use super::outline::outline;
 use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
@@ -119,7 +120,7 @@ impl Engine {
         let start = Instant::now();
         self.reserve(plan)?;
         report.timing("reserve ports", start);
-        report.send(&Event::Outline { objects: outline(plan) });
+        report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
         let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), attach, report };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
@@ -481,23 +482,6 @@ impl Engine {
             project: record,
         }
     }
-}
-
-/// Everything that the plan makes or starts, in its order.
-fn outline(plan: &Plan) -> Vec<(ObjectKind, String)> {
-    let mut objects: Vec<_> = plan
-        .operations
-        .iter()
-        .filter_map(|operation| match &operation.kind {
-            OperationKind::CreateNetwork { name } => Some((ObjectKind::Network, name.clone())),
-            OperationKind::CreateVolume { name } => Some((ObjectKind::Volume, name.clone())),
-            OperationKind::Install { record, .. } => Some((ObjectKind::Container, record.name.clone())),
-            OperationKind::StartContainer { name, .. } => Some((ObjectKind::Container, name.clone())),
-            _ => None,
-        })
-        .collect();
-    objects.sort_by_key(|(kind, _)| *kind == ObjectKind::Container);
-    objects
 }
 
 /// What the operations of one request share.

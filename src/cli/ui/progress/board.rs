@@ -90,6 +90,15 @@ impl Board {
         before
     }
 
+    /// Nothing goes on from here: what still waited for something that failed has not begun.
+    pub(super) fn end(&mut self) {
+        if self.tasks.values().any(|task| task.state == State::Error) {
+            for task in self.tasks.values_mut().filter(|task| task.state == State::Working) {
+                task.state = State::Queued;
+            }
+        }
+    }
+
     pub(super) fn is_working(&self) -> bool {
         self.tasks.values().any(|task| task.state == State::Working)
     }

@@ -294,6 +294,9 @@ impl Inner {
         self.dirty = false;
         let (columns, rows) = (self.size)();
         let now = self.begin.elapsed();
+        if last {
+            self.board.end();
+        }
         let rows = if last { usize::MAX } else { rows.saturating_sub(1) };
         let mut lines = self.board.lines(columns, rows, now, self.palette);
         if last {
