@@ -70,6 +70,9 @@ pub struct Refresh {
     pub restart: bool,
     /// Restart only when something was copied or removed.
     pub only_if_changed: bool,
+    /// It was made anew: restart the dependents that ask for it.
+    #[serde(default)]
+    pub renewed: bool,
     pub exec: Vec<Hook>,
 }
 

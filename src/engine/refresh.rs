@@ -38,6 +38,9 @@ impl Engine {
                 self.reload_dependents(service, &mut done, &mut refreshed).await?;
             }
         }
+        if refresh.renewed {
+            self.reload_dependents(service, &mut BTreeSet::from([service.to_owned()]), &mut refreshed).await?;
+        }
         for hook in &refresh.exec {
             for have in containers.iter().filter(|have| self.is_running(have)) {
                 let output = self.project.run_command(&have.record.id, hook).await.map_err(|error| {

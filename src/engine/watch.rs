@@ -294,7 +294,7 @@ impl Worker {
 }
 
 fn ask(subject: &Subject, refresh: Refresh) -> Result<Refreshed, Failure> {
-    if refresh.transfers.is_empty() && !refresh.restart && refresh.exec.is_empty() {
+    if refresh.transfers.is_empty() && !refresh.restart && !refresh.renewed && refresh.exec.is_empty() {
         return Ok(Refreshed::default());
     }
     let failed =
@@ -345,7 +345,10 @@ fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>) -> Res
     }
     request.transfers.clear();
     request.restart = false;
-    refreshed.output.extend(ask(subject, request)?.output);
+    request.renewed = true;
+    let after = ask(subject, request)?;
+    refreshed.restarted.extend(after.restarted);
+    refreshed.output.extend(after.output);
     Ok(refreshed)
 }
 
@@ -519,6 +522,7 @@ impl Watcher {
                 transfers: vec![transfer],
                 restart: rule.rule.action.restarts(),
                 only_if_changed: true,
+                renewed: false,
                 exec: Vec::new(),
             };
             let actions = vec![rule.rule.action];

@@ -83,14 +83,26 @@ fn packages_are_installed_once_for_each_content_of_the_lock_file() {
 #[test]
 fn a_watch_installs_when_the_lock_file_changes() {
     let env = project("install-watch", STEP);
+    let needs = "depends_on: { web: { condition: service_started, restart: true } }";
+    env.file(
+        "compose.override.yaml",
+        &format!(
+            "services: {{ worker: {{ x-windlass: {{ rootfs: host }}, command: sleep 1000, stop_signal: SIGKILL, network_mode: none, {needs} }} }}"
+        ),
+    );
     let mut watch = Watch::start(&env, &[]);
     let first = id(&env);
+    let began = || env.sh("worker", "cut -d' ' -f22 /proc/1/stat");
+    let mut worker = began();
     for (content, installed, times) in [("two\n", true, 2), ("one\n", false, 2)] {
         env.file("requirements.txt", content);
         let event = watch.applied("requirements.txt");
         assert_eq!(event["actions"], serde_json::json!(["install"]));
         assert_eq!(event["installed"], installed, "{event:#}");
-        assert_eq!(event["restarted"].as_array().unwrap().len(), 1, "{event:#}");
+        assert_eq!(event["restarted"].as_array().unwrap().len(), 2, "with the dependent that asks for it: {event:#}");
+        let now = began();
+        assert_ne!(now, worker);
+        worker = now;
         assert_eq!((env.sh("web", "cat /opt/packages/lock"), runs(&env)), (content.trim().into(), times));
     }
     assert_ne!(id(&env), first);

@@ -235,6 +235,11 @@ services:
     );
     env.file("src/main.sh", "echo broken; exit 3");
     let mut watch = Watch::start(&env, &[]);
+    // Otherwise the first copy may already have the repaired file.
+    support::eventually("the first copy is done", PATIENCE, || {
+        let events = watch.events();
+        if events.iter().any(|event| event["initial"] == true) { Ok(()) } else { Err(format!("{events:#?}")) }
+    });
     support::eventually("it has crashed", PATIENCE, || {
         let state = env.ps_field("app", "State");
         if state == "exited" { Ok(()) } else { Err(state) }

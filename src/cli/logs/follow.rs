@@ -72,6 +72,8 @@ struct Source {
     state: Told,
     /// The file that it was read from: a new state is a new file.
     state_file: Option<(u64, i64, i64)>,
+    /// A time of the run whose end was seen last: later runs have later ones.
+    run_ended: Option<Timestamp>,
     /// Something may be new.
     dirty: bool,
 }
@@ -265,6 +267,7 @@ impl Follower {
                     reader,
                     state: Told::Idle,
                     state_file: None,
+                    run_ended: None,
                     dirty: true,
                 });
             }
@@ -303,6 +306,11 @@ impl Source {
             (Some(Status::Exited { finished, started: Some(_), .. }), Some(since)) => *finished >= since,
             _ => false,
         };
+        let run = match &status {
+            Some(Status::Exited { started, .. }) => *started,
+            Some(Status::Restarting { finished, .. }) => Some(*finished),
+            _ => None,
+        };
         let (now, remark) = match status {
             None | Some(Status::Created) => {
                 (if self.state == Told::Idle { Told::Idle } else { Told::Ended }, String::new())
@@ -313,11 +321,14 @@ impl Source {
             }
             Some(Status::Exited { exit, .. }) => (Told::Ended, format!("exited with code {}", exit.code())),
         };
-        if now == self.state {
+        // A run so short that only its end is seen.
+        let another = matches!((run, self.run_ended), (Some(run), Some(ended)) if run > ended);
+        self.run_ended = run.or(self.run_ended);
+        if now == self.state && !another {
             return None;
         }
         // Only of a container that was seen to run: what ended long ago is no news.
-        let remark = if self.state == Told::Running || just_ended { remark } else { String::new() };
+        let remark = if self.state == Told::Running || just_ended || another { remark } else { String::new() };
         Some((now, remark))
     }
 }

@@ -78,19 +78,26 @@ fn remark(applied: &Applied, refreshed: &Refreshed) -> String {
         return "  (not rebuilt: windlass does not build images yet)".to_owned();
     }
     if applied.actions.contains(&Action::Install) {
-        return match (refreshed.restarted.is_empty(), refreshed.installed) {
-            (true, _) => "  (its packages are the same)".to_owned(),
-            (false, true) => "  (packages installed, container made anew)".to_owned(),
-            (false, false) => "  (packages were there already, container made anew)".to_owned(),
+        let how = match (refreshed.restarted.is_empty(), refreshed.installed) {
+            (true, _) => "its packages are the same",
+            (false, true) => "packages installed, container made anew",
+            (false, false) => "packages were there already, container made anew",
         };
+        return format!("  ({how}{})", also(refreshed, ", and "));
     }
     let restart = applied.actions.iter().any(|action| action.restarts());
     if restart && refreshed.restarted.is_empty() {
         return "  (not restarted: it was stopped)".to_owned();
     }
+    let others = also(refreshed, "and ");
+    if others.is_empty() { others } else { format!("  ({others})") }
+}
+
+/// What was restarted because the service was.
+fn also(refreshed: &Refreshed, word: &str) -> String {
     let own = |name: &&String| refreshed.containers.iter().any(|container| container.name == **name);
     let others: Vec<&str> = refreshed.restarted.iter().filter(|name| !own(name)).map(String::as_str).collect();
-    if others.is_empty() { String::new() } else { format!("  (and {})", others.join(", ")) }
+    if others.is_empty() { String::new() } else { format!("{word}{}", others.join(", ")) }
 }
 
 fn files(files: &[PathBuf], folder: &Path) -> String {
