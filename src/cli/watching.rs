@@ -42,9 +42,7 @@ impl Following<'_> {
     /// The lock files of those that install packages.
     fn locks(&self) -> Result<BTreeMap<String, Locks>, CommandError> {
         let Self { context, loaded: Loaded { project, .. }, services, .. } = *self;
-        let installs =
-            |name: &&String| project.services.get(*name).is_some_and(|service| service.windlass.install.is_some());
-        let services: Vec<String> = services.iter().filter(installs).cloned().collect();
+        let services: Vec<String> = services.iter().filter(|name| installs(project, name)).cloned().collect();
         if services.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -65,6 +63,10 @@ impl Following<'_> {
 /// Images are here by now.
 const AS_THEY_ARE: PullFlags = PullFlags { policy: Some(PullPolicy::Never), quiet: true, ignore_failures: false };
 
+fn installs(project: &Project, service: &str) -> bool {
+    project.services.get(service).is_some_and(|service| service.windlass.install.is_some())
+}
+
 fn silent() -> Progress {
     Progress::start("watch", Mode::Quiet, Palette::plain())
 }
@@ -82,8 +84,7 @@ pub fn rules(context: &Context, project: &Project, services: &[String]) -> Resul
             eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), project, context.palette()));
         }
     }
-    let installs = |name: &String| project.services.get(name).is_some_and(|service| service.windlass.install.is_some());
-    if watched.is_empty() && !services.iter().any(installs) {
+    if watched.is_empty() && !services.iter().any(|name| installs(project, name)) {
         return Err(CommandError::new("none of the selected services is configured for watch").hint(
             "write rules below `develop.watch`, or `x-windlass: { reload: restart }` for a service with bind mounts",
         ));

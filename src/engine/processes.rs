@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::runtime::cgroup::{ControlGroup, Layout};
+use crate::state::process::command_line;
 use crate::supervisor::record::ContainerRecord;
 
 /// One process.
@@ -51,8 +52,7 @@ pub fn of(record: &ContainerRecord) -> io::Result<Vec<Process>> {
 fn read(pid: i32, boot: i64, now: Timestamp) -> Option<Process> {
     let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
     let status = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/status")).ok()?).into_owned();
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    parse(pid, &stat, &status, &arguments, boot, now)
+    parse(pid, &stat, &status, &command_line(pid), boot, now)
 }
 
 fn parse(pid: i32, stat: &str, status: &str, arguments: &[u8], boot: i64, now: Timestamp) -> Option<Process> {

@@ -75,7 +75,9 @@ fn now(paths: &ContainerPaths, written: Status, supervised: &dyn Fn() -> bool) -
 fn is_unburied(pid: i32, start_time: u64, boot_id: &str) -> bool {
     process::boot_id().is_ok_and(|now| now == boot_id)
         && process::start_time_of_any(pid).is_ok_and(|now| now == start_time)
-        && process::parent(pid).and_then(process::role).is_some_and(|role| role == crate::keeper::ROLE)
+        && process::parent(pid).is_some_and(|parent| {
+            process::command_line(parent).split(|byte| *byte == 0).next() == Some(crate::keeper::ROLE.as_bytes())
+        })
 }
 
 /// Nobody saw it end: the last line it wrote, or its last change of state, is the last that is known.

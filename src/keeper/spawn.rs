@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::keeper::main::{KeeperRecord, ROLE, SUPERVISOR_ROLE};
+use crate::state::process::command_line;
 use crate::state::record::{self, ReadError};
 use crate::state::{Lock, Paths, ProjectPaths};
 use crate::sys::fault;
@@ -162,10 +163,6 @@ fn kill(process: &OwnedFd) -> io::Result<()> {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
-}
-
-fn command_line(pid: i32) -> Vec<u8> {
-    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 /// The living keeper of a project, if there is one.

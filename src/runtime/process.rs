@@ -16,12 +16,10 @@ use crate::runtime::identity::{self, Identity};
 use crate::runtime::init;
 use crate::runtime::inroot::{self, Kind, show};
 use crate::runtime::report::Report;
-use crate::runtime::spec::Rlimit;
+use crate::runtime::spec::{DEFAULT_PATH, Rlimit};
 use crate::runtime::terminal::Terminal;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{capability, fault, process, seccomp};
-
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A process that is about to be.
 #[derive(Debug)]

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// 64 hexadecimal digits, as Docker's container ids; the first 12 are the short id.
 pub type ContainerId = String;
 
+/// Where programs are looked for when neither the image nor the file says it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Everything the keeper needs to start a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {

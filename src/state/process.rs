@@ -39,12 +39,10 @@ pub fn parent(pid: i32) -> Option<i32> {
     stat(pid).ok().flatten().map(|stat| stat.parent)
 }
 
-/// The name that the process was started with.
+/// The arguments of a process, each with a zero byte behind it; nothing of one that has ended.
 #[must_use]
-pub fn role(pid: i32) -> Option<String> {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let name = arguments.split(|byte| *byte == 0).next()?;
-    String::from_utf8(name.to_owned()).ok()
+pub fn command_line(pid: i32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 /// What the kernel says of a process, `proc_pid_stat(5)`.

@@ -202,16 +202,16 @@ mod tests {
     }
 
     fn shown(batch: &Applied) -> String {
-        applied(batch, Path::new("/work"), &[], 5, Palette::plain())
+        applied(batch, Path::new("/shop"), &[], 5, Palette::plain())
     }
 
     #[test]
     fn a_line_for_a_batch() {
-        let mut sync = batch(&[Action::Sync], &["/work/src/a.py"]);
+        let mut sync = batch(&[Action::Sync], &["/shop/src/a.py"]);
         assert_eq!(shown(&sync), "web    sync  src/a.py  14 ms\n");
-        let many = batch(&[Action::Sync], &["/work/a", "/work/b", "/c", "/d", "/e"]);
+        let many = batch(&[Action::Sync], &["/shop/a", "/shop/b", "/c", "/d", "/e"]);
         assert_eq!(shown(&many), "web    sync  a, b, /c and 2 more  14 ms\n");
-        let mut restart = batch(&[Action::SyncRestart], &["/work"]);
+        let mut restart = batch(&[Action::SyncRestart], &["/shop"]);
         assert_eq!(shown(&restart), "web    sync+restart  .  14 ms  (not restarted: it was stopped)\n");
         if let Ok(refreshed) = &mut restart.result {
             refreshed.restarted = vec!["shop-web-1".into(), "shop-worker-1".into()];
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_line_of_json() {
-        let value = json(&Event::Applied(batch(&[Action::SyncExec], &["/work/a"])), &Project::default());
+        let value = json(&Event::Applied(batch(&[Action::SyncExec], &["/shop/a"])), &Project::default());
         assert_eq!(value["actions"][0], "sync+exec");
         assert_eq!(value["took_ms"], 1.6);
         assert!(value["error"].is_null());

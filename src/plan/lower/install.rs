@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Fault, ServiceImage};
 use crate::compose::model::{self, Project, Service, VolumeMount, VolumeMountType};
 use crate::plan::desired::Install;
-use crate::runtime::spec::{Mount, MountKind, Process, Propagation};
+use crate::runtime::spec::{DEFAULT_PATH, Mount, MountKind, Process, Propagation};
 use crate::supervisor::record::{BindSource, VolumeUse};
 use crate::volumes::packages;
 use crate::volumes::spec::VolumeSpec;
@@ -18,8 +18,6 @@ const VENV: &str = "/opt/venv";
 /// Which names of lock files belong to which packages; those that are looked for come first.
 const NODE: [&str; 5] = ["package-lock.json", "pnpm-lock.yaml", "npm-shrinkwrap.json", "yarn.lock", "bun.lock"];
 const PYTHON: [&str; 5] = ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml"];
-/// The search path where neither the image nor the file names one.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Digits of a key in the name of a volume.
 const KEY: usize = 16;
 
@@ -227,7 +225,7 @@ fn target(
 fn environment(process: &mut Process, venv: &Path) {
     let bin = venv.join("bin");
     let before = process.env.iter().find_map(|variable| variable.strip_prefix("PATH="));
-    let path = format!("PATH={}:{}", bin.display(), before.unwrap_or(PATH));
+    let path = format!("PATH={}:{}", bin.display(), before.unwrap_or(DEFAULT_PATH));
     process.env.retain(|variable| !variable.starts_with("PATH="));
     process.env.push(path);
     for name in ["VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"] {

@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn lowered(service: Service) -> Result<(Vec<Watched>, Vec<Fault>), Vec<Fault>> {
-        let mut project = Project { working_dir: "/work".into(), ..Project::default() };
+        let mut project = Project { working_dir: "/shop".into(), ..Project::default() };
         project.services.insert("web".into(), service);
         watch(&project, &["web".into()])
     }
@@ -197,14 +197,14 @@ mod tests {
         };
         let target_of = |action, path: &str, target: &str| {
             let mut service = with(rule(action, path, target));
-            service.volumes = vec![bind("/work/src", "/app"), bind("/work/other", "/app/vendor")];
+            service.volumes = vec![bind("/shop/src", "/app"), bind("/shop/other", "/app/vendor")];
             let (watched, warnings) = lowered(service).unwrap();
             (watched[0].rules[0].rule.target.clone(), warnings.len())
         };
-        assert_eq!(target_of(WatchAction::SyncRestart, "/work/src", "/app/"), (None, 0));
-        assert_eq!(target_of(WatchAction::Sync, "/work/src/sub", "/app/sub"), (None, 1));
-        assert_eq!(target_of(WatchAction::Sync, "/work/src", "/srv"), (Some("/srv".into()), 0));
-        assert_eq!(target_of(WatchAction::Sync, "/work/src/vendor", "/app/vendor"), (Some("/app/vendor".into()), 0));
+        assert_eq!(target_of(WatchAction::SyncRestart, "/shop/src", "/app/"), (None, 0));
+        assert_eq!(target_of(WatchAction::Sync, "/shop/src/sub", "/app/sub"), (None, 1));
+        assert_eq!(target_of(WatchAction::Sync, "/shop/src", "/srv"), (Some("/srv".into()), 0));
+        assert_eq!(target_of(WatchAction::Sync, "/shop/src/vendor", "/app/vendor"), (Some("/app/vendor".into()), 0));
     }
 
     #[test]
@@ -213,18 +213,18 @@ mod tests {
         service.windlass.reload = Some("restart".into());
         let (watched, warnings) = lowered(service.clone()).unwrap();
         assert!(watched.is_empty() && warnings[0].message.contains("nothing to watch"));
-        service.volumes = vec![bind("/work/src", "/app"), bind("/etc/ssl", "/ssl")];
+        service.volumes = vec![bind("/shop/src", "/app"), bind("/etc/ssl", "/ssl")];
         let (watched, warnings) = lowered(service).unwrap();
         assert!(warnings.is_empty());
         let rules: Vec<_> = watched[0].rules.iter().map(|rule| (&rule.rule.path, rule.rule.action)).collect();
-        assert_eq!(rules, [(&PathBuf::from("/work/src"), Action::Restart)]);
+        assert_eq!(rules, [(&PathBuf::from("/shop/src"), Action::Restart)]);
     }
 
     #[test]
     fn what_cannot_be_followed_is_told_with_its_place() {
-        let rule = WatchRule { path: "/work".into(), action: WatchAction::SyncExec, ..WatchRule::default() };
+        let rule = WatchRule { path: "/shop".into(), action: WatchAction::SyncExec, ..WatchRule::default() };
         assert_eq!(lowered(with(rule)).unwrap_err()[0].path, "services.web.develop.watch[0]");
-        let rule = WatchRule { path: "/work".into(), action: WatchAction::Rebuild, ..WatchRule::default() };
+        let rule = WatchRule { path: "/shop".into(), action: WatchAction::Rebuild, ..WatchRule::default() };
         assert!(lowered(with(rule)).unwrap().1[0].message.contains("does not build"));
     }
 }

@@ -21,6 +21,7 @@ use crate::compose::LoadOptions;
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
 use crate::engine::selection::select;
+use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
 use crate::state::ProjectPaths;
 use crate::supervisor::new_container_id;
@@ -150,7 +151,7 @@ fn oneoff(args: &RunArgs, mut service: DesiredService) -> DesiredService {
     record.restart = RestartPolicy::No;
     record.restart_limits = RestartLimits::default();
     record.restart_unhealthy = false;
-    record.labels.insert("com.docker.compose.oneoff".to_owned(), "True".to_owned());
+    record.labels.insert(ONEOFF.to_owned(), "True".to_owned());
     record.labels.insert("com.docker.compose.slug".to_owned(), slug);
     if !args.use_aliases {
         for endpoint in &mut record.endpoints {
