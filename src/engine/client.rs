@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::message::{Event, Failure, Request};
-use super::truth;
 use crate::keeper;
 use crate::state::{Lock, Paths, ProjectPaths};
 use crate::supervisor::logs::reader::Watch;
@@ -31,9 +30,7 @@ pub enum ClientError {
     #[error("cannot lock project {project}")]
     Lock { project: String, source: std::io::Error },
     #[error("cannot take over project {project} from an older windlass")]
-    TakeOver { project: String, source: io::Error },
-    #[error("{container} has a terminal, which would end if this version took over")]
-    Terminal { container: String, source: Box<ClientError> },
+    TakeOver { project: String, source: keeper::SpawnError },
     #[error("cannot start the processes that keep project {project} alive")]
     Start { project: String, source: keeper::SpawnError },
 }
@@ -73,7 +70,13 @@ impl Client {
         // Two commands at once: one starts them, the other finds them started.
         let lock = Lock::acquire(&project.lock()).map_err(|source| ClientError::Lock { project: name(), source })?;
         match Self::connect(project) {
-            Err(error) if is_older(&error) => take_over(project, error)?,
+            Err(error) if is_older(&error) => {
+                let Ok(Some(keeper)) = keeper::find(project) else { return Err(error) };
+                let older = keeper::Predecessor::keeper(&keeper);
+                keeper::spawn(paths, project.name(), &lock, Some(&older))
+                    .map_err(|source| ClientError::TakeOver { project: name(), source })?;
+                return Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() });
+            }
             Ok(None) => {}
             Ok(Some(client)) => return Ok(client),
             Err(error) => return Err(error),
@@ -96,7 +99,8 @@ impl Client {
             }
             wait(watch.as_ref(), keeper, deadline).map_err(|source| ClientError::Wait { project: name(), source })?;
         }
-        keeper::spawn(paths, project.name(), &lock).map_err(|source| ClientError::Start { project: name(), source })?;
+        keeper::spawn(paths, project.name(), &lock, None)
+            .map_err(|source| ClientError::Start { project: name(), source })?;
         Self::connect(project)?.ok_or_else(|| ClientError::Ended { project: name() })
     }
 
@@ -167,21 +171,6 @@ fn living(paths: &Paths, project: &ProjectPaths) -> Option<i32> {
 
 fn is_older(error: &ClientError) -> bool {
     matches!(error, ClientError::Connect(ConnectError::Version { older: true, .. }))
-}
-
-/// Ends the processes of an older windlass; ours adopt its containers.
-fn take_over(project: &ProjectPaths, older: ClientError) -> Result<(), ClientError> {
-    let failed = |source| ClientError::TakeOver { project: project.name().to_owned(), source };
-    let containers = truth::containers(project).map_err(|error| failed(io::Error::other(error)))?;
-    let running = containers.iter().filter(|have| have.is_running());
-    // A terminal ends with the keeper that holds it, and its container with the terminal.
-    if let Some(have) = running.clone().find(|have| have.record.spec.process.tty) {
-        return Err(ClientError::Terminal { container: have.record.name.clone(), source: Box::new(older) });
-    }
-    match keeper::find(project) {
-        Ok(Some(keeper)) => keeper::retire(&keeper).map_err(failed),
-        _ => Err(older),
-    }
 }
 
 /// Tells when a socket appears in the project's folder; `None` when the folder has gone.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::attach::hung_up;
 use super::executor::{Cancelled, execute};
 use super::failure::{condition_failure, start_failure};
 use super::message::{ContainerRef, Event, Failure, ObjectKind};
@@ -42,6 +43,9 @@ impl Engine {
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());
+        }
+        for (name, service) in self.project.hung_up() {
+            report.warning(hung_up(&name, &service));
         }
         report.timing("observe and plan", begin);
         if dry_run {

@@ -28,7 +28,7 @@ pub(super) struct Container {
 pub(super) enum Streams {
     Pipes(Pipes),
     Terminal(OwnedFd),
-    /// An adopted container's terminal died with its keeper.
+    /// An adopted container's terminal died with all that held it.
     None,
 }
 

@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::keeper::copy;
+use crate::keeper::predecessor::Predecessor;
 use crate::keeper::serve::{Keeper, Turn};
+use crate::keeper::terminals::Terminals;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{self, Durability, Record};
 use crate::state::{Paths, ProjectPaths, process as process_record};
@@ -110,7 +112,7 @@ fn protect() {
 fn direct() -> io::Result<()> {
     let socket = spawn::inherited_socket().ok_or_else(|| io::Error::other("descriptor 3 is not open"))?;
     protect();
-    let mut keeper = Keeper::new()?;
+    let mut keeper = Keeper::new(Terminals::default())?;
     keeper.connect(socket)?;
     while keeper.run(None)? != Turn::Lost {}
     keeper.kill_all()
@@ -123,6 +125,7 @@ struct Project {
 }
 
 fn run(arguments: &[OsString]) -> io::Result<()> {
+    let (predecessor, arguments) = Predecessor::from_arguments(arguments)?;
     let [data, run, name] = arguments else { return Err(io::Error::other("three arguments are needed")) };
     let name = name.to_str().ok_or_else(|| io::Error::other("the project's name is not text"))?;
     let paths = Paths::new(PathBuf::from(data), PathBuf::from(run)).project(name);
@@ -131,11 +134,12 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     let keeper =
         KeeperRecord { pid, start_time: process_record::start_time_of_any(pid)?, boot_id: process_record::boot_id()? };
     let project = Project { paths, arguments: arguments.to_vec(), record: keeper };
+    let terminals = predecessor.map_or_else(|| Ok(Terminals::default()), |predecessor| predecessor.succeed())?;
     project.appear()?;
     // Whoever looks for a keeper finds this one: the lock of the one that started us is not needed any more.
     let null = OpenOptions::new().read(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
-    let result = project.keep();
+    let result = project.keep(terminals);
     // A keeper that was started meanwhile has its own record there.
     if project.is_known() {
         let record = project.paths.keeper();
@@ -172,8 +176,8 @@ impl Project {
         OpenOptions::new().create(true).append(true).mode(0o600).open(self.paths.log())
     }
 
-    fn keep(&self) -> io::Result<()> {
-        let mut keeper = Keeper::new()?;
+    fn keep(&self, terminals: Terminals) -> io::Result<()> {
+        let mut keeper = Keeper::new(terminals)?;
         let mut announced = false;
         let mut pause = FIRST_PAUSE;
         loop {

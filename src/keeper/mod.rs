@@ -7,9 +7,12 @@ mod copy;
 mod link;
 mod main;
 mod pipes;
+mod predecessor;
 pub mod protocol;
 mod serve;
 mod spawn;
+mod terminals;
 
 pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
-pub use spawn::{SpawnError, find, find_lost, retire, revive, spawn};
+pub use predecessor::Predecessor;
+pub use spawn::{SpawnError, find, find_lost, revive, spawn};

@@ -15,6 +15,7 @@ use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::Link;
 use crate::keeper::pipes::Pipes;
 use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::keeper::terminals::Terminals;
 use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
@@ -47,6 +48,8 @@ pub(super) struct Keeper {
     /// Ends of processes that a helper has cloned and not reported yet.
     unclaimed: HashMap<i32, ExitStatus>,
     held: BTreeMap<String, Vec<OwnedFd>>,
+    /// Of containers that the next supervisor will ask to adopt.
+    terminals: Terminals,
     /// Control groups that were still busy.
     removals: Vec<ControlGroup>,
     turns: Vec<Turn>,
@@ -70,7 +73,8 @@ impl Begun {
 const RETRY_REMOVAL: Duration = Duration::from_millis(5);
 
 impl Keeper {
-    pub(super) fn new() -> io::Result<Self> {
+    /// `terminals` are those of containers that will be adopted.
+    pub(super) fn new(terminals: Terminals) -> io::Result<Self> {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;
@@ -84,6 +88,7 @@ impl Keeper {
             execs: HashMap::new(),
             unclaimed: HashMap::new(),
             held: BTreeMap::new(),
+            terminals,
             removals: Vec::new(),
             turns: Vec::new(),
             shutdown: false,
@@ -233,7 +238,10 @@ impl Keeper {
                     pipes.stdin = None;
                 }
             }
-            Request::Serving => self.turns.push(Turn::Serving),
+            Request::Serving => {
+                self.terminals.let_go();
+                self.turns.push(Turn::Serving);
+            }
             Request::Forget { container } => {
                 if self.containers.get(&container).is_some_and(|c| c.exit.is_some()) {
                     self.containers.remove(&container);
@@ -453,9 +461,10 @@ impl Keeper {
         };
         let pidfd = pidfd.or_else(opened);
         let gone = pidfd.is_none();
-        let streams = match Pipes::open(folder) {
-            Ok(pipes) if !spec.process.tty => Streams::Pipes(pipes),
-            _ => Streams::None,
+        let streams = if spec.process.tty {
+            self.terminals.take(pid).map_or(Streams::None, Streams::Terminal)
+        } else {
+            Pipes::open(folder).map_or(Streams::None, Streams::Pipes)
         };
         let mut container =
             Container { spec, pid, start_time: started, pidfd, streams, exit_record, exit: None, adopted: true };

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -13,7 +12,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::keeper::main::{KeeperRecord, ROLE, SUPERVISOR_ROLE};
+use crate::keeper::main::{KeeperRecord, ROLE};
+use crate::keeper::predecessor::{Predecessor, kill, supervisors};
 use crate::state::process::command_line;
 use crate::state::record::{self, ReadError};
 use crate::state::{Lock, Paths, ProjectPaths};
@@ -36,12 +36,13 @@ pub enum SpawnError {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts the keeper of a project, which starts the supervisor; returns when the supervisor's socket answers. The
-/// caller holds the project's `lock` and knows that there is no keeper. The keeper holds it too until it has said who it
-/// is: a caller that is killed here does not let another one start a second keeper.
+/// caller holds the project's `lock` and knows that there is no keeper but the `predecessor`. The keeper holds it too until it has said who it
+/// is: a caller that is killed here does not let another one start a second keeper. What it needs of a `predecessor` it
+/// takes from that process itself.
 ///
 /// # Errors
 /// With the reason, in the supervisor's own last words where it had any.
-pub fn spawn(paths: &Paths, project: &str, lock: &Lock) -> Result<(), SpawnError> {
+pub fn spawn(paths: &Paths, project: &str, lock: &Lock, predecessor: Option<&Predecessor>) -> Result<(), SpawnError> {
     let project_paths = paths.project(project);
     let folder = project_paths.run();
     make_folder(&project_paths).map_err(|source| SpawnError::Folder { path: folder.into(), source })?;
@@ -52,6 +53,7 @@ pub fn spawn(paths: &Paths, project: &str, lock: &Lock) -> Result<(), SpawnError
     let environment = environment.iter().filter_map(|entry| entry.to_str().ok()?.split_once('='));
     let mut child = Command::new("/proc/self/exe")
         .arg0(ROLE)
+        .args(predecessor.map(Predecessor::arguments).into_iter().flatten())
         .args([paths.data().as_os_str(), paths.run().as_os_str(), project.as_ref()])
         .env_clear()
         .envs(environment)
@@ -119,50 +121,6 @@ pub fn revive(project: &ProjectPaths, keeper: i32) -> io::Result<()> {
         kill(&supervisor)?;
     }
     Ok(())
-}
-
-/// Ends keeper and supervisor of another version; the containers go on, for the next keeper to adopt. The caller holds
-/// the project's lock, so that nobody starts one before.
-///
-/// # Errors
-/// When they cannot be found or ended.
-pub fn retire(keeper: &KeeperRecord) -> io::Result<()> {
-    let pid = rustix::process::Pid::from_raw(keeper.pid).ok_or(io::ErrorKind::InvalidData)?;
-    let mut ending = vec![rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?];
-    if !keeper.is_alive() {
-        return Ok(());
-    }
-    ending.extend(supervisors(keeper.pid)?);
-    // The keeper first: it would start its supervisor again.
-    for process in &ending {
-        kill(process)?;
-    }
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-    for process in &ending {
-        if poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
-    Ok(())
-}
-
-fn supervisors(keeper: i32) -> io::Result<Vec<OwnedFd>> {
-    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
-    let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
-    let supervisors = pids.filter_map(|pid| {
-        let raw = rustix::process::Pid::from_raw(pid)?;
-        let process = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).ok()?;
-        // Read after opening: it is this process that is meant.
-        command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes()).then_some(process)
-    });
-    Ok(supervisors.collect())
-}
-
-fn kill(process: &OwnedFd) -> io::Result<()> {
-    match rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// The living keeper of a project, if there is one.

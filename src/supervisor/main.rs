@@ -189,7 +189,9 @@ async fn hand_on(project: &Project, paths: &Paths, name: &str) {
     // The next supervisor binds the same sockets and reads the same pipes.
     let _pipes = project.hand_on().await;
     let (paths, name) = (paths.clone(), name.to_owned());
-    let spawned = tokio::task::spawn_blocking(move || keeper::spawn(&paths, &name, &lock)).await;
+    // It has the terminals still, without which their containers would end.
+    let this = keeper::Predecessor::this_supervisor().inspect_err(|error| tracing::error!("{error}")).ok();
+    let spawned = tokio::task::spawn_blocking(move || keeper::spawn(&paths, &name, &lock, this.as_ref())).await;
     match spawned {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!("{}", chain(&error)),

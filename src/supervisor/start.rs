@@ -77,6 +77,19 @@ impl Project {
         self.find(id).map(|container| std::mem::take(&mut container.live.borrow_mut().warnings)).unwrap_or_default()
     }
 
+    /// Running containers whose terminal was lost, with the keeper and the supervisor that held it killed at once: each by
+    /// name and service.
+    #[must_use]
+    pub fn hung_up(&self) -> Vec<(String, String)> {
+        let lost = |container: &Rc<Container>| {
+            let live = container.live.borrow();
+            let process = live.process.as_ref().filter(|process| process.pidfd.is_some());
+            container.record.spec.process.tty && process.is_some_and(|process| process.input.is_none())
+        };
+        let lost = self.all().into_iter().filter(lost);
+        lost.map(|container| (container.record.name.clone(), container.record.service.clone())).collect()
+    }
+
     /// Nobody has the terminal of a container any more: what it writes goes into its log from now on.
     pub fn log_terminal(&self, id: &str) {
         let Ok(container) = self.find(id) else { return };

@@ -192,12 +192,13 @@ fn a_new_version_takes_over_what_an_old_one_runs() {
     let numbers: Vec<usize> = printed.lines().map(|line| line.parse().unwrap()).collect();
     assert!(numbers.iter().enumerate().all(|(index, number)| *number == index + 1), "a line is lost: {numbers:?}");
     env.down();
-    // A terminal would end with the processes that hold it.
-    env.file("compose.yaml", &format!("{file}    tty: true\n"));
-    env.set("WINDLASS_PROTOCOL", "0");
-    env.ok(&["up", "-d"]);
-    env.set("WINDLASS_PROTOCOL", "1");
-    assert!(env.fails(&["exec", "web", "true"]).stderr.contains("has a terminal"));
-    env.set("WINDLASS_PROTOCOL", "0");
-    env.down();
+}
+
+#[test]
+fn a_new_version_takes_over_terminals() {
+    let mut stack = crate::survival::Terminals::up("take-over-tty", |env| env.set("WINDLASS_PROTOCOL", "0"));
+    stack.env.set("WINDLASS_PROTOCOL", "1");
+    assert_eq!(stack.env.sh("free", "echo inside"), "inside");
+    stack.go_on();
+    stack.env.down();
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::crash::{containers, keeper, supervisor};
 use crate::env::{PATIENCE, TestEnv};
 use crate::net;
+use crate::terminal::Terminal;
 
 /// `count` writes numbers, quicker than anybody reads; `ask` asks for a name; `web` serves.
 fn stack(port: u16) -> String {
@@ -127,6 +128,14 @@ fn kill_all(env: &TestEnv) {
     });
 }
 
+fn another_keeper(env: &TestEnv, old: Pid) {
+    support::eventually("there is another keeper", PATIENCE, || {
+        let path = env.home().join("run/projects").join(env.name()).join("keeper.json");
+        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        if text.contains(&format!("\"pid\":{old},")) { Err(text) } else { Ok(()) }
+    });
+}
+
 #[test]
 fn without_its_supervisor_a_project_is_silent_for_less_than_a_second() {
     let stack = Stack::up("headless");
@@ -149,11 +158,7 @@ fn without_its_keeper_a_project_goes_on() {
     for _ in 0..2 {
         let old = keeper(&stack.env);
         stack.outage(|| kill(old, Signal::SIGKILL).unwrap());
-        support::eventually("there is another keeper", PATIENCE, || {
-            let path = stack.env.home().join("run/projects/unkept/keeper.json");
-            let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-            if text.contains(&format!("\"pid\":{old},")) { Err(text) } else { Ok(()) }
-        });
+        another_keeper(&stack.env, old);
         stack.counts_on();
         stack.nothing_is_lost();
     }
@@ -179,6 +184,111 @@ fn without_any_process_of_ours_containers_go_on_and_their_lines_wait() {
         net::get_eventually(stack.port, "/");
         stack.counts_on();
         stack.nothing_is_lost();
+    }
+    stack.env.down();
+}
+
+/// Containers with terminals: two that repeat what is typed, and one that has let go of its terminal and writes on it
+/// when it is told to.
+pub struct Terminals {
+    pub env: TestEnv,
+    pids: [Option<i32>; 3],
+    typed: usize,
+}
+
+const TERMINALS: &str = r#"
+x-echo: &echo
+  x-windlass: { rootfs: host }
+  stop_signal: SIGKILL
+  tty: true
+  stdin_open: true
+  command: [sh, -c, "stty -echo; echo ready; while read line; do echo \"$$0 read $$line\"; done", one]
+services:
+  one: *echo
+  two: { <<: *echo, init: true }
+  free:
+    <<: *echo
+    # TIOCNOTTY
+    command: ["perl", "-e", "$$SIG{HUP} = 'IGNORE'; ioctl(STDIN, 0x5422, 0) or die; $$SIG{USR1} = sub { syswrite STDOUT, \"told\\n\" }; print \"ready\\n\"; sleep 1000 while 1"]
+"#;
+
+impl Terminals {
+    pub fn up(name: &str, prepare: impl FnOnce(&mut TestEnv)) -> Self {
+        let mut env = TestEnv::with(name, TERMINALS);
+        prepare(&mut env);
+        env.ok(&["up", "-d"]);
+        let pids = Self::pids(&env);
+        let stack = Self { env, pids, typed: 0 };
+        for service in ["one", "two", "free"] {
+            stack.wait_for(service, "ready", 1);
+        }
+        stack
+    }
+
+    fn pids(env: &TestEnv) -> [Option<i32>; 3] {
+        ["one", "two", "free"].map(|service| crate::lifecycle::running_pid_of(env, service))
+    }
+
+    fn wait_for(&self, service: &str, line: &str, count: usize) {
+        support::eventually(&format!("{service} has written {line:?}"), PATIENCE, || {
+            let log = self.env.ok(&["logs", "--no-log-prefix", service]).stdout;
+            if log.lines().filter(|found| *found == line).count() == count { Ok(()) } else { Err(log) }
+        });
+    }
+
+    /// The same containers read and write on the same terminals.
+    pub fn go_on(&mut self) {
+        self.typed += 1;
+        let (number, line) = (self.typed, format!("line {}", self.typed));
+        for service in ["one", "two"] {
+            let mut terminal = Terminal::start(&self.env, &["attach", service]);
+            terminal.wait_for(if number == 1 { "ready" } else { "read line" });
+            terminal.type_text(&format!("{line}\n"));
+            terminal.wait_for(&format!("one read {line}"));
+            terminal.type_text("\x10\x11");
+            assert_eq!(terminal.finish(), 0);
+            self.wait_for(service, &format!("one read {line}"), 1);
+        }
+        self.env.ok(&["kill", "-s", "USR1", "free"]);
+        self.wait_for("free", "told", number);
+        assert!(self.pids.iter().all(Option::is_some));
+        assert_eq!(Self::pids(&self.env), self.pids, "other containers");
+    }
+}
+
+/// Nothing holds a terminal then; a first process that does not handle SIGHUP goes on without one.
+#[test]
+fn a_terminal_that_is_lost_with_both_is_said_to_be() {
+    let env = TestEnv::with(
+        "hung-up-both",
+        "services: { web: { x-windlass: { rootfs: host }, tty: true, command: sleep 1000, stop_signal: SIGKILL } }",
+    );
+    env.ok(&["up", "-d"]);
+    let pid = crate::lifecycle::running_pid_of(&env, "web");
+    kill_all(&env);
+    let said = "hung-up-both-web-1 runs without its terminal";
+    assert!(env.ok(&["up", "-d"]).stderr.contains(said));
+    assert_eq!(crate::lifecycle::running_pid_of(&env, "web"), pid);
+    let refused = env.fails(&["attach", "web"]);
+    assert!(refused.stderr.contains(said) && refused.stderr.contains("windlass restart web"), "{}", refused.text());
+    env.ok(&["restart", "-t", "1", "web"]);
+    assert!(!env.ok(&["up", "-d"]).stderr.contains("terminal"));
+    env.down();
+}
+
+#[test]
+fn terminals_outlive_the_keeper_and_the_supervisor() {
+    let mut stack = Terminals::up("hung-up", |_| {});
+    stack.go_on();
+    for round in 0..4 {
+        let old = keeper(&stack.env);
+        if round % 2 == 0 {
+            kill(old, Signal::SIGKILL).unwrap();
+            another_keeper(&stack.env, old);
+        } else {
+            kill(supervisor(&stack.env).expect("a supervisor"), Signal::SIGKILL).unwrap();
+        }
+        stack.go_on();
     }
     stack.env.down();
 }

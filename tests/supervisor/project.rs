@@ -42,7 +42,7 @@ impl TestProject {
 
     pub fn spawn(&mut self) {
         let lock = Lock::acquire(&self.paths.project(&self.name).lock()).unwrap();
-        keeper::spawn(&self.paths, &self.name, &lock).unwrap();
+        keeper::spawn(&self.paths, &self.name, &lock, None).unwrap();
         self.keeper = keeper::find(&self.project).unwrap().unwrap().pid;
     }
 
