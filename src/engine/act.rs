@@ -1,5 +1,6 @@
 //! `start`, `stop`, `restart`, `kill`, `pause`, `unpause` and `rm` in the supervisor's process.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -33,7 +34,13 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
-        let task = Task { desired: None, grace: timeout_ms.map(Duration::from_millis), attach: None, report };
+        let task = Task {
+            desired: None,
+            grace: timeout_ms.map(Duration::from_millis),
+            attach: None,
+            report,
+            failed: RefCell::default(),
+        };
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         if result.is_err() {

@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, open, openat2, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, open, statat};
+
+use crate::sys::resolve;
 
 /// Bytes of all files below a folder. A file with several names counts once; what cannot be looked at, or is mounted
 /// there, does not count.
@@ -13,12 +15,12 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, open, opena
 pub fn usage(root: &Path) -> u64 {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(root) = open(root, flags, Mode::empty()) else { return 0 };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let mut folders = vec![PathBuf::from(".")];
     let mut seen = HashSet::new();
     let mut bytes = 0;
     while let Some(path) = folders.pop() {
-        let Ok(folder) = openat2(&root, &path, flags | OFlags::NOFOLLOW, Mode::empty(), resolve) else { continue };
+        let Ok(folder) = resolve::open(&root, &path, flags | OFlags::NOFOLLOW, how) else { continue };
         let Ok(entries) = Dir::read_from(&folder) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name();

@@ -1,7 +1,7 @@
 //! `up` in the supervisor's process: observe, plan, carry out.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -125,7 +125,13 @@ impl Engine {
         self.reserve(plan)?;
         report.timing("reserve ports", start);
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
-        let task = Task { desired: Some(desired), grace: timeout_ms.map(Duration::from_millis), attach, report };
+        let task = Task {
+            desired: Some(desired),
+            grace: timeout_ms.map(Duration::from_millis),
+            attach,
+            report,
+            failed: RefCell::default(),
+        };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
         tokio::pin!(work);
@@ -205,7 +211,7 @@ impl Engine {
 
     async fn one(&self, task: &Task<'_>, operation: &Operation, cancelled: Cancelled) -> Result<(), Failure> {
         use ObjectKind::{Container, Network, Volume};
-        let Task { desired, grace, attach, report } = *task;
+        let Task { desired, grace, attach, report, ref failed } = *task;
         match &operation.kind {
             OperationKind::CreateNetwork { name } => {
                 let find =
@@ -271,9 +277,10 @@ impl Engine {
                     Failure::caused(format!("cannot stop container {name}"), &error)
                 })
             }
-            OperationKind::AwaitContainer { id, name, monitor_ms, tolerant } => {
+            OperationKind::AwaitContainer { id, name, monitor_ms, service, tolerated } => {
+                let given_up = cancelled.clone();
                 match self.await_updated(id, name, Duration::from_millis(*monitor_ms), cancelled, report).await {
-                    Err(failure) if *tolerant => {
+                    Err(failure) if !*given_up.borrow() && count_failure(failed, service) <= *tolerated => {
                         report.warning(format!("the update goes on in spite of {name}: {}", failure.message));
                         Ok(())
                     }
@@ -489,7 +496,7 @@ impl Engine {
 }
 
 /// What the operations of one request share.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Task<'a> {
     /// What the networks and volumes that are made are to be.
     pub desired: Option<&'a Desired>,
@@ -498,6 +505,16 @@ pub(super) struct Task<'a> {
     /// The container that a client attaches to.
     pub attach: Option<&'a Attach>,
     pub report: &'a Report,
+    /// Containers of an update that failed, by service.
+    pub failed: RefCell<BTreeMap<String, usize>>,
+}
+
+/// How many it are with this one.
+fn count_failure(failed: &RefCell<BTreeMap<String, usize>>, service: &str) -> usize {
+    let mut failed = failed.borrow_mut();
+    let count = failed.entry(service.to_owned()).or_default();
+    *count += 1;
+    *count
 }
 
 /// `db to be healthy`

@@ -18,6 +18,7 @@ use super::error::LayerError;
 use super::store::LayerRecord;
 use super::unpack::tree::{lossy, os};
 use super::view::{Found, View, is_opaque};
+use crate::sys::resolve;
 
 type Parts = Vec<Vec<u8>>;
 
@@ -254,8 +255,8 @@ fn open_beneath(folder: &OwnedFd, path: &[Vec<u8>]) -> io::Result<OwnedFd> {
     if path.is_empty() {
         return folder.try_clone();
     }
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    Ok(fs::openat2(folder, os(&path.join(&b'/')), flags, Mode::empty(), resolve)?)
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(resolve::open(folder, os(&path.join(&b'/')), flags, how)?)
 }
 
 fn parts(path: &[u8]) -> Parts {

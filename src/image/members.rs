@@ -7,12 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{OFlags, ResolveFlags};
 
 use super::error::ImageError;
 use super::store::Session;
 use super::unpack::archive::{Archive, Kind};
 use super::unpack::compression::{Compression, decompress};
+use crate::sys::resolve;
 
 /// More entries than any image archive has.
 const MOST_MEMBERS: usize = 1 << 20;
@@ -107,9 +108,9 @@ impl Members {
         match self {
             Self::Folder(root) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+                let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
                 let path = Path::new(name);
-                let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+                let file = match resolve::open(root, path, flags, how) {
                     Ok(fd) => File::from(fd),
                     Err(rustix::io::Errno::NOENT) => return Ok(None),
                     Err(errno) => return Err(ImageError::io("open", path)(errno.into())),

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, fgetxattr, flistxattr, fstat, major, minor,
-    openat, openat2, readlinkat, statat, statx,
+    openat, readlinkat, statat, statx,
 };
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use super::unpack::{OPAQUE_XATTR, OPAQUE_XATTR_USER};
+use crate::sys::resolve;
 
 /// What of a tree is packed.
 pub struct PackOptions<'a> {
@@ -290,9 +291,9 @@ fn names(folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat2(root, path, flags, Mode::empty(), resolve)
+    resolve::open(root, path, flags, how)
 }
 
 /// `None` before Linux 5.8.

@@ -38,6 +38,9 @@ pub struct DesiredService {
     /// How its containers are made anew when there are several (`deploy.update_config`); all at once when absent.
     #[serde(default)]
     pub update: Option<Update>,
+    /// How they are made as they were before (`deploy.rollback_config`); all at once when absent.
+    #[serde(default)]
+    pub rollback: Option<Update>,
     /// The packages that its containers mount.
     #[serde(default)]
     pub install: Option<Install>,
@@ -61,8 +64,8 @@ pub struct Install {
     pub open: bool,
 }
 
-/// `deploy.update_config`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `deploy.update_config` and `deploy.rollback_config`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// Containers at the same time; 0 is all.
     pub parallelism: usize,
@@ -72,7 +75,21 @@ pub struct Update {
     pub monitor_ms: u64,
     /// The new container runs before the old one is stopped.
     pub start_first: bool,
+    /// The part of the containers whose failure is told, and nothing more comes of it; 0 to 1.
+    pub max_failure_ratio: f64,
     pub on_failure: OnFailure,
+}
+
+impl Update {
+    /// How many of `count` containers may fail without an end of the update.
+    #[must_use]
+    pub fn tolerated(&self, count: usize) -> usize {
+        match self.on_failure {
+            OnFailure::Continue => usize::MAX,
+            // A ratio that is not a number tolerates nothing.
+            OnFailure::Pause | OnFailure::Rollback => (self.max_failure_ratio * count as f64) as usize,
+        }
+    }
 }
 
 /// What becomes of an update when a new container does not run or become healthy.

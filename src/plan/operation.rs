@@ -64,8 +64,9 @@ pub enum OperationKind {
         name: String,
         /// How long it must stay so.
         monitor_ms: u64,
-        /// A failure is told, and does not end the plan.
-        tolerant: bool,
+        service: String,
+        /// So many failures of the service's containers are told, and do not end the plan.
+        tolerated: usize,
     },
     /// Between two batches of an update.
     Delay {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::desired::{Desired, DesiredService, OnFailure, Update};
+use super::desired::{Desired, DesiredService, Update};
 use super::down::stop_in_reverse;
 use super::install::{is_step, step};
 use super::lower::labels::{CONTENTS, PACKAGES};
@@ -132,6 +132,8 @@ struct Up<'a> {
     /// What the containers that are made anew now wait for, and the ends of those that are: an update in batches.
     gate: Vec<usize>,
     ends: Vec<usize>,
+    /// So many failures of its containers an update survives.
+    tolerated: usize,
     /// Volumes of packages, and the operations that fill them.
     installs: BTreeMap<String, usize>,
 }
@@ -156,6 +158,7 @@ impl<'a> Up<'a> {
             detached: BTreeMap::new(),
             gate: Vec::new(),
             ends: Vec::new(),
+            tolerated: 0,
             installs: BTreeMap::new(),
         }
     }
@@ -354,6 +357,8 @@ impl<'a> Up<'a> {
         }
         let mut placed = Vec::new();
         let mut updated = 0;
+        let changing = existing.iter().filter(|have| why[have.record.id.as_str()].is_some()).count();
+        self.tolerated = service.update.as_ref().map_or(0, |update| update.tolerated(changing));
         for have in &existing {
             match &why[have.record.id.as_str()] {
                 Some(cause) => {
@@ -397,12 +402,21 @@ impl<'a> Up<'a> {
     }
 
     /// Waits for a container of an update.
-    fn await_updated(&mut self, update: &Update, id: &str, name: &str, start: usize, cause: &str) -> usize {
+    fn await_updated(
+        &mut self,
+        service: &DesiredService,
+        update: &Update,
+        id: &str,
+        name: &str,
+        start: usize,
+        cause: &str,
+    ) -> usize {
         let kind = OperationKind::AwaitContainer {
             id: id.to_owned(),
             name: name.to_owned(),
             monitor_ms: update.monitor_ms,
-            tolerant: update.on_failure == OnFailure::Continue,
+            service: service.name.clone(),
+            tolerated: self.tolerated,
         };
         self.plan.push(kind, cause, vec![start])
     }
@@ -531,7 +545,7 @@ impl<'a> Up<'a> {
         let update = service.update.as_ref().filter(|_| replaces.is_some() && !self.options.no_start);
         let first = update.filter(|update| update.start_first && can_start_first(service)).map(|update| {
             let start = self.start(&service.template, &id, &name, vec![create], cause);
-            (start, self.await_updated(update, &id, &name, start, cause))
+            (start, self.await_updated(service, update, &id, &name, start, cause))
         });
         if let Some(old) = replaces {
             let stop = self.stop(old, cause);
@@ -559,7 +573,7 @@ impl<'a> Up<'a> {
         }
         let start = self.start(&service.template, &id, &name, after, cause);
         if let Some(update) = update {
-            let awaited = self.await_updated(update, &id, &name, start, cause);
+            let awaited = self.await_updated(service, update, &id, &name, start, cause);
             self.ends.push(awaited);
         }
         (id, Some(start))

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::desired::{Desired, DesiredService, LABEL_NUMBER, OnFailure, SERVICE_PREFIX};
-use super::reconcile::Observed;
+use super::reconcile::{Observed, ObservedContainer};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
-use crate::supervisor::record::ContainerRecord;
+use crate::supervisor::record::{ContainerRecord, Health, HealthStatus, Status};
 
 /// What to converge to: of `desired`, those services that are to be rolled back and whose update is not complete, made
 /// of the containers that they had `before`. Nothing when there are none.
@@ -21,7 +21,13 @@ pub fn rollback(desired: &Desired, before: &Observed, now: &Observed, paths: &Pr
             let old: Vec<&ContainerRecord> = of(service, before).collect();
             let template = template(old.iter().min_by_key(|record| record.number)?, before, paths);
             let replicas = u32::try_from(old.len()).unwrap_or(service.replicas);
-            Some(DesiredService { replicas, template, update: None, install: None, ..service.clone() })
+            Some(DesiredService {
+                replicas,
+                template,
+                update: service.rollback.clone(),
+                install: None,
+                ..service.clone()
+            })
         })
         .collect();
     let nothing_new = || Desired { networks: Vec::new(), volumes: Vec::new(), services, ..desired.clone() };
@@ -33,10 +39,15 @@ fn of<'a>(service: &'a DesiredService, observed: &'a Observed) -> impl Iterator<
     records.filter(|record| !record.oneoff && record.service == service.name)
 }
 
-/// The fault was another service's: all containers are new and run.
+/// The fault was another service's: all containers are new, run and are healthy.
 fn is_complete(service: &DesiredService, now: &Observed) -> bool {
     of(service, now).all(|record| record.config_hash == service.template.config_hash)
-        && now.containers.iter().all(|have| have.record.service != service.name || have.is_running())
+        && now.containers.iter().filter(|have| have.record.service == service.name).all(is_well)
+}
+
+fn is_well(have: &ObservedContainer) -> bool {
+    let healthy = |health: &Option<Health>| health.as_ref().is_none_or(|health| health.status == HealthStatus::Healthy);
+    matches!(&have.state.status, Status::Running { health, .. } if healthy(health))
 }
 
 /// What [`DesiredService::instantiate`] made a container of.

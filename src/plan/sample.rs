@@ -121,6 +121,7 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
                 container_name: None,
                 template,
                 update: None,
+                rollback: None,
                 install: None,
                 places: BTreeMap::new(),
             })

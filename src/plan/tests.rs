@@ -230,8 +230,14 @@ fn replicas(count: u32) -> (Desired, Observed) {
 #[test]
 fn an_update_goes_in_batches() {
     let (mut wanted, observed) = replicas(2);
-    wanted.services[0].update =
-        Some(Update { parallelism: 1, delay_ms: 10, monitor_ms: 0, start_first: false, on_failure: OnFailure::Pause });
+    wanted.services[0].update = Some(Update {
+        parallelism: 1,
+        delay_ms: 10,
+        monitor_ms: 0,
+        start_first: false,
+        max_failure_ratio: 0.0,
+        on_failure: OnFailure::Pause,
+    });
     insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
     [] -> #0 recreate container shop-web-1 (its configuration changed)
     [0] -> #1 stop container shop-web-1 (its configuration changed)
@@ -248,10 +254,32 @@ fn an_update_goes_in_batches() {
 }
 
 #[test]
+fn an_update_survives_a_part_of_its_containers() {
+    let update = |max_failure_ratio, on_failure| Update {
+        parallelism: 1,
+        delay_ms: 0,
+        monitor_ms: 0,
+        start_first: false,
+        max_failure_ratio,
+        on_failure,
+    };
+    let tolerated = |ratio, count| update(ratio, OnFailure::Rollback).tolerated(count);
+    assert_eq!([tolerated(0.0, 9), tolerated(0.3, 3), tolerated(0.34, 3), tolerated(1.0, 3)], [0, 0, 1, 3]);
+    assert_eq!([tolerated(-1.0, 3), tolerated(f64::NAN, 3)], [0, 0]);
+    assert_eq!(update(0.0, OnFailure::Continue).tolerated(2), usize::MAX);
+}
+
+#[test]
 fn a_new_container_may_run_before_the_old_one_is_stopped() {
     let (mut wanted, observed) = replicas(1);
-    wanted.services[0].update =
-        Some(Update { parallelism: 1, delay_ms: 0, monitor_ms: 0, start_first: true, on_failure: OnFailure::Pause });
+    wanted.services[0].update = Some(Update {
+        parallelism: 1,
+        delay_ms: 0,
+        monitor_ms: 0,
+        start_first: true,
+        max_failure_ratio: 0.0,
+        on_failure: OnFailure::Pause,
+    });
     insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
     [] -> #0 recreate container shop-web-1 (its configuration changed)
     [0] -> #1 start container shop-web-1 (its configuration changed)

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 
 /// As many as the kernel follows.
@@ -34,14 +34,7 @@ pub(super) fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> io::R
 
 fn resolve(root: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    // EAGAIN: a rename somewhere on the machine made the kernel doubt a `..`.
-    for _ in 0..128 {
-        match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return Ok(other?),
-        }
-    }
-    Err(Errno::AGAIN.into())
+    Ok(crate::sys::resolve::open(root, path, flags, how)?)
 }
 
 /// What a mount point must be.

@@ -16,5 +16,6 @@ pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod readiness;
+pub mod resolve;
 pub mod seccomp;
 pub mod spawn;

@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::sys::overlay;
+use crate::sys::{overlay, resolve};
 
 /// Opens the folder `path` of the image made of `layers` (the topmost first), as a container would see it: deletions
 /// of upper layers count, and symbolic links are followed inside the image alone. `None` when there is none there.
@@ -23,7 +23,7 @@ pub fn open_in_layers(layers: &[PathBuf], path: &Path) -> io::Result<Option<Owne
         layers => overlay::detached(layers, None)?,
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
+    match resolve::open(&root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
         Ok(folder) => Ok(Some(folder)),
         // Nothing there, something that is no folder, or links that lead nowhere: an empty folder in the container.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),

@@ -196,6 +196,58 @@ fn a_failed_update_is_rolled_back() {
     }
 }
 
+/// Of three containers one may fail, when it is a third.
+#[test]
+fn an_update_tolerates_the_ratio_of_failures_that_it_is_told_to() {
+    let file = r#"
+services:
+  web:
+    x-windlass: { rootfs: host }
+    volumes: ["./marks:/marks"]
+    environment: { VERSION: "1" }
+    command: sleep 1000
+    stop_signal: SIGKILL
+    # Of the second version, the first container that is asked never becomes healthy.
+    healthcheck: { test: ["CMD-SHELL", "test $$VERSION = 1 || { mkdir /marks/first && hostname > /marks/first/who; ! grep -qs $$(hostname) /marks/first/who; }"], interval: 50ms, retries: 4 }
+    deploy: { replicas: 3, update_config: { failure_action: pause, max_failure_ratio: RATIO } }
+"#;
+    for (ratio, code, new) in [("0.34", 0, 3), ("0.3", 1, 1)] {
+        let file = file.replace("RATIO", ratio);
+        let env = TestEnv::with(&format!("ratio-{}", new), &file);
+        std::fs::create_dir(env.folder().join("marks")).unwrap();
+        env.ok(&["up", "-d", "--wait"]);
+        let old: Vec<_> = env.ps().iter().map(|row| row["ID"].clone()).collect();
+        env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: \"2\""));
+        let output = env.run(&["up", "-d"]);
+        assert_eq!(output.code, code, "{}", output.text());
+        assert_eq!(output.stderr.contains("goes on in spite of"), code == 0, "{}", output.text());
+        assert_eq!(env.ps().iter().filter(|row| !old.contains(&row["ID"])).count(), new);
+        env.down();
+    }
+}
+
+#[test]
+fn a_rollback_goes_as_its_own_settings_say() {
+    for (order, expected) in [("start-first", ["up 1", "down 2"]), ("stop-first", ["down 2", "up 1"])] {
+        let deploy = format!("{{ failure_action: rollback }}, rollback_config: {{ order: {order} }}");
+        let file = UPDATED.replace("UPDATE", &deploy).replace("replicas: 2", "replicas: 1");
+        // The second version starts, and is not healthy.
+        let file = file.replace("$$VERSION != bad", "$$VERSION != 2");
+        let env = TestEnv::with(&format!("roll-{order}"), &file);
+        env.ok(&["up", "-d", "--wait"]);
+        env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: \"2\""));
+        let output = env.fails(&["up", "-d"]);
+        assert!(output.stderr.contains("as before the update"), "{}", output.text());
+        support::eventually("all is noted", PATIENCE, || {
+            let marks = marks(&env);
+            if marks.len() >= 5 { Ok(()) } else { Err(format!("{marks:?}")) }
+        });
+        assert_eq!(marks(&env)[..3], ["up 1", "down 1", "up 2"]);
+        assert_eq!(marks(&env)[3..], expected, "{order}");
+        env.down();
+    }
+}
+
 fn hash_of(labels: String) -> String {
     let hash = labels.split(',').find(|label| label.starts_with("com.docker.compose.config-hash="));
     hash.expect("every container has a hash").to_owned()

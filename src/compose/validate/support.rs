@@ -46,8 +46,6 @@ pub static TABLE: &[Row] = &[
     warned("services.*.deploy.placement", SWARM),
     warned("services.*.deploy.resources.reservations.cpus", SWARM),
     warned("services.*.deploy.resources.reservations.generic_resources", SWARM),
-    warned("services.*.deploy.rollback_config", NOT_YET),
-    warned("services.*.deploy.update_config.max_failure_ratio", NOT_YET),
     warned("services.*.external_links", NOT_YET),
     warned("services.*.isolation", WINDOWS),
     warned("services.*.pull_refresh_after", NOT_YET),

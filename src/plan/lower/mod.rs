@@ -16,7 +16,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::compose::model::{self, Duration, Project, Service};
+use crate::compose::model::{self, Duration, Project, Service, UpdateConfig};
 use crate::runtime::spec::{
     Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Propagation,
     Rootfs,
@@ -341,7 +341,8 @@ fn lower_service(
         replicas,
         container_name: service.container_name.clone(),
         template,
-        update: update(service),
+        update: update(service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref())),
+        rollback: update(service.deploy.as_ref().and_then(|deploy| deploy.rollback_config.as_ref())),
         install: packages.map(|packages| packages.install),
         places: BTreeMap::new(),
     })
@@ -403,13 +404,14 @@ fn devices(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<Device
     devices
 }
 
-/// `deploy.update_config`, one container at a time when it does not say more.
-fn update(service: &Service) -> Option<Update> {
-    let config = service.deploy.as_ref()?.update_config.as_ref()?;
+/// `deploy.update_config` or `deploy.rollback_config`, one container at a time when it does not say more.
+fn update(config: Option<&UpdateConfig>) -> Option<Update> {
+    let config = config?;
     Some(Update {
         parallelism: config.parallelism.map_or(1, |count| usize::try_from(count).unwrap_or(0)),
         delay_ms: config.delay.map_or(0, Duration::as_millis),
         monitor_ms: config.monitor.map_or(0, Duration::as_millis),
+        max_failure_ratio: config.max_failure_ratio.unwrap_or(0.0),
         start_first: config.order.as_deref() == Some("start-first"),
         on_failure: match config.failure_action.as_deref() {
             Some("continue") => OnFailure::Continue,

@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod,
-    fchown, fstat, futimens, mkdirat, openat, openat2, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
+    fchown, fstat, futimens, mkdirat, openat, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::inroot;
-use crate::sys::copy;
+use crate::sys::{copy, resolve};
 
 /// Changed paths of one folder (or file) of the host, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,13 +119,7 @@ const MOST_FOLDERS: usize = 64;
 
 fn beneath(source: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..128 {
-        match openat2(source, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return Ok(other?),
-        }
-    }
-    Err(Errno::AGAIN.into())
+    Ok(resolve::open(source, path, flags | OFlags::NOFOLLOW, how)?)
 }
 
 fn kind(stat: &Stat) -> FileType {
