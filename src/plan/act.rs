@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::down::{services_in_order, stop_in_reverse};
+use super::observed::{Observed, ObservedContainer};
 use super::operation::{OperationKind, Plan};
-use super::reconcile::{Observed, ObservedContainer};
 use crate::supervisor::record::{Dependency, Status};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::observed::{Observed, ObservedContainer};
 use super::operation::{OperationKind, Plan};
+use super::options::DownOptions;
 use super::order::dependency_order;
-use super::reconcile::{DownOptions, Observed, ObservedContainer};
 
 /// Everything that takes a project, or some of its services, down.
 #[must_use]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::desired::{Desired, DesiredService, LABEL_NUMBER, OnFailure, SERVICE_PREFIX};
-use super::reconcile::{Observed, ObservedContainer};
+use super::observed::{Observed, ObservedContainer};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
 use crate::supervisor::record::{ContainerRecord, Health, HealthStatus, Status};

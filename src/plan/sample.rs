@@ -12,7 +12,7 @@ use crate::supervisor::record::{
 };
 
 use super::desired::{Desired, DesiredService};
-use super::reconcile::ObservedContainer;
+use super::observed::ObservedContainer;
 
 pub(crate) fn record(service: &str) -> ContainerRecord {
     ContainerRecord {

@@ -1,0 +1,39 @@
+//! What exists of a project.
+
+use std::collections::BTreeSet;
+
+use crate::supervisor::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+
+/// What exists of a project.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    pub project: Option<ProjectRecord>,
+    pub containers: Vec<ObservedContainer>,
+    /// Names of the networks and volumes that exist.
+    pub networks: BTreeSet<String>,
+    pub volumes: BTreeSet<String>,
+    /// Names of the volumes whose packages are all there.
+    pub installed: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ObservedContainer {
+    pub record: ContainerRecord,
+    pub state: ContainerState,
+}
+
+impl ObservedContainer {
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
+    }
+
+    /// Whether it wants to be restarted when `service` is.
+    pub(super) fn restarts_with(&self, service: &str) -> bool {
+        self.record.depends_on.iter().any(|needed| needed.restart && needed.service == service)
+    }
+
+    pub(super) fn completed(&self) -> bool {
+        matches!(self.state.status, Status::Exited { exit, .. } if exit.code() == 0)
+    }
+}

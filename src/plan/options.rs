@@ -1,0 +1,41 @@
+//! What a plan is asked for, and where the names in it come from.
+
+use std::path::Path;
+
+use crate::state::ProjectPaths;
+
+/// Flags of `up` that change the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UpOptions {
+    pub force_recreate: bool,
+    pub no_recreate: bool,
+    pub always_recreate_deps: bool,
+    pub no_start: bool,
+    pub remove_orphans: bool,
+    pub renew_anonymous_volumes: bool,
+    /// Services named on the command line; empty is all.
+    pub named: Vec<String>,
+}
+
+/// Flags of `down` that change the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DownOptions {
+    /// Empty is everything.
+    pub services: Vec<String>,
+    pub volumes: bool,
+    pub remove_orphans: bool,
+}
+
+/// Where the names in a plan come from.
+pub struct Names<'a> {
+    pub paths: &'a ProjectPaths,
+    pub volumes: &'a Path,
+    /// A new container id at each call.
+    pub new_id: &'a mut dyn FnMut() -> String,
+}
+
+impl std::fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("paths", self.paths).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,297 @@
+//! Compares what is wanted with what is there. Decides everything; touches nothing.
+
+mod batches;
+mod containers;
+mod difference;
+mod networks;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::difference::difference;
+use super::desired::{Desired, DesiredService};
+use super::down::stop_in_reverse;
+use super::install::is_step;
+use super::observed::{Observed, ObservedContainer};
+use super::operation::{OperationKind, Plan};
+use super::options::{Names, UpOptions};
+use super::order::dependency_order;
+use crate::supervisor::record::ContainerRecord;
+
+/// Everything that makes `observed` into `desired`.
+#[must_use]
+pub fn up(desired: &Desired, observed: &Observed, options: &UpOptions, names: &mut Names<'_>) -> Plan {
+    let mut up = Up::new(desired, None, observed, options);
+    up.everything(names);
+    up.interrupted_steps();
+    up.plan
+}
+
+/// The same, and then a container of its own for `oneoff`, which is in no service's count; with its id.
+#[must_use]
+pub fn run(
+    desired: &Desired,
+    oneoff: &DesiredService,
+    observed: &Observed,
+    options: &UpOptions,
+    names: &mut Names<'_>,
+) -> (Plan, String) {
+    let mut up = Up::new(desired, Some(oneoff), observed, options);
+    up.everything(names);
+    let (id, _) = up.create(oneoff, 1, None, "run", names);
+    up.interrupted_steps();
+    (up.plan, id)
+}
+
+struct Up<'a> {
+    desired: &'a Desired,
+    oneoff: Option<&'a DesiredService>,
+    observed: &'a Observed,
+    options: &'a UpOptions,
+    plan: Plan,
+    /// Operations on networks and volumes, which every container waits for.
+    foundation: Vec<usize>,
+    /// Service to its containers: id, and the operation that starts it (none when it runs already).
+    placed: BTreeMap<String, Vec<(String, Option<usize>)>>,
+    /// Services of which a container is made anew.
+    recreated: BTreeSet<String>,
+    /// Services that are restarted because one that they depend on is made anew, with the operations that stop them.
+    restarted: BTreeMap<String, Vec<usize>>,
+    /// Containers that are stopped while a network of theirs is made anew: the network, by id.
+    detached: BTreeMap<String, String>,
+    /// What the containers that are made anew now wait for, and the ends of those that are: an update in batches.
+    gate: Vec<usize>,
+    ends: Vec<usize>,
+    /// So many failures of its containers an update survives.
+    tolerated: usize,
+    /// Volumes of packages, and the operations that fill them.
+    installs: BTreeMap<String, usize>,
+}
+
+impl<'a> Up<'a> {
+    fn new(
+        desired: &'a Desired,
+        oneoff: Option<&'a DesiredService>,
+        observed: &'a Observed,
+        options: &'a UpOptions,
+    ) -> Self {
+        Self {
+            desired,
+            oneoff,
+            observed,
+            options,
+            plan: Plan::default(),
+            foundation: Vec::new(),
+            placed: BTreeMap::new(),
+            recreated: BTreeSet::new(),
+            restarted: BTreeMap::new(),
+            detached: BTreeMap::new(),
+            gate: Vec::new(),
+            ends: Vec::new(),
+            tolerated: 0,
+            installs: BTreeMap::new(),
+        }
+    }
+
+    fn everything(&mut self, names: &mut Names<'_>) {
+        self.orphans();
+        self.networks_and_volumes();
+        let desired = self.desired;
+        let services: Vec<&str> = desired.services.iter().map(|service| service.name.as_str()).collect();
+        let order = dependency_order(&services, |index| {
+            desired.services[index].template.depends_on.iter().map(|needed| needed.service.clone()).collect()
+        });
+        for &index in &order {
+            self.decide(&desired.services[index]);
+        }
+        self.stop_dependents(&order);
+        for index in order {
+            self.service(&desired.services[index], names);
+        }
+        self.reattach_others();
+    }
+
+    /// Removes what is left of install steps that are not run again, because their packages are not wanted any more.
+    fn interrupted_steps(&mut self) {
+        let observed = self.observed;
+        for have in observed.containers.iter().filter(|have| is_step(&have.record)) {
+            let again = self.plan.operations.iter().any(
+                |operation| matches!(&operation.kind, OperationKind::Install { record, .. } if record.name == have.record.name),
+            );
+            if !again {
+                self.remove(&have.record, "an install step that was interrupted");
+            }
+        }
+    }
+
+    fn existing(&self, service: &str) -> Vec<&'a ObservedContainer> {
+        let observed = self.observed;
+        let mut existing: Vec<&ObservedContainer> =
+            observed.containers.iter().filter(|have| !have.record.oneoff && have.record.service == service).collect();
+        existing.sort_by_key(|have| have.record.number);
+        existing
+    }
+
+    /// Notes whether a container of the service is made anew.
+    fn decide(&mut self, service: &DesiredService) {
+        if self.existing(&service.name).iter().any(|have| self.must_recreate(service, have).is_some()) {
+            self.recreated.insert(service.name.clone());
+        }
+    }
+
+    /// Stops what wants to be restarted with something that is made anew, the last in the chain first.
+    fn stop_dependents(&mut self, order: &[usize]) {
+        if self.options.no_start {
+            return;
+        }
+        let mut restarted: BTreeSet<&str> = BTreeSet::new();
+        for &index in order {
+            let service = &self.desired.services[index];
+            let follows = service.template.depends_on.iter().any(|needed| {
+                needed.restart
+                    && (self.recreated.contains(&needed.service) || restarted.contains(needed.service.as_str()))
+            });
+            if follows && !self.recreated.contains(&service.name) {
+                restarted.insert(&service.name);
+            }
+        }
+        let chosen: Vec<&ObservedContainer> = restarted
+            .iter()
+            .flat_map(|service| self.existing(service))
+            .filter(|have| have.is_running() && !self.detached.contains_key(&have.record.id))
+            .collect();
+        let stops = stop_in_reverse(&mut self.plan, &chosen, true, "something that it depends on is made anew");
+        self.restarted = stops.into_iter().map(|(service, stops)| (service.to_owned(), stops)).collect();
+    }
+
+    fn orphans(&mut self) {
+        let known: BTreeSet<&str> = self.desired.project.services.iter().map(String::as_str).collect();
+        let orphans: Vec<&ObservedContainer> = self
+            .observed
+            .containers
+            .iter()
+            .filter(|have| !have.record.oneoff && !known.contains(have.record.service.as_str()))
+            .collect();
+        if orphans.is_empty() {
+            return;
+        }
+        if self.options.remove_orphans {
+            for orphan in orphans {
+                let record = &orphan.record;
+                let stop = self.stop(record, "its service is not in the file any more");
+                let remove = OperationKind::RemoveContainers {
+                    containers: vec![(record.id.clone(), record.name.clone())],
+                    anonymous_volumes: false,
+                };
+                self.plan.push(remove, "its service is not in the file any more", vec![stop]);
+            }
+        } else {
+            let names: Vec<&str> = orphans.iter().map(|orphan| orphan.record.name.as_str()).collect();
+            self.plan.warnings.push(format!(
+                "found orphan containers ({}) for this project; if you removed or renamed this service in your \
+                 compose file, run this command with --remove-orphans to clean it up",
+                names.join(", ")
+            ));
+        }
+    }
+
+    fn service(&mut self, service: &DesiredService, names: &mut Names<'_>) {
+        let mut existing = self.existing(&service.name);
+        let why: BTreeMap<&str, Option<String>> =
+            existing.iter().map(|have| (have.record.id.as_str(), self.must_recreate(service, have))).collect();
+
+        // Scale down: first what is out of date, then the highest numbers.
+        let replicas = service.replicas as usize;
+        if existing.len() > replicas {
+            let mut surplus = existing.clone();
+            surplus.sort_by_key(|have| (why[have.record.id.as_str()].is_none(), std::cmp::Reverse(have.record.number)));
+            for have in surplus.into_iter().take(existing.len() - replicas) {
+                self.remove(&have.record, "more replicas than wanted");
+                existing.retain(|other| other.record.id != have.record.id);
+            }
+        }
+        let mut placed = Vec::new();
+        let mut updated = 0;
+        let changing = existing.iter().filter(|have| why[have.record.id.as_str()].is_some()).count();
+        self.tolerated = service.update.as_ref().map_or(0, |update| update.tolerated(changing));
+        for have in &existing {
+            match &why[have.record.id.as_str()] {
+                Some(cause) => {
+                    if let Some(update) = &service.update {
+                        self.next_batch(service, update, updated);
+                    }
+                    updated += 1;
+                    placed.push(self.recreate(service, have, cause, names));
+                }
+                None => placed.push(self.keep(service, have, names)),
+            }
+        }
+        self.gate.clear();
+        self.ends.clear();
+        let mut number = existing.iter().map(|have| have.record.number).max().unwrap_or(0);
+        for _ in existing.len()..replicas {
+            number += 1;
+            placed.push(self.create(service, number, None, "not found", names));
+        }
+        self.placed.insert(service.name.clone(), placed);
+    }
+
+    /// Why a container cannot stay as it is.
+    fn must_recreate(&self, service: &DesiredService, have: &ObservedContainer) -> Option<String> {
+        if self.options.no_recreate {
+            return None;
+        }
+        let named = self.options.named.is_empty() || self.options.named.contains(&service.name);
+        if self.options.force_recreate && named {
+            return Some("--force-recreate".to_owned());
+        }
+        if self.options.always_recreate_deps && !named {
+            return Some("--always-recreate-deps".to_owned());
+        }
+        for parent in namespace_parents(&service.template) {
+            if self.recreated.contains(parent) {
+                return Some(format!("shares a namespace with {parent}, which is recreated"));
+            }
+        }
+        if have.record.config_hash != service.template.config_hash {
+            return Some(difference(&have.record.config, &service.template.config, &service.places));
+        }
+        if have.record.image.id != service.template.image.id {
+            return Some(format!("image {} is another one now", service.template.image.reference));
+        }
+        if let Some(install) = &service.install
+            && have.is_running()
+            && !self.observed.installed.contains(&install.volume.name)
+        {
+            return Some(format!("its packages are not those of {}", install.lock));
+        }
+        let networks = |record: &ContainerRecord| -> BTreeSet<String> {
+            record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+        };
+        (networks(&have.record) != networks(&service.template)).then(|| "its networks changed".to_owned())
+    }
+
+    /// The container whose namespaces `service:NAME` means.
+    fn first_container(&self, service: &str) -> Option<String> {
+        if let Some(placed) = self.placed.get(service) {
+            return placed.first().map(|(id, _)| id.clone());
+        }
+        self.observed
+            .containers
+            .iter()
+            .filter(|have| have.record.service == service && !have.record.oneoff)
+            .min_by_key(|have| have.record.number)
+            .map(|have| have.record.id.clone())
+    }
+}
+
+/// Services whose namespaces a template shares.
+fn namespace_parents(template: &ContainerRecord) -> impl Iterator<Item = &str> {
+    use crate::runtime::spec::{Namespace, NetworkNamespace};
+    let namespaces = &template.spec.namespaces;
+    let plain = [&namespaces.pid, &namespaces.ipc, &namespaces.uts].into_iter().filter_map(|namespace| {
+        if let Namespace::Container(target) = namespace { Some(target.as_str()) } else { None }
+    });
+    let network =
+        if let NetworkNamespace::Container(target) = &namespaces.network { Some(target.as_str()) } else { None };
+    plain.chain(network).filter_map(|target| target.strip_prefix(super::desired::SERVICE_PREFIX))
+}
