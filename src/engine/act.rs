@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::executor::execute;
 use super::message::{Event, Failure};
+use super::operations::Task;
 use super::report::Report;
 use super::serve::Engine;
-use super::up::{Task, describe};
+use super::up::describe;
 use crate::plan::{self, Action, Selection};
 
 impl Engine {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::message::{Event, Failure, Refresh, Refreshed};
+use super::observe::reference;
 use super::report::Report;
 use super::serve::Engine;
-use super::up::reference;
 use crate::supervisor::record::Condition;
 use crate::supervisor::{Reloaded, View};
 use crate::watch::Outcome;

@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::message::{Event, Failure};
+use super::observe::reference;
 use super::report::Report;
 use super::serve::Engine;
-use super::up::{describe, reference};
+use super::up::describe;
 use crate::plan::{self, Desired, DesiredService, UpOptions};
 use crate::supervisor::What;
 use crate::supervisor::record::Status;

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 
 use super::failure::condition_failure;
 use super::message::{Event, Failure, ObjectKind};
+use super::observe::reference;
 use super::report::Report;
 use super::serve::Engine;
-use super::up::reference;
 
 impl Engine {
     /// Each container must run, be healthy when it has a health check, or have ended with 0.
