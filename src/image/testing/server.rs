@@ -172,6 +172,7 @@ pub struct RealRegistry {
 
 impl RealRegistry {
     pub fn start(folder: &Path) -> Self {
+        let program = support::cache::registry_program().unwrap();
         // A free port is found by binding one; somebody else may take it in between, then the next is tried.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -183,14 +184,14 @@ impl RealRegistry {
                 "http": {"addr": format!("127.0.0.1:{port}")},
             });
             std::fs::write(&config, text.to_string()).unwrap();
-            let mut child = Command::new("docker-registry")
+            let mut child = Command::new(&program)
                 .arg("serve")
                 .arg(&config)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("these tests need docker-registry (Debian package docker-registry)");
+                .unwrap();
             let until = Instant::now() + Duration::from_secs(20);
             loop {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {

@@ -34,6 +34,22 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
+/// One maker of what is in the cache at a time.
+fn alone(cache: &Path) -> Result<Flock<File>> {
+    let lock = File::create(cache.join("images.lock"))?;
+    Ok(Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?)
+}
+
+/// The program of a registry: this machine's, or one that is unpacked into the cache.
+///
+/// # Errors
+/// When the package cannot be had.
+pub fn registry_program() -> Result<PathBuf> {
+    let cache = folder()?;
+    let _lock = alone(&cache)?;
+    Debian::find(&cache.join("tools"))?.program("docker-registry").context("the package has no docker-registry")
+}
+
 /// Images that are ready to be served and loaded.
 #[derive(Debug)]
 pub struct Images {
@@ -46,8 +62,7 @@ impl Images {
     /// than `.cache` in the project's folder.
     pub fn ready() -> Result<Self> {
         let cache = folder()?;
-        let lock = File::create(cache.join("images.lock"))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        let _lock = alone(&cache)?;
         let debian = Debian::find(&cache.join("tools"))?;
         let key = digest([SOURCES.concat(), debian.architecture.clone()].concat().as_bytes());
         let folder = cache.join(format!("images-{}", &key["sha256:".len()..][..12]));
