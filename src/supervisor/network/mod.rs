@@ -1,5 +1,8 @@
 //! The project's networks, ports and names, in the order and grouping in which the kernel is quick.
 
+mod naming;
+mod published;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,11 +13,12 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, oneshot, watch};
 
+use self::naming::resolver;
 use super::error::SupervisorError;
 use super::link::Link;
 use super::record::{ContainerRecord, EndpointState};
 use crate::keeper::protocol::Request;
-use crate::network::dns::{HostServers, NameEntry, Names, Server, Upstream, View};
+use crate::network::dns::{HostServers, Names, Server};
 use crate::network::netns::{self, Resolver, ResolverSockets};
 use crate::network::ports::{self, Proxy, Reservation};
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
@@ -188,36 +192,6 @@ impl Network {
         Ok(())
     }
 
-    /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are bound
-    /// when it has gone.
-    pub(super) fn reserve(
-        &self,
-        record: &ContainerRecord,
-        leaving: &[Vec<PublishedPort>],
-    ) -> Result<(), SupervisorError> {
-        if !publishes(record) || self.reserved.borrow().contains_key(&record.id) {
-            return Ok(());
-        }
-        let free: Vec<PortSpec> = record
-            .ports
-            .iter()
-            .filter(|port| !leaving.iter().flatten().any(|held| collides(port, held)))
-            .cloned()
-            .collect();
-        let reservations = ports::reserve(&free)?;
-        self.reserved.borrow_mut().insert(record.id.clone(), reservations);
-        Ok(())
-    }
-
-    /// Gives back what was reserved and not used.
-    pub(super) fn release_reserved(&self, container: &str) {
-        self.reserved.borrow_mut().remove(container);
-    }
-
-    pub(super) fn reserved_for(&self) -> Vec<ContainerId> {
-        self.reserved.borrow().keys().cloned().collect()
-    }
-
     /// Makes a container's network.
     pub(super) async fn attach(self: &Rc<Self>, record: &ContainerRecord) -> Result<Attached, SupervisorError> {
         let sandbox = self.sandbox(record).await?;
@@ -261,111 +235,6 @@ impl Network {
             }
         }
         self.attaching.set(false);
-    }
-
-    /// Starts the name server of a namespace and makes the container known.
-    fn serve(
-        &self,
-        record: &ContainerRecord,
-        namespace: Arc<OwnedFd>,
-        endpoints: Vec<EndpointState>,
-        resolver: Option<ResolverSockets>,
-    ) -> Result<Attached, SupervisorError> {
-        let server = match &resolver {
-            Some(sockets) => {
-                let upstream = self.upstream(record, &namespace);
-                let server = Server::start(sockets, self.names.clone(), self.view(record), upstream);
-                Some(server.map_err(SupervisorError::system("serve names"))?)
-            }
-            None => None,
-        };
-        self.names.set(&record.id, name_entries(record, &endpoints));
-        let mut attached = Attached {
-            namespace,
-            endpoints,
-            resolver,
-            _server: server,
-            target: watch::Sender::new(None),
-            reservations: Vec::new(),
-            proxies: Vec::new(),
-        };
-        attached.target.send_replace(attached.addresses().first().copied());
-        attached.proxies.clear();
-        Ok(attached)
-    }
-
-    fn upstream(&self, record: &ContainerRecord, namespace: &Arc<OwnedFd>) -> Upstream {
-        let leases = self.leases.borrow();
-        let inside = |endpoint: &EndpointSpec| leases.get(&endpoint.network).is_some_and(|lease| lease.internal);
-        if !record.dns.servers.is_empty() {
-            Upstream::Container { namespace: Arc::clone(namespace), servers: record.dns.servers.clone() }
-        } else if record.endpoints.iter().all(inside) {
-            Upstream::Nobody
-        } else {
-            Upstream::Host(self.host.clone())
-        }
-    }
-
-    fn view(&self, record: &ContainerRecord) -> View {
-        let keys = self.keys.borrow();
-        let network = |endpoint: &EndpointSpec| {
-            let key = keys.get(&endpoint.network).cloned().unwrap_or_else(|| endpoint.network.clone());
-            (endpoint.network.clone(), key)
-        };
-        View {
-            networks: record.endpoints.iter().map(network).collect(),
-            links: record.links.iter().map(|link| (link.alias.clone(), link.service.clone())).collect(),
-        }
-    }
-
-    /// Opens the container's published ports; they are reached from everywhere after [`Network::update_rules`].
-    pub(super) fn publish(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
-        if !publishes(record) || !attached.reservations.is_empty() {
-            return Ok(());
-        }
-        let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
-        let missing: Vec<PortSpec> = record
-            .ports
-            .iter()
-            .filter(|port| !reservations.iter().any(|reservation| meets(port, &reservation.port)))
-            .cloned()
-            .collect();
-        reservations.extend(match self.as_before(record, &missing).map(|specs| ports::reserve(&specs)) {
-            Some(Ok(again)) => again,
-            _ => ports::reserve(&missing)?,
-        });
-        for reservation in &reservations {
-            self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
-        }
-        attached.reservations = reservations;
-        self.open_ports(record, attached)
-    }
-
-    /// The ports that are wanted with the numbers of the container's last run.
-    fn as_before(&self, record: &ContainerRecord, wanted: &[PortSpec]) -> Option<Vec<PortSpec>> {
-        let last = self.last.borrow_mut().remove(&record.id)?;
-        let again = |spec: &PortSpec| {
-            let bound = last.iter().find(|bound| meets(spec, bound))?;
-            Some(PortSpec { published: Some((bound.published, bound.published)), ..spec.clone() })
-        };
-        Some(wanted.iter().map(|spec| again(spec).unwrap_or_else(|| spec.clone())).collect())
-    }
-
-    fn open_ports(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
-        let proxies: io::Result<Vec<Proxy>> = attached
-            .reservations
-            .iter()
-            .map(|reservation| Proxy::start(reservation, attached.target.subscribe()))
-            .collect();
-        attached.proxies = proxies.map_err(SupervisorError::system("serve published ports"))?;
-        let addresses = attached.addresses();
-        let publications = attached
-            .reservations
-            .iter()
-            .map(|reservation| Publication { port: reservation.port.clone(), addresses: addresses.clone() })
-            .collect();
-        self.publications.borrow_mut().insert(record.id.clone(), publications);
-        Ok(())
     }
 
     /// The container has ended for good: its names and ports are gone, its links follow with the namespace. Whether
@@ -510,54 +379,6 @@ fn attach(networks: &Networks, mut wishes: Vec<Wish>) {
 
 fn interrupted() -> NetworkError {
     NetworkError::Kernel { action: "create a network namespace".to_owned(), source: io::ErrorKind::Interrupted.into() }
-}
-
-/// A container that is a name server itself needs port 53.
-fn resolver(record: &ContainerRecord) -> Resolver {
-    if record.endpoints.is_empty() {
-        return Resolver::Absent;
-    }
-    // `53`, `53/udp` or `50-60/tcp`.
-    let exposed = record.exposed.iter().filter_map(|port| {
-        let (first, last) = port.split('/').next()?.split_once('-').unwrap_or((port.split('/').next()?, ""));
-        let first: u16 = first.parse().ok()?;
-        Some(first..=last.parse().unwrap_or(first))
-    });
-    Resolver::for_ports(exposed.flatten().chain(record.ports.iter().map(|port| port.target)))
-}
-
-fn name_entries(record: &ContainerRecord, endpoints: &[EndpointState]) -> Vec<NameEntry> {
-    let v4 = |address: Option<IpAddr>| address.and_then(|a| if let IpAddr::V4(a) = a { Some(a) } else { None });
-    let v6 = |address: Option<IpAddr>| address.and_then(|a| if let IpAddr::V6(a) = a { Some(a) } else { None });
-    endpoints
-        .iter()
-        .map(|state| {
-            let mut names = vec![record.name.clone()];
-            let aliases = record.endpoints.iter().filter(|spec| spec.network == state.network);
-            for alias in aliases.flat_map(|spec| &spec.aliases) {
-                if !names.contains(alias) {
-                    names.push(alias.clone());
-                }
-            }
-            NameEntry { network: state.network.clone(), names, ipv4: v4(state.ipv4), ipv6: v6(state.ipv6) }
-        })
-        .collect()
-}
-
-/// In the host's network, in another container's and in none there is nothing to publish, as with the peer.
-fn publishes(record: &ContainerRecord) -> bool {
-    !record.ports.is_empty() && !record.endpoints.is_empty()
-}
-
-/// Whether a port that is bound is one that is wanted.
-fn meets(wanted: &PortSpec, bound: &PublishedPort) -> bool {
-    collides(wanted, bound) && wanted.target == bound.target && wanted.host_ip.is_none_or(|ip| ip == bound.host_ip)
-}
-
-/// Whether a port that is bound is in the way of one that is wanted.
-fn collides(wanted: &PortSpec, bound: &PublishedPort) -> bool {
-    wanted.protocol == bound.protocol
-        && wanted.published.is_none_or(|(first, last)| (first..=last).contains(&bound.published))
 }
 
 /// The kernel may take its time: the event loop goes on meanwhile.

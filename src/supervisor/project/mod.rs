@@ -1,5 +1,8 @@
 //! The project's machinery as a handle for the use cases above.
 
+mod parting;
+mod volumes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +24,6 @@ use super::logs::Rotation;
 use super::network::Network;
 use super::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 use super::signal;
-use super::users;
 use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
@@ -29,7 +31,7 @@ use crate::runtime::spec::{ContainerId, MountKind};
 use crate::state::record::{self, Durability, ReadError};
 use crate::state::{Paths, ProjectPaths};
 use crate::sys::fault;
-use crate::volumes::{Store, VolumeSpec};
+use crate::volumes::Store;
 
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 1024;
@@ -296,90 +298,6 @@ impl Project {
         self.inner.network.existing()
     }
 
-    /// # Errors
-    /// When the volume cannot be as it is asked for.
-    pub async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), SupervisorError> {
-        let (store, spec, project) = (self.inner.volumes.clone(), spec.clone(), self.inner.project.name().to_owned());
-        blocking("make a volume", move || store.ensure(&spec, Some(&project)).map(drop)).await
-    }
-
-    /// Empties a volume for the packages that are about to be installed.
-    ///
-    /// # Errors
-    /// When there is no such volume, or the disk refuses.
-    pub async fn begin_packages(&self, name: &str, open: bool) -> Result<(), SupervisorError> {
-        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
-        blocking("empty a volume", move || store.begin_install(&volume, open)).await
-    }
-
-    /// The packages of a volume are all there.
-    ///
-    /// # Errors
-    /// When there is no such volume, or the disk refuses.
-    pub async fn finish_packages(&self, name: &str) -> Result<(), SupervisorError> {
-        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
-        blocking("note a volume", move || store.finish_install(&volume)).await
-    }
-
-    /// Brings packages to the disk.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub async fn sync_packages(&self, name: &str) -> Result<(), SupervisorError> {
-        let (store, volume) = (self.inner.volumes.clone(), name.to_owned());
-        blocking("write a volume to the disk", move || store.sync_install(&volume)).await
-    }
-
-    /// Whether there is such a volume, and whether its packages are all there.
-    #[must_use]
-    pub fn has_packages(&self, name: &str) -> (bool, bool) {
-        (matches!(self.inner.volumes.find(name), Ok(Some(_))), self.inner.volumes.is_installed(name))
-    }
-
-    /// Removes a volume with all that is in it.
-    ///
-    /// # Errors
-    /// When a container uses it or the disk refuses.
-    pub async fn remove_volume(&self, name: &str) -> Result<(), SupervisorError> {
-        let (store, volume, users) = (self.inner.volumes.clone(), name.to_owned(), self.users_of(name));
-        let others = self.users_elsewhere(name);
-        blocking("remove a volume", move || store.remove(&volume, || [users, others()].concat()).map(drop)).await
-    }
-
-    /// Names of the containers that mount a volume.
-    pub(super) fn users_of(&self, volume: &str) -> Vec<String> {
-        let containers = self.inner.containers.borrow();
-        let uses = |container: &&Rc<Container>| container.record.volumes.iter().any(|uses| uses.volume == volume);
-        containers.values().filter(uses).map(|container| container.name()).collect()
-    }
-
-    /// Looks for containers of other projects that mount a volume; to be called under the volume's lock.
-    pub(super) fn users_elsewhere(&self, volume: &str) -> impl FnOnce() -> Vec<String> + Send + use<> {
-        let (paths, own, volume) = (self.inner.paths.clone(), self.inner.project.name().to_owned(), volume.to_owned());
-        move || users::of_volume(&paths, &volume, Some(&own))
-    }
-
-    /// Which of the project's volumes exist.
-    #[must_use]
-    pub fn existing_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
-        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        names.filter(|name| matches!(self.inner.volumes.find(name), Ok(Some(_)))).cloned().collect()
-    }
-
-    /// Which of the project's volumes there is something of, those included whose making was interrupted.
-    #[must_use]
-    pub fn begun_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
-        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        let declared = names.filter(|name| self.inner.volumes.has_begun(name)).cloned();
-        declared.chain(self.inner.volumes.packages_of(self.inner.project.name())).collect()
-    }
-
-    /// Deletes what removals of volumes have left that were interrupted.
-    pub async fn sweep_volumes(&self) {
-        let store = self.inner.volumes.clone();
-        let _ = tokio::task::spawn_blocking(move || store.sweep()).await;
-    }
-
     /// Looks at a container whose record cannot be read, if there is one.
     pub fn with_unreadable<T>(&self, look: impl FnOnce(&ReadError) -> T) -> Option<T> {
         self.inner.unreadable.borrow().first().map(|(_, error)| look(error))
@@ -438,87 +356,6 @@ impl Project {
         }
         self.inner.ending.set(true);
         self.inner.ending_changed.notify_waiters();
-    }
-}
-
-/// For the process around it.
-impl Project {
-    /// Hears what the keeper says from now on.
-    pub(super) fn listen(&self) {
-        let project = self.clone();
-        tokio::task::spawn_local(async move {
-            loop {
-                match project.inner.link.next().await {
-                    Ok(Some((event, fds))) => project.told(event, fds),
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::error!("the keeper cannot be understood: {error}");
-                        if error.kind() != io::ErrorKind::InvalidData {
-                            break;
-                        }
-                    }
-                }
-            }
-            project.inner.keeper_lost.set(true);
-            project.inner.keeper_changed.notify_waiters();
-        });
-    }
-
-    pub(super) async fn keeper_lost(&self) {
-        loop {
-            let changed = self.inner.keeper_changed.notified();
-            if self.inner.keeper_lost.get() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.inner.containers.borrow().is_empty()
-    }
-
-    pub(super) fn is_ending(&self) -> bool {
-        self.inner.ending.get()
-    }
-
-    pub(super) fn stay(&self) {
-        self.inner.ending.set(false);
-        self.inner.ending_changed.notify_waiters();
-    }
-
-    /// Returns when the supervisor may end.
-    pub(super) async fn ending(&self) {
-        self.ending_is(true).await;
-    }
-
-    /// Returns when it may not (any more).
-    pub(super) async fn staying(&self) {
-        self.ending_is(false).await;
-    }
-
-    async fn ending_is(&self, wanted: bool) {
-        loop {
-            let changed = self.inner.ending_changed.notified();
-            if self.inner.ending.get() == wanted {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Gives up what another supervisor takes up: closes what it is to bind, and reads no more. The pipes stay open for
-    /// as long as the answer lives, so that nobody who writes to one finds it without a reader.
-    pub(super) async fn hand_on(&self) -> Vec<OwnedFd> {
-        let mut pipes = Vec::new();
-        for container in self.all() {
-            container.live.borrow_mut().network = None;
-            let output = container.live.borrow_mut().process.as_mut().and_then(|process| process.output.take());
-            if let Some(output) = output {
-                pipes.extend(output.finish().await);
-            }
-        }
-        pipes
     }
 }
 

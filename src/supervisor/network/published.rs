@@ -1,0 +1,114 @@
+//! Published ports: reserved before anything is started, opened when a container is, kept over the death of a supervisor.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::{Attached, Network};
+use crate::network::Publication;
+use crate::network::ports::{self, Proxy};
+use crate::network::spec::{PortSpec, PublishedPort};
+use crate::runtime::spec::ContainerId;
+use crate::supervisor::error::SupervisorError;
+use crate::supervisor::record::ContainerRecord;
+
+impl Network {
+    /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are bound
+    /// when it has gone.
+    pub(in crate::supervisor) fn reserve(
+        &self,
+        record: &ContainerRecord,
+        leaving: &[Vec<PublishedPort>],
+    ) -> Result<(), SupervisorError> {
+        if !publishes(record) || self.reserved.borrow().contains_key(&record.id) {
+            return Ok(());
+        }
+        let free: Vec<PortSpec> = record
+            .ports
+            .iter()
+            .filter(|port| !leaving.iter().flatten().any(|held| collides(port, held)))
+            .cloned()
+            .collect();
+        let reservations = ports::reserve(&free)?;
+        self.reserved.borrow_mut().insert(record.id.clone(), reservations);
+        Ok(())
+    }
+
+    /// Gives back what was reserved and not used.
+    pub(in crate::supervisor) fn release_reserved(&self, container: &str) {
+        self.reserved.borrow_mut().remove(container);
+    }
+
+    pub(in crate::supervisor) fn reserved_for(&self) -> Vec<ContainerId> {
+        self.reserved.borrow().keys().cloned().collect()
+    }
+
+    /// Opens the container's published ports; they are reached from everywhere after [`Network::update_rules`].
+    pub(in crate::supervisor) fn publish(
+        &self,
+        record: &ContainerRecord,
+        attached: &mut Attached,
+    ) -> Result<(), SupervisorError> {
+        if !publishes(record) || !attached.reservations.is_empty() {
+            return Ok(());
+        }
+        let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
+        let missing: Vec<PortSpec> = record
+            .ports
+            .iter()
+            .filter(|port| !reservations.iter().any(|reservation| meets(port, &reservation.port)))
+            .cloned()
+            .collect();
+        reservations.extend(match self.as_before(record, &missing).map(|specs| ports::reserve(&specs)) {
+            Some(Ok(again)) => again,
+            _ => ports::reserve(&missing)?,
+        });
+        for reservation in &reservations {
+            self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
+        }
+        attached.reservations = reservations;
+        self.open_ports(record, attached)
+    }
+
+    /// The ports that are wanted with the numbers of the container's last run.
+    pub(super) fn as_before(&self, record: &ContainerRecord, wanted: &[PortSpec]) -> Option<Vec<PortSpec>> {
+        let last = self.last.borrow_mut().remove(&record.id)?;
+        let again = |spec: &PortSpec| {
+            let bound = last.iter().find(|bound| meets(spec, bound))?;
+            Some(PortSpec { published: Some((bound.published, bound.published)), ..spec.clone() })
+        };
+        Some(wanted.iter().map(|spec| again(spec).unwrap_or_else(|| spec.clone())).collect())
+    }
+
+    pub(super) fn open_ports(&self, record: &ContainerRecord, attached: &mut Attached) -> Result<(), SupervisorError> {
+        let proxies: io::Result<Vec<Proxy>> = attached
+            .reservations
+            .iter()
+            .map(|reservation| Proxy::start(reservation, attached.target.subscribe()))
+            .collect();
+        attached.proxies = proxies.map_err(SupervisorError::system("serve published ports"))?;
+        let addresses = attached.addresses();
+        let publications = attached
+            .reservations
+            .iter()
+            .map(|reservation| Publication { port: reservation.port.clone(), addresses: addresses.clone() })
+            .collect();
+        self.publications.borrow_mut().insert(record.id.clone(), publications);
+        Ok(())
+    }
+}
+
+/// In the host's network, in another container's and in none there is nothing to publish, as with the peer.
+pub(super) fn publishes(record: &ContainerRecord) -> bool {
+    !record.ports.is_empty() && !record.endpoints.is_empty()
+}
+
+/// Whether a port that is bound is one that is wanted.
+pub(super) fn meets(wanted: &PortSpec, bound: &PublishedPort) -> bool {
+    collides(wanted, bound) && wanted.target == bound.target && wanted.host_ip.is_none_or(|ip| ip == bound.host_ip)
+}
+
+/// Whether a port that is bound is in the way of one that is wanted.
+pub(super) fn collides(wanted: &PortSpec, bound: &PublishedPort) -> bool {
+    wanted.protocol == bound.protocol
+        && wanted.published.is_none_or(|(first, last)| (first..=last).contains(&bound.published))
+}
