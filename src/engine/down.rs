@@ -1,7 +1,6 @@
 //! `down` in the supervisor's process.
 
-use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -36,13 +35,7 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
-        let task = Task {
-            desired: None,
-            grace: timeout_ms.map(Duration::from_millis),
-            attach: None,
-            report,
-            failed: RefCell::default(),
-        };
+        let task = Task::new(timeout_ms, report);
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         let result = match options.services.is_empty() {

@@ -9,7 +9,7 @@ use crate::plan::ObservedContainer;
 use crate::runtime::spec::MountKind;
 use crate::state::record::{self, ReadError, Record};
 use crate::state::{Paths, ProjectPaths};
-use crate::supervisor::record::{ContainerRecord, ContainerState, Status};
+use crate::supervisor::record::{ContainerRecord, ContainerState};
 
 /// Names of all projects that have something on disk, sorted.
 ///
@@ -76,7 +76,7 @@ fn read(paths: &ProjectPaths, service: Option<&str>) -> Result<Vec<ObservedConta
             continue;
         }
         let Some(record) = record::read::<ContainerRecord>(&container.record())? else { continue };
-        let state = record::read::<ContainerState>(&container.state())?.unwrap_or_else(created);
+        let state = record::read::<ContainerState>(&container.state())?.unwrap_or_else(ContainerState::created);
         found.push(ObservedContainer { record, state });
     }
     found.sort_by(|a, b| (&a.record.service, a.record.number).cmp(&(&b.record.service, b.record.number)));
@@ -109,16 +109,4 @@ pub fn mounted(paths: &Paths) -> Result<Vec<(String, Vec<PathBuf>)>, ReadError> 
         }
     }
     Ok(found)
-}
-
-fn created() -> ContainerState {
-    ContainerState {
-        status: Status::Created,
-        endpoints: vec![],
-        ports: vec![],
-        restarts: 0,
-        stopped_by_user: false,
-        oom_killed: false,
-        error: None,
-    }
 }

@@ -29,6 +29,13 @@ pub(super) struct Task<'a> {
     pub failed: RefCell<BTreeMap<String, usize>>,
 }
 
+impl<'a> Task<'a> {
+    pub(super) fn new(timeout_ms: Option<u64>, report: &'a Report) -> Self {
+        let grace = timeout_ms.map(Duration::from_millis);
+        Self { desired: None, grace, attach: None, report, failed: RefCell::default() }
+    }
+}
+
 /// How many it are with this one.
 fn count_failure(failed: &RefCell<BTreeMap<String, usize>>, service: &str) -> usize {
     let mut failed = failed.borrow_mut();

@@ -1,8 +1,7 @@
 //! `up` in the supervisor's process: observe, plan, carry out.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -116,13 +115,7 @@ impl Engine {
         self.reserve(plan)?;
         report.timing("reserve ports", start);
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
-        let task = Task {
-            desired: Some(desired),
-            grace: timeout_ms.map(Duration::from_millis),
-            attach,
-            report,
-            failed: RefCell::default(),
-        };
+        let task = Task { desired: Some(desired), attach, ..Task::new(timeout_ms, report) };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
         tokio::pin!(work);

@@ -133,15 +133,7 @@ impl Project {
                         tracing::error!("{error}; the container is taken for one that was never started");
                         None
                     });
-                    let state = state.unwrap_or(ContainerState {
-                        status: Status::Created,
-                        endpoints: Vec::new(),
-                        ports: Vec::new(),
-                        restarts: 0,
-                        stopped_by_user: false,
-                        oom_killed: false,
-                        error: None,
-                    });
+                    let state = state.unwrap_or_else(ContainerState::created);
                     self.inner.containers.borrow_mut().insert(id, Container::new(found, state, paths));
                 }
                 // A creation or a removal that was interrupted.

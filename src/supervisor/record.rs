@@ -250,6 +250,22 @@ pub struct ContainerState {
     pub error: Option<String>,
 }
 
+impl ContainerState {
+    /// Of a container that was never started.
+    #[must_use]
+    pub fn created() -> Self {
+        Self {
+            status: Status::Created,
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            restarts: 0,
+            stopped_by_user: false,
+            oom_killed: false,
+            error: None,
+        }
+    }
+}
+
 impl Record for ContainerState {
     const VERSION: u32 = 1;
 }

@@ -22,7 +22,7 @@ use super::journal::Journal;
 use super::link::Link;
 use super::logs::Rotation;
 use super::network::Network;
-use super::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+use super::record::{ContainerRecord, ContainerState, ProjectRecord};
 use super::signal;
 use crate::keeper;
 use crate::network::spec::NetworkSpec;
@@ -216,15 +216,7 @@ impl Project {
             return Err(SupervisorError::Signal { text: record.stop_signal.clone() });
         }
         let paths = self.inner.project.container(&record.id);
-        let state = ContainerState {
-            status: Status::Created,
-            endpoints: Vec::new(),
-            ports: Vec::new(),
-            restarts: 0,
-            stopped_by_user: false,
-            oom_killed: false,
-            error: None,
-        };
+        let state = ContainerState::created();
         let made = (|| {
             make_folder(paths.data(), 0o700)?;
             make_folder(paths.run(), 0o700)?;
