@@ -19,3 +19,4 @@ pub mod readiness;
 pub mod resolve;
 pub mod seccomp;
 pub mod spawn;
+pub mod spread;

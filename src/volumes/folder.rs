@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use crate::sys::fault;
+use crate::sys::{fault, spread};
 
 /// `<volumes>/<name>`, under an exclusive `flock(2)` on the folder itself, so that no lock file outlives the volume.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Folder {
         if let Some(root) = path.parent() {
             // Nobody but root passes: a volume may hold set-user-id programs and device nodes of an image.
             DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+            spread::below(root);
         }
         loop {
             match fault::around("make a volume", || DirBuilder::new().mode(0o755).create(path)) {

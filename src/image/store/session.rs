@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::sys::spread;
+
 /// A folder for what is not finished. Its lock file is held while its owner lives, so that whoever comes later can
 /// tell the leftovers of a dead process from work in progress; pids and ages could not.
 #[derive(Debug)]
@@ -29,7 +31,11 @@ impl Session {
             let Some(held) = hold(&lock, FlockArg::LockExclusiveNonblock)? else { continue };
             let folder = temporary.join(name);
             match fs::DirBuilder::new().mode(0o700).create(&folder) {
-                Ok(()) => return Ok(Self { folder, lock, _held: held, next: AtomicU32::new(0) }),
+                Ok(()) => {
+                    // Each layer is unpacked in a folder in it.
+                    spread::below(&folder);
+                    return Ok(Self { folder, lock, _held: held, next: AtomicU32::new(0) });
+                }
                 // A dead process had our number and was not swept yet: take another.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

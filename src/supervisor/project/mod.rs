@@ -30,7 +30,7 @@ use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
 use crate::state::record::{self, Durability, ReadError};
 use crate::state::{Paths, ProjectPaths};
-use crate::sys::fault;
+use crate::sys::{fault, spread};
 use crate::volumes::Store;
 
 /// Events that a slow listener may be behind before it misses some.
@@ -218,8 +218,12 @@ impl Project {
         let paths = self.inner.project.container(&record.id);
         let state = ContainerState::created();
         let made = (|| {
-            make_folder(paths.data(), 0o700)?;
-            make_folder(paths.run(), 0o700)?;
+            for folder in [paths.data(), paths.run()] {
+                if let Some(all) = folder.parent() {
+                    spread::make(all).map_err(SupervisorError::io("create", all))?;
+                }
+                make_folder(folder, 0o700)?;
+            }
             overlay_folders(&record.spec.rootfs.lower, &record.spec.rootfs.upper, &record.spec.rootfs.work)?;
             for mount in &record.spec.mounts {
                 if let MountKind::Overlay { lower, upper: Some(upper), work: Some(work) } = &mount.kind {
