@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -43,9 +44,11 @@ impl Session {
         }
     }
 
-    /// A path in the folder that nothing has yet.
+    /// A path in the folder that nothing has yet. A name that was not there before either: where a folder is put on the
+    /// disk depends on its name.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{}-{name}", self.next.fetch_add(1, Ordering::Relaxed)))
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+        self.folder.join(format!("{}-{now:x}-{name}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 }
 
