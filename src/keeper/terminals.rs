@@ -9,15 +9,15 @@ use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{fstat, fstatfs, major, minor};
+use rustix::fs::{fstat, major, minor};
 use rustix::process::{ForeignRawFd, PidfdGetfdFlags, pidfd_getfd};
 use rustix::termios::tcgetsid;
+
+use crate::runtime::terminal::is_of_devpts;
 
 /// Masters of which it is not known yet whose they are.
 #[derive(Debug, Default)]
 pub(super) struct Terminals(Vec<OwnedFd>);
-
-const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
 impl Terminals {
     /// All that a process has open.
@@ -39,7 +39,7 @@ impl Terminals {
                 Err(rustix::io::Errno::BADF) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            if is_terminal(&master) && seen.insert((fstat(&master)?.st_dev, index.to_owned())) {
+            if is_of_devpts(&master)? && seen.insert((fstat(&master)?.st_dev, index.to_owned())) {
                 masters.push(master);
             }
         }
@@ -67,10 +67,6 @@ impl Terminals {
     pub(super) fn let_go(&mut self) {
         self.0.clear();
     }
-}
-
-fn is_terminal(file: &OwnedFd) -> bool {
-    fstatfs(file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(DEVPTS_SUPER_MAGIC))
 }
 
 /// Whether a master belongs to a devpts in the text of a `mountinfo`, proc_pid_mountinfo(5).

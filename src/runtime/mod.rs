@@ -21,7 +21,7 @@ mod seccomp;
 pub mod spec;
 mod start;
 mod sysctl;
-mod terminal;
+pub(crate) mod terminal;
 mod tmpfs;
 
 pub use error::StartError;

@@ -28,7 +28,7 @@ pub(super) fn open(root: BorrowedFd<'_>, size: TerminalSize) -> Result<Terminal,
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let open = || inroot::open_without_links(root, Path::new("dev/pts/ptmx"), flags);
     let master = fault::around("make a terminal", open).step(step)?;
-    if u64::try_from(fstatfs(&master).step(step)?.f_type).unwrap_or(0) != DEVPTS_SUPER_MAGIC {
+    if !is_of_devpts(&master).step(step)? {
         return Err(StartError::new(step(), "the container's /dev/pts is not a devpts"));
     }
     unlockpt(&master).step(step)?;
@@ -37,6 +37,11 @@ pub(super) fn open(root: BorrowedFd<'_>, size: TerminalSize) -> Result<Terminal,
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let peer = ioctl_tiocgptpeer(&master, flags).step(step)?;
     Ok(Terminal { master, peer })
+}
+
+/// Whether a file is on a devpts.
+pub(crate) fn is_of_devpts(file: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(u64::try_from(fstatfs(file)?.f_type) == Ok(DEVPTS_SUPER_MAGIC))
 }
 
 /// Makes the terminal the container's `/dev/console`.
