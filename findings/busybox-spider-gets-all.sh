@@ -7,7 +7,7 @@
 set -euo pipefail
 want=busybox-static=1:1.35.0-4+deb12u1+b1
 dir=$(mktemp -d); pid=; trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$dir"' EXIT
-cd "$dir"; apt-get -q download "$want" > /dev/null; dpkg -x busybox-static_*.deb root; echo "$want"
+cd "$dir"; apt-get -q -o APT::Sandbox::User=root download "$want" > /dev/null; dpkg -x busybox-static_*.deb root; echo "$want"
 cat > server.py <<'PY'
 import socket
 server = socket.create_server(("127.0.0.1", 0))

@@ -7,7 +7,7 @@
 # again for ever. An init of one's own checks the program before it starts.
 set -euo pipefail
 dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
-cd "$dir"; apt-get -q download tini=0.19.0-1+b3 dumb-init=1.2.5-2 catatonit=0.1.7-1+b2 > /dev/null
+cd "$dir"; apt-get -q -o APT::Sandbox::User=root download tini=0.19.0-1+b3 dumb-init=1.2.5-2 catatonit=0.1.7-1+b2 > /dev/null
 for package in *.deb; do echo "$package"; dpkg -x "$package" root; done
 echo text > plain; bad=0
 code() { rc=0; timeout 10 "$@" > /dev/null 2>&1 || rc=$?; echo $rc; }

@@ -9,7 +9,7 @@
 set -euo pipefail
 [ "${1:-}" = inside ] || {
     dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
-    cd "$dir"; apt-get -q download musl=1.2.3-1 musl-dev=1.2.3-1 musl-tools=1.2.3-1 > /dev/null; echo musl=1.2.3-1
+    cd "$dir"; apt-get -q -o APT::Sandbox::User=root download musl=1.2.3-1 musl-dev=1.2.3-1 musl-tools=1.2.3-1 > /dev/null; echo musl=1.2.3-1
     for package in *.deb; do dpkg -x "$package" root; done
     sed "s|/usr/lib/x86_64-linux-musl|$dir/root&|g; s|/usr/include/x86_64-linux-musl|$dir/root&|g" root/usr/lib/x86_64-linux-musl/musl-gcc.specs > specs
     cat > ask.c <<'C'

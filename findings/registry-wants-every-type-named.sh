@@ -9,7 +9,7 @@
 set -euo pipefail
 want=docker-registry=2.8.2+ds1-1
 dir=$(mktemp -d); pid=; trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$dir"' EXIT
-cd "$dir"; apt-get -q download "$want" > /dev/null; dpkg -x docker-registry_*.deb root; echo "$want"
+cd "$dir"; apt-get -q -o APT::Sandbox::User=root download "$want" > /dev/null; dpkg -x docker-registry_*.deb root; echo "$want"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: "127.0.0.1:%s"}\nlog: {level: error}\n' "$dir" "$port" > registry.yml
 root/usr/bin/docker-registry serve registry.yml > log 2>&1 & pid=$!
