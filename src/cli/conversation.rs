@@ -1,6 +1,5 @@
 //! Asks a project's supervisor for something and shows what it says.
 
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::Context;
@@ -25,13 +24,8 @@ const PARTING: std::time::Duration = std::time::Duration::from_secs(2);
 ///
 /// # Errors
 /// The failure that the supervisor told, or that it cannot be talked to.
-pub fn ask(
-    client: &mut Client,
-    request: &Request,
-    descriptors: &[BorrowedFd<'_>],
-    progress: &Progress,
-) -> Result<Answer, CommandError> {
-    client.send(request, descriptors)?;
+pub fn ask(client: &mut Client, request: &Request, progress: &Progress) -> Result<Answer, CommandError> {
+    client.send(request)?;
     let mut answer = Answer::default();
     loop {
         let (event, _) = client.receive()?;
@@ -57,7 +51,7 @@ pub fn converge(
     loop {
         let mut client = Client::connect_or_start(&context.paths, project)?;
         let mut answer = Answer::default();
-        let mut received = client.send(request, &[]).and_then(|()| client.receive());
+        let mut received = client.send(request).and_then(|()| client.receive());
         while let Ok((event, _)) = &received {
             if show(event, progress, &mut answer)? {
                 if matches!(request, Request::Down { .. }) {

@@ -76,7 +76,7 @@ impl Foreground<'_> {
         let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
         let awaited: Vec<String> =
             self.containers.iter().filter(|it| self.is_awaited(it)).map(|it| it.id.clone()).collect();
-        client.send(&Request::Follow { containers: awaited }, &[])?;
+        client.send(&Request::Follow { containers: awaited })?;
         let mut client = Some(client);
         let mut ending = Ending::default();
         loop {
@@ -239,10 +239,10 @@ pub fn stop(
         dry_run: false,
     };
     let mut client = Client::connect_or_start(&context.paths, paths)?;
-    client.send(&request(Action::Stop), &[])?;
+    client.send(&request(Action::Stop))?;
     if interruptible(&mut client, interrupts, progress)?.is_none() {
         let mut client = Client::connect_or_start(&context.paths, paths)?;
-        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), &[], progress)?;
+        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), progress)?;
     }
     Ok(())
 }

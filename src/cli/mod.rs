@@ -24,6 +24,7 @@ mod menu;
 mod npm;
 mod project;
 pub mod signals;
+mod streams;
 pub mod terminal;
 pub mod toolchains;
 pub mod trace;

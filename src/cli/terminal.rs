@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::ioctl_fionbio;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use crate::runtime::spec::TerminalSize;
@@ -95,18 +96,21 @@ fn relay_until(
     signals: &SignalFd,
 ) -> io::Result<RelayEnd> {
     copy_size(master.as_fd());
+    ioctl_fionbio(master, true)?;
     let stdin = io::stdin();
     let mut stdin_open = true;
     let mut ended = false;
     let mut matched = 0;
+    // What was typed and the program has no room for: its output is shown meanwhile, which it may have to get rid of first.
+    let mut typed = Vec::new();
     let mut buffer = [0_u8; 16 * 1024];
     loop {
         let mut fds = vec![
-            PollFd::new(master.as_fd(), PollFlags::POLLIN),
+            PollFd::new(master.as_fd(), PollFlags::POLLIN | room(&typed)),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(control, if ended { PollFlags::empty() } else { PollFlags::POLLIN }),
         ];
-        if stdin_open {
+        if stdin_open && typed.is_empty() {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
         // After the end only what is left in the terminal is of interest.
@@ -118,8 +122,12 @@ fn relay_until(
             Err(errno) => return Err(errno.into()),
         }
         let ready = |index: usize| fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
-        let (output, resize, control_ready, input) = (ready(0), ready(1), ready(2), ready(3));
-        if output {
+        let (resize, control_ready, input) = (ready(1), ready(2), ready(3));
+        let of_master = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        if of_master.contains(PollFlags::POLLOUT) {
+            write_some(master.as_fd(), &mut typed)?;
+        }
+        if of_master.intersects(!PollFlags::POLLOUT) {
             match nix::unistd::read(master, &mut buffer) {
                 // EIO: every process on the other side has closed the terminal.
                 Ok(0) | Err(Errno::EIO) => return Ok(RelayEnd::Closed),
@@ -151,13 +159,38 @@ fn relay_until(
                             return Ok(RelayEnd::Detached);
                         }
                     }
-                    write_all(master.as_fd(), &buffer[..count])?;
+                    typed.extend(&buffer[..count]);
+                    write_some(master.as_fd(), &mut typed)?;
                 }
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(_) => stdin_open = false,
             }
         }
     }
+}
+
+/// What to wait for where something is to be written.
+#[must_use]
+pub fn room(typed: &[u8]) -> PollFlags {
+    if typed.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT }
+}
+
+/// Writes as much as there is room for, to a descriptor that does not wait, and keeps the rest.
+///
+/// # Errors
+/// When it cannot be written; not when nobody reads any more.
+pub fn write_some(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd, bytes) {
+            Ok(count) => drop(bytes.drain(..count)),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(()),
+            // The process closed its side; its exit is told elsewhere.
+            Err(Errno::EIO | Errno::EPIPE) => bytes.clear(),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Writes all of it, also where that has to wait.

@@ -106,9 +106,9 @@ impl Client {
 
     /// # Errors
     /// When the supervisor has gone.
-    pub fn send(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<(), ClientError> {
+    pub fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let project = self.project.clone();
-        self.inner.send(request, descriptors).map_err(|source| ClientError::Frame { project, source })
+        self.inner.send(request).map_err(|source| ClientError::Frame { project, source })
     }
 
     /// Waits for the next event; an end without `Done` or `Failed` is an error.
@@ -131,10 +131,9 @@ impl Client {
     pub fn run(
         &mut self,
         request: &Request,
-        descriptors: &[BorrowedFd<'_>],
         mut seen: impl FnMut(&Event),
     ) -> Result<Result<i32, Failure>, ClientError> {
-        self.send(request, descriptors)?;
+        self.send(request)?;
         loop {
             let (event, _) = self.receive()?;
             seen(&event);

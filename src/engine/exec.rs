@@ -1,12 +1,10 @@
-//! `exec` in the supervisor's process: the process gets the client's own descriptors, the client the terminal.
-
-use std::os::fd::OwnedFd;
+//! `exec` in the supervisor's process: makes the pipes, and hands the client the other ends, or the terminal.
 
 use super::message::{Event, Failure};
 use super::serve::Engine;
 use crate::runtime::spec::ExecSpec;
-use crate::supervisor;
 use crate::supervisor::rpc::Connection;
+use crate::supervisor::{self, Streams};
 
 impl Engine {
     pub(super) async fn exec(
@@ -14,11 +12,13 @@ impl Engine {
         container: &str,
         spec: ExecSpec,
         detach: bool,
-        descriptors: Vec<OwnedFd>,
         connection: &Connection,
     ) -> Result<i32, Failure> {
         let command = spec.args.first().cloned().unwrap_or_default();
-        let mut exec = self.project.exec(container, spec, descriptors).await.map_err(|error| {
+        let streams = if detach || spec.tty { Ok(Streams::default()) } else { Streams::piped(true) };
+        let Streams { process, ends } =
+            streams.map_err(|error| Failure::caused(format!("cannot run `{command}`: no pipe can be made"), &error))?;
+        let mut exec = self.project.exec(container, spec, process).await.map_err(|error| {
             let mut failure =
                 Failure::caused(format!("cannot run `{command}` in {}", self.project.name_of(container)), &error);
             if let supervisor::SupervisorError::Start(start) = &error {
@@ -27,7 +27,7 @@ impl Engine {
             failure
         })?;
         let terminal = exec.terminal.take();
-        connection.send(&Event::ExecStarted { pid: exec.pid }, terminal.into_iter().collect());
+        connection.send(&Event::ExecStarted { pid: exec.pid }, terminal.into_iter().chain(ends).collect());
         if detach {
             return Ok(0);
         }

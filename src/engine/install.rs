@@ -1,10 +1,8 @@
 //! An install step in the supervisor's process: a container that fills a volume with packages, all or none.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Duration, timeout};
@@ -16,8 +14,9 @@ use super::packages::digest;
 use super::report::Report;
 use super::serve::Engine;
 use crate::plan::Install;
-use crate::supervisor::SupervisorError;
+use crate::runtime::Pipes;
 use crate::supervisor::record::ContainerRecord;
+use crate::supervisor::{Streams, SupervisorError};
 use crate::sys::readiness;
 
 /// Lines that a failure repeats.
@@ -149,10 +148,8 @@ struct Lines {
 
 impl Lines {
     /// With the streams for the step: nothing to read, and one pipe for what it writes.
-    fn open() -> std::io::Result<(Self, [OwnedFd; 3])> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&read, true)?;
-        let streams = [File::open("/dev/null")?.into(), write.try_clone()?, write];
+    fn open() -> std::io::Result<(Self, Pipes)> {
+        let (streams, read) = Streams::gathered()?;
         let pipe = readiness::register(read, Interest::READABLE)?;
         let (begun, ready, last) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Ok((Self { pipe, is_over: false, begun, ready, last }, streams))

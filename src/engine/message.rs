@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Action, Desired, DesiredService, DownOptions, Selection, UpOptions};
 use crate::runtime::spec::ExecSpec;
+use crate::supervisor::logs::Stream;
 use crate::supervisor::record::{Hook, ProjectRecord};
 use crate::watch::{Outcome, Transfer};
 
@@ -20,14 +21,15 @@ pub enum Request {
         /// Say what would be done and do nothing.
         dry_run: bool,
     },
-    /// Make the project look like `desired`, then run a container of its own. Descriptors: stdin, stdout, stderr when it
-    /// is attached to and has no terminal.
+    /// Make the project look like `desired`, then run a container of its own.
     Run {
         desired: Box<Desired>,
         oneoff: Box<DesiredService>,
         options: UpOptions,
-        /// The client has its streams, and waits for its end.
+        /// The client gets the other ends of its streams, and waits for its end.
         attach: bool,
+        /// There is something to read for it.
+        stdin: bool,
         dry_run: bool,
     },
     /// Stop and remove.
@@ -46,7 +48,7 @@ pub enum Request {
         timeout_ms: Option<u64>,
         dry_run: bool,
     },
-    /// Run a further process in a container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
+    /// Run a further process in a container.
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
     /// Hand out a container's input, and tell its exit code when it ends.
     Attach { container: String },
@@ -58,6 +60,8 @@ pub enum Request {
     Follow { containers: Vec<String> },
     /// Files of the host have changed.
     Refresh(Refresh),
+    /// After `Run` on its connection: nobody reads this stream of the container any more, and its writer is to hear it.
+    Unread { stream: Stream },
     /// After another request on its connection: begin nothing more, and answer with what has become of it.
     GiveUp,
 }
@@ -115,11 +119,13 @@ pub enum Event {
     Containers {
         containers: Vec<ContainerRef>,
     },
-    /// The container of `run` runs. Descriptor: the master of its terminal, when it has one and is attached to.
+    /// The container of `run` runs. Descriptors when it is attached to: the master of its terminal, or the other ends of
+    /// its stdin (if there is anything to read), stdout and stderr.
     RunStarted {
         container: ContainerRef,
     },
-    /// The process of `exec` runs. Descriptor: the master of its terminal, when it has one.
+    /// The process of `exec` runs. Descriptors unless it is detached: the master of its terminal, or the other ends of its
+    /// stdin, stdout and stderr.
     ExecStarted {
         pid: i32,
     },

@@ -1,4 +1,4 @@
-//! `run` in the supervisor's process: a container of its own, attached to the client's descriptors; and the removal of
+//! `run` in the supervisor's process: a container of its own, attached to pipes whose other ends the client has; and the removal of
 //! those that are to go with their end.
 
 use std::cell::RefCell;
@@ -6,24 +6,45 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::broadcast::error::RecvError;
 
-use super::message::{Event, Failure};
+use super::message::{Event, Failure, Request};
 use super::observe::reference;
 use super::report::Report;
 use super::serve::Engine;
 use super::up::describe;
 use crate::plan::{self, Desired, DesiredService, UpOptions};
-use crate::supervisor::What;
+use crate::runtime::Pipes;
+use crate::supervisor::logs::Stream;
 use crate::supervisor::record::Status;
 use crate::supervisor::rpc::Connection;
+use crate::supervisor::{Streams, What};
 
 /// The container of a `run` in the foreground.
 #[derive(Debug)]
 pub(super) struct Attach {
     pub id: String,
     /// Its stdin, stdout and stderr, unless it has a terminal.
-    pub streams: RefCell<Option<[OwnedFd; 3]>>,
+    pub streams: RefCell<Option<Pipes>>,
     /// The master of its terminal, once it runs.
     pub terminal: RefCell<Option<OwnedFd>>,
+}
+
+/// Copies of what the client reads of a container, for the log when nobody reads it any more. They also keep a writer
+/// from hearing that nobody reads, so the client says when a reader of its own has gone.
+struct Unread(Vec<(Stream, OwnedFd)>);
+
+impl Unread {
+    /// The last two of what the client gets are stdout and stderr; a terminal is kept by others.
+    fn of(ends: &[OwnedFd]) -> Self {
+        let outputs = ends.len().checked_sub(2).map_or(&[][..], |first| &ends[first..]);
+        let copies = [Stream::Stdout, Stream::Stderr].into_iter().zip(outputs);
+        Self(copies.filter_map(|(stream, end)| Some((stream, end.try_clone().ok()?))).collect())
+    }
+
+    fn heard(&mut self, message: serde_json::Value) {
+        if let Ok(Request::Unread { stream }) = serde_json::from_value(message) {
+            self.0.retain(|(kept, _)| *kept != stream);
+        }
+    }
 }
 
 /// What a `run` is about.
@@ -32,20 +53,16 @@ pub(super) struct Oneoff {
     pub service: DesiredService,
     pub options: UpOptions,
     pub attach: bool,
+    /// Its stdin is the client's; otherwise there is nothing to read.
+    pub stdin: bool,
     pub dry_run: bool,
 }
 
 impl Engine {
-    pub(super) async fn run(
-        &self,
-        oneoff: Oneoff,
-        descriptors: Vec<OwnedFd>,
-        connection: &Connection,
-        report: &Report,
-    ) -> Result<i32, Failure> {
+    pub(super) async fn run(&self, oneoff: Oneoff, connection: &Connection, report: &Report) -> Result<i32, Failure> {
         let (attach, dry_run) = (oneoff.attach, oneoff.dry_run);
-        let started = self.alone("run", report, self.start_oneoff(oneoff, descriptors, report)).await?;
-        let Some((id, terminal)) = started.filter(|_| !dry_run) else { return Ok(0) };
+        let started = self.alone("run", report, self.start_oneoff(oneoff, report)).await?;
+        let Some((id, ends)) = started.filter(|_| !dry_run) else { return Ok(0) };
         let Some(view) = self.project.container(&id) else { return Err(Failure::given_up()) };
         if matches!(view.state.status, Status::Created) {
             // The client did not want to wait for what it needs.
@@ -53,22 +70,25 @@ impl Engine {
             self.project.settle().await;
             return Err(Failure::given_up());
         }
-        let has_terminal = terminal.is_some();
         let container = reference(&view);
         report.send(&Event::Containers { containers: vec![container.clone()] });
-        connection.send(&Event::RunStarted { container }, terminal.into_iter().collect());
+        let mut unread = Unread::of(&ends);
+        connection.send(&Event::RunStarted { container }, ends);
         if !attach {
             return Ok(0);
         }
         let ended = self.project.wait_exit(&id);
         tokio::pin!(ended);
-        let exit = tokio::select! {
-            exit = &mut ended => exit,
-            () = connection.closed() => {
-                if has_terminal {
-                    self.project.log_terminal(&id);
-                }
-                return Ok(0);
+        let exit = loop {
+            tokio::select! {
+                exit = &mut ended => break exit,
+                message = connection.recv() => match message {
+                    Some(message) => unread.heard(message),
+                    None => {
+                        self.project.log_from_now(&id, unread.0);
+                        return Ok(0);
+                    }
+                },
             }
         };
         let exit = exit.map_err(|error| Failure::caused("cannot wait for the container", &error))?;
@@ -78,14 +98,10 @@ impl Engine {
         Ok(exit.code())
     }
 
-    /// The container's id, and its terminal when it has one that the client is to get; `None` for a dry run.
-    async fn start_oneoff(
-        &self,
-        oneoff: Oneoff,
-        descriptors: Vec<OwnedFd>,
-        report: &Report,
-    ) -> Result<Option<(String, Option<OwnedFd>)>, Failure> {
-        let Oneoff { desired, service, options, attach, dry_run } = oneoff;
+    /// The container's id, and what the client is to get of it: its terminal, or the other ends of its streams; `None` for
+    /// a dry run.
+    async fn start_oneoff(&self, oneoff: Oneoff, report: &Report) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
+        let Oneoff { desired, service, options, attach, stdin, dry_run } = oneoff;
         let observed = self.observe_for(desired.services.iter().chain([&service]));
         let (plan, id) = self.with_names(|names| plan::run(&desired, &service, &observed, &options, names));
         for warning in &plan.warnings {
@@ -95,11 +111,12 @@ impl Engine {
             describe(&plan, report);
             return Ok(None);
         }
-        let attach = attach.then(|| Attach {
-            id: id.clone(),
-            streams: RefCell::new(<[OwnedFd; 3]>::try_from(descriptors).ok()),
-            terminal: RefCell::new(None),
-        });
+        let is_piped = attach && !service.template.spec.process.tty;
+        let streams = is_piped.then(|| Streams::piped(stdin)).transpose();
+        let streams = streams.map_err(|error| Failure::caused("cannot make the pipes of the container", &error))?;
+        let (process, mut ends) = streams.map_or((None, Vec::new()), |streams| (Some(streams.process), streams.ends));
+        let attach =
+            attach.then(|| Attach { id: id.clone(), streams: RefCell::new(process), terminal: RefCell::new(None) });
         if let Err(mut failure) = self.converge(&desired, &plan, None, attach.as_ref(), report).await {
             if let Some(view) = self.project.container(&id) {
                 let tried = view.state.error.is_some();
@@ -114,8 +131,8 @@ impl Engine {
             self.project.settle().await;
             return Err(failure);
         }
-        let terminal = attach.and_then(|attach| attach.terminal.into_inner());
-        Ok(Some((id, terminal)))
+        ends.extend(attach.and_then(|attach| attach.terminal.into_inner()));
+        Ok(Some((id, ends)))
     }
 
     /// Removes containers that are to go with their end, as they end; for as long as the supervisor lives.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -50,15 +49,15 @@ impl Engine {
         self.converging.lock().await
     }
 
-    async fn answer(&self, request: Request, descriptors: Vec<OwnedFd>, connection: &Connection) {
+    async fn answer(&self, request: Request, connection: &Connection) {
         let report = Report::new(connection.clone());
         let result = match request {
             Request::Up { desired, options, timeout_ms, dry_run } => {
                 self.alone("up", &report, self.up(*desired, options, timeout_ms, dry_run, &report)).await
             }
-            Request::Run { desired, oneoff, options, attach, dry_run } => {
-                let oneoff = Oneoff { desired: *desired, service: *oneoff, options, attach, dry_run };
-                self.run(oneoff, descriptors, connection, &report).await
+            Request::Run { desired, oneoff, options, attach, stdin, dry_run } => {
+                let oneoff = Oneoff { desired: *desired, service: *oneoff, options, attach, stdin, dry_run };
+                self.run(oneoff, connection, &report).await
             }
             Request::Down { options, project, timeout_ms, dry_run } => {
                 self.alone("down", &report, self.down(options, project, timeout_ms, dry_run, &report)).await
@@ -71,16 +70,14 @@ impl Engine {
                     _ => self.alone(super::act::name(&action), &report, work).await,
                 }
             }
-            Request::Exec { container, spec, detach } => {
-                self.exec(&container, *spec, detach, descriptors, connection).await
-            }
+            Request::Exec { container, spec, detach } => self.exec(&container, *spec, detach, connection).await,
             Request::Attach { container } => self.attach(&container, connection).await,
             Request::Hold { container } => self.hold(&container, connection).await,
             Request::Wait { containers, timeout_ms } => self.wait(&containers, timeout_ms, &report).await,
             Request::Follow { containers } => self.follow(&containers, &report).await,
             // Not alone: a file is copied also while another command waits for something.
             Request::Refresh(refresh) => self.refresh(&refresh, &report).await,
-            Request::GiveUp => Err(Failure::new("there is nothing to give up")),
+            Request::Unread { .. } | Request::GiveUp => Err(Failure::new("there is nothing to give up")),
         };
         match result {
             Ok(exit_code) => report.send(&Event::Done { exit_code }),
@@ -114,16 +111,11 @@ impl Engine {
 }
 
 impl Handler for Engine {
-    fn handle(
-        &self,
-        request: serde_json::Value,
-        fds: Vec<OwnedFd>,
-        connection: Connection,
-    ) -> Pin<Box<dyn Future<Output = ()>>> {
+    fn handle(&self, request: serde_json::Value, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>> {
         let engine = self.clone();
         Box::pin(async move {
             match serde_json::from_value::<Request>(request) {
-                Ok(request) => engine.answer(request, fds, &connection).await,
+                Ok(request) => engine.answer(request, &connection).await,
                 Err(error) => connection.send(
                     &Event::Failed(Failure {
                         message: "the supervisor does not understand this request".to_owned(),

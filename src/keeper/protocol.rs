@@ -17,25 +17,28 @@ use crate::sys::packet;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Starts a container. Descriptors: the network namespace, when the specification says `passed`; with `streams` its
-    /// stdin, stdout and stderr.
+    /// Starts a container. Descriptors: the network namespace, when the specification says `passed`; then its streams,
+    /// as far as `piped` says.
     Start {
         seq: u64,
-        /// The container's streams are passed, instead of pipes. Only without a terminal.
+        /// Which of its stdin, stdout and stderr come with the message, as pipes; the others are the null device. Without
+        /// it, and without a terminal, all are the pipes in the folder `pipes`.
         #[serde(default)]
-        streams: bool,
+        piped: Option<[bool; 3]>,
         spec: Box<ContainerSpec>,
         /// Folder of the named pipes `stdin`, `stdout`, `stderr`; the keeper makes them when missing.
         pipes: PathBuf,
         /// The exit is written here (`exit.json`) before it is told.
         exit_record: PathBuf,
     },
-    /// Starts a further process in a running container. Descriptors: stdin, stdout, stderr, unless it has a terminal.
+    /// Starts a further process in a running container. Descriptors: its streams, as far as `piped` says.
     Exec {
         seq: u64,
         exec: String,
         container: ContainerId,
         spec: Box<ExecSpec>,
+        /// As in `Start`; nothing with a terminal.
+        piped: [bool; 3],
     },
     /// A container of an earlier keeper that died: it runs (or has ended) without a parent. The keeper opens its pipes
     /// and follows it; answered by `Running`, and by `Exited` when it is gone. Descriptors: its pidfd when at hand.

@@ -13,11 +13,11 @@ use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::Link;
-use crate::keeper::pipes::Pipes;
+use crate::keeper::pipes::{self, Pipes};
 use crate::keeper::protocol::{Event, ExitRecord, Request};
 use crate::keeper::terminals::Terminals;
 use crate::runtime::cgroup::ControlGroup;
-use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
+use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace, NetworkNamespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
 use crate::state::{process, record};
 use crate::sys::{self, fault};
@@ -216,17 +216,13 @@ impl Keeper {
 
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Start { seq, streams, spec, pipes, exit_record } => {
-                let mut fds = fds;
-                let passed = if streams { fds.split_off(fds.len().saturating_sub(3)) } else { Vec::new() };
-                match self.start(&spec, &pipes, fds.into_iter().next(), passed) {
-                    Ok((starting, streams)) => {
-                        self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
-                    }
-                    Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+            Request::Start { seq, piped, spec, pipes, exit_record } => match self.start(&spec, &pipes, piped, fds) {
+                Ok((starting, streams)) => {
+                    self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
                 }
-            }
-            Request::Exec { seq, exec, container, spec } => match self.exec(&container, &spec, fds) {
+                Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+            },
+            Request::Exec { seq, exec, container, spec, piped } => match self.exec(&container, &spec, piped, fds) {
                 Ok(starting) => self.begun.push((Begun::Exec { seq, exec }, starting)),
                 Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
             },
@@ -262,8 +258,8 @@ impl Keeper {
         &mut self,
         spec: &ContainerSpec,
         folder: &std::path::Path,
-        network: Option<OwnedFd>,
-        streams: Vec<OwnedFd>,
+        piped: Option<[bool; 3]>,
+        mut fds: Vec<OwnedFd>,
     ) -> Result<(Starting, Option<Pipes>), StartError> {
         let runs = self.containers.get(&spec.id).is_some_and(|c| c.exit.is_none());
         let begins = self.begun.iter().map(|(begun, _)| begun).chain(self.failing.iter().map(|(_, begun, _)| begun));
@@ -272,15 +268,17 @@ impl Keeper {
             return Err(StartError::new("start", "the container runs already"));
         }
         let failed = |error: io::Error| StartError::io(format!("make the pipes in {}", folder.display()), &error);
-        let (pipes, files) = if spec.process.tty {
+        let is_passed = spec.namespaces.network == NetworkNamespace::Passed && !fds.is_empty();
+        let network = is_passed.then(|| fds.remove(0));
+        let (pipes, streams) = if spec.process.tty {
             (None, None)
         } else {
             let pipes = Pipes::open(folder).map_err(failed)?;
-            let files = match <[OwnedFd; 3]>::try_from(streams) {
-                Ok(passed) => passed,
-                Err(_) => Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?,
+            let streams = match piped {
+                Some(piped) => pipes::passed(piped, fds).map_err(|error| StartError::io("start", &error))?,
+                None => Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?,
             };
-            (Some(pipes), Some(files))
+            (Some(pipes), Some(streams))
         };
         // Not to be removed any more: it is about to be used again.
         let group = self.runtime.cgroup(&spec.cgroup.path);
@@ -290,23 +288,22 @@ impl Keeper {
             let container = containers.get(id).filter(|c| c.exit.is_none())?;
             container.pidfd.as_ref()?.try_clone().ok()
         };
-        let starting = self.runtime.start(spec, Descriptors { network, files }, peer)?;
+        let starting = self.runtime.start(spec, Descriptors { network, streams }, peer)?;
         Ok((starting, pipes))
     }
 
-    fn exec(&mut self, id: &str, spec: &ExecSpec, fds: Vec<OwnedFd>) -> Result<Starting, StartError> {
+    fn exec(&mut self, id: &str, spec: &ExecSpec, piped: [bool; 3], fds: Vec<OwnedFd>) -> Result<Starting, StartError> {
         let container = self.containers.get(id).filter(|c| c.exit.is_none());
         let not_running = || StartError::new("exec", "the container is not running");
         let container = container.ok_or_else(not_running)?;
         let target = container.pidfd.as_ref().ok_or_else(not_running)?;
         let target = target.try_clone().map_err(|error| StartError::io("exec", &error))?;
-        let files = if spec.tty {
+        let streams = if spec.tty {
             None
         } else {
-            let files = <[OwnedFd; 3]>::try_from(fds);
-            Some(files.map_err(|_| StartError::new("exec", "three streams were to be passed"))?)
+            Some(pipes::passed(piped, fds).map_err(|error| StartError::io("exec", &error))?)
         };
-        self.runtime.exec(&container.spec, spec, target, files)
+        self.runtime.exec(&container.spec, spec, target, streams)
     }
 
     /// Takes what processes in the making have reported.

@@ -23,6 +23,7 @@ use crate::runtime::mounts::{self, Targets, mount_below, real_directory};
 use crate::runtime::process::{Program, ROOT, Streams, fail};
 use crate::runtime::report::Report;
 use crate::runtime::spec::{ContainerSpec, Namespace, Security};
+use crate::runtime::start::Pipes;
 use crate::runtime::{protect, sysctl, terminal};
 use crate::sys::fault;
 use crate::sys::mount::RDONLY;
@@ -41,7 +42,7 @@ pub(super) struct Plan<'a> {
     /// Namespaces to enter: a namespace, or a pidfd whose namespace of that kind is meant.
     pub join: Vec<(OwnedFd, CloneFlags)>,
     /// stdin, stdout, stderr; `None` with a terminal.
-    pub files: Option<[OwnedFd; 3]>,
+    pub streams: Option<Pipes>,
     /// Mounted onto `/dev/shm` instead of a new one: that of the joined ipc namespace.
     pub shm: Option<OwnedFd>,
 }
@@ -82,7 +83,7 @@ impl Plan<'_> {
         let owners = Owners { spec, proc: dev.proc.as_fd(), report };
         mounts::attach_all(root.as_fd(), sources, Some(&owners))?;
         devices::make_all(root.as_fd(), self.nodes)?;
-        let streams = self.streams(root.as_fd())?;
+        let streams = self.streams(root.as_fd(), &dev)?;
         if spec.namespaces.uts == Namespace::Private {
             rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "set the host name")?;
             if let Some(domain) = &spec.domainname {
@@ -122,17 +123,14 @@ impl Plan<'_> {
     fn close_others(&self, report: RawFd) -> std::io::Result<()> {
         let mut keep = vec![0, 1, 2, report];
         keep.extend(self.join.iter().map(|(fd, _)| fd.as_raw_fd()));
-        keep.extend(self.files.iter().flatten().map(AsRawFd::as_raw_fd));
+        keep.extend(self.streams.iter().flatten().flatten().map(AsRawFd::as_raw_fd));
         keep.extend(self.shm.iter().map(AsRawFd::as_raw_fd));
         close_all_but(&keep)
     }
 
-    fn streams(&self, root: BorrowedFd<'_>) -> Result<Streams, StartError> {
-        match &self.files {
-            Some(files) => {
-                let copy = |fd: &OwnedFd| fd.try_clone().step(|| "connect the standard streams");
-                Ok(Streams::Pipes([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?]))
-            }
+    fn streams(&self, root: BorrowedFd<'_>, dev: &Defaults) -> Result<Streams, StartError> {
+        match &self.streams {
+            Some(pipes) => Streams::piped(pipes, || protect::open_null(&dev.dev)),
             None => {
                 let terminal = terminal::open(root, self.spec.process.size)?;
                 terminal::bind_console(root, &terminal)?;
@@ -203,12 +201,14 @@ impl Plan<'_> {
                 hierarchies.mount(sys.as_fd(), closed | read_only)?;
             }
         }
-        Ok(Defaults { proc, null })
+        Ok(Defaults { proc, dev, null })
     }
 }
 
 struct Defaults {
     proc: OwnedFd,
+    /// Ours, also when the user has mounted another one over it.
+    dev: OwnedFd,
     null: OwnedFd,
 }
 

@@ -1,6 +1,7 @@
 //! A further process in a running container.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, openat};
@@ -13,8 +14,8 @@ use crate::runtime::error::Step;
 use crate::runtime::process::{Program, ROOT, Streams, fail};
 use crate::runtime::report::Report;
 use crate::runtime::spec::{ContainerSpec, ExecSpec};
-use crate::runtime::start::{Runtime, Starting};
-use crate::runtime::terminal;
+use crate::runtime::start::{Pipes, Runtime, Starting};
+use crate::runtime::{inroot, protect, terminal};
 use crate::sys::process::close_all_but;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{clone, packet};
@@ -31,9 +32,9 @@ impl Runtime {
         container: &ContainerSpec,
         exec: &ExecSpec,
         target: OwnedFd,
-        files: Option<[OwnedFd; 3]>,
+        streams: Option<Pipes>,
     ) -> Result<Starting, StartError> {
-        if files.is_some() == exec.tty {
+        if streams.is_some() == exec.tty {
             return Err(StartError::new("exec", "a process has either a terminal or three streams"));
         }
         let (capabilities, filter) = if exec.privileged {
@@ -45,7 +46,7 @@ impl Runtime {
         let cgroup = self.cgroup(&container.cgroup.path);
         let (report, child_report) = Starting::channel()?;
         let (filter, open_files) = (filter.as_deref(), self.open_files);
-        let helper = Helper { container, exec, cgroup: &cgroup, target, files, capabilities, filter, open_files };
+        let helper = Helper { container, exec, cgroup: &cgroup, target, streams, capabilities, filter, open_files };
         let unified = cgroup.open_unified();
         let cloned = clone::clone3(0, unified.as_ref().map(AsFd::as_fd), move || helper.run(&child_report))
             .step(|| "clone a process")?;
@@ -59,7 +60,7 @@ struct Helper<'a> {
     exec: &'a ExecSpec,
     cgroup: &'a ControlGroup,
     target: OwnedFd,
-    files: Option<[OwnedFd; 3]>,
+    streams: Option<Pipes>,
     capabilities: Capabilities,
     filter: Option<&'a [Instruction]>,
     open_files: rustix::process::Rlimit,
@@ -80,7 +81,7 @@ impl Helper<'_> {
             label(&self.container.security)?;
         }
         let mut keep = vec![0, 1, 2, report.as_raw_fd(), self.target.as_raw_fd()];
-        keep.extend(self.files.iter().flatten().map(AsRawFd::as_raw_fd));
+        keep.extend(self.streams.iter().flatten().flatten().map(AsRawFd::as_raw_fd));
         close_all_but(&keep).step(|| "close descriptors")?;
         let all = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
@@ -102,11 +103,8 @@ impl Helper<'_> {
         let prepared = (|| {
             rustix::process::setsid().step(|| "start a session")?;
             let root = openat(CWD, "/", ROOT, Mode::empty()).step(|| "open the container's root")?;
-            let streams = match &self.files {
-                Some(files) => {
-                    let copy = |fd: &OwnedFd| fd.try_clone().step(|| "connect the standard streams");
-                    Streams::Files([copy(&files[0])?, copy(&files[1])?, copy(&files[2])?])
-                }
+            let streams = match &self.streams {
+                Some(pipes) => Streams::piped(pipes, || null(root.as_fd()))?,
                 None => Streams::Terminal(terminal::open(root.as_fd(), self.exec.size)?),
             };
             Ok((root, streams))
@@ -135,6 +133,13 @@ impl Helper<'_> {
         };
         program.run(root.as_fd(), streams, report)
     }
+}
+
+/// The null device of a container whose programs may have done anything to it.
+fn null(root: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
+    let step = || "open the container's /dev/null";
+    let dev = inroot::open_without_links(root, Path::new("dev"), ROOT).step(step)?;
+    protect::open_null(&dev)
 }
 
 impl Starting {

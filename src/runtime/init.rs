@@ -11,6 +11,8 @@ use crate::sys::{clone, process};
 /// Returns in a child process that goes on to be the container's program. The calling process forwards signals to it,
 /// reaps orphans, and ends as it ends.
 pub(super) fn split(report: OwnedFd, terminal: bool) -> Result<OwnedFd, StartError> {
+    // Those that somebody ignored would not be heard, nor passed on.
+    process::reset_signals();
     process::block_signals();
     match clone::fork().step(|| "start the init process")? {
         clone::Fork::Child => {

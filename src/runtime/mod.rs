@@ -25,4 +25,4 @@ pub(crate) mod terminal;
 mod tmpfs;
 
 pub use error::StartError;
-pub use start::{Descriptors, Progress, Runtime, Started, Starting};
+pub use start::{Descriptors, Pipes, Progress, Runtime, Started, Starting};

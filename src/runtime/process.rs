@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fstat};
 use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use rustix::process::Resource;
 
 use crate::runtime::StartError;
@@ -17,6 +18,7 @@ use crate::runtime::init;
 use crate::runtime::inroot::{self, Kind, show};
 use crate::runtime::report::Report;
 use crate::runtime::spec::{DEFAULT_PATH, Rlimit};
+use crate::runtime::start::Pipes;
 use crate::runtime::terminal::Terminal;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{capability, fault, process, seccomp};
@@ -42,11 +44,25 @@ pub(super) struct Program<'a> {
 /// Where its output goes.
 #[derive(Debug)]
 pub(super) enum Streams {
-    /// Pipes that were made for this container.
+    /// Pipes that were made for this process, and null devices of its container.
     Pipes([OwnedFd; 3]),
-    /// Files of whoever asked: not ours to give away.
-    Files([OwnedFd; 3]),
     Terminal(Terminal),
+}
+
+impl Streams {
+    /// Copies of the pipes, and what `null` opens for those that are missing.
+    pub(super) fn piped(pipes: &Pipes, null: impl Fn() -> Result<OwnedFd, StartError>) -> Result<Self, StartError> {
+        let one = |pipe: &Option<OwnedFd>| match pipe {
+            Some(pipe) => pipe.try_clone().step(|| "connect the standard streams"),
+            None => null(),
+        };
+        // A container may be without the device; reading nothing needs none.
+        let stdin = match one(&pipes[0]) {
+            Err(_) if pipes[0].is_none() => rustix::pipe::pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe")?.0,
+            other => other?,
+        };
+        Ok(Self::Pipes([stdin, one(&pipes[1])?, one(&pipes[2])?]))
+    }
 }
 
 impl Program<'_> {
@@ -92,7 +108,7 @@ impl Program<'_> {
         if let Some(socket) = report {
             let master = match &streams {
                 Streams::Terminal(terminal) => vec![terminal.master.as_fd()],
-                Streams::Pipes(_) | Streams::Files(_) => vec![],
+                Streams::Pipes(_) => vec![],
             };
             fault::around("report", || Report::Ready.send(socket.as_fd(), &master)).step(|| "report")?;
             // Whatever the keeper had open is not for the container, neither now nor as /proc/self/fd/N of the exec.
@@ -252,14 +268,13 @@ fn enter(root: BorrowedFd<'_>, cwd: &Path) -> Result<(), StartError> {
 fn connect(streams: &Streams, identity: &Identity) -> Result<bool, StartError> {
     let step = || "connect the standard streams";
     let [stdin, stdout, stderr] = match streams {
-        Streams::Pipes([stdin, stdout, stderr]) | Streams::Files([stdin, stdout, stderr]) => [stdin, stdout, stderr],
+        Streams::Pipes([stdin, stdout, stderr]) => [stdin, stdout, stderr],
         Streams::Terminal(terminal) => {
             rustix::process::ioctl_tiocsctty(&terminal.peer).step(|| "take the terminal")?;
             [&terminal.peer; 3]
         }
     };
-    let ours = !matches!(streams, Streams::Files(_));
-    for file in [stdin, stdout, stderr].into_iter().filter(|_| ours) {
+    for file in [stdin, stdout, stderr] {
         let found = fstat(file).step(step)?;
         let kind = FileType::from_raw_mode(found.st_mode);
         let is_null = kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3);

@@ -1,6 +1,6 @@
 //! Masked and read-only paths of procfs and sysfs.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
@@ -37,7 +37,7 @@ pub(super) fn apply(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), St
     for path in READ_ONLY {
         let step = || format!("make /{path} read-only");
         let Some(place) = find(root, path).step(step)? else { continue };
-        let mount = clone_tree(rustix::fd::AsFd::as_fd(&place), Path::new(""), true).step(step)?;
+        let mount = clone_tree(place.as_fd(), Path::new(""), true).step(step)?;
         attach_with(&mount, &place, RDONLY | NOSUID | NODEV | NOEXEC, true).step(step)?;
     }
     // One empty file system serves all masked directories: each more would cost time when the container ends.
@@ -55,7 +55,7 @@ pub(super) fn apply(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), St
         }
         match &empty {
             Some(mounted) => {
-                let mount = clone_tree(rustix::fd::AsFd::as_fd(mounted), Path::new(""), false).step(step)?;
+                let mount = clone_tree(mounted.as_fd(), Path::new(""), false).step(step)?;
                 attach(&mount, &place).step(step)?;
             }
             None => {
@@ -96,8 +96,25 @@ fn find_any(root: BorrowedFd<'_>, path: &str) -> bool {
 pub(super) fn null_of(dev: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
     let step = || "open /dev/null";
     let null = openat(dev, "null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-    let found = fstat(&null).step(step)?;
-    let is_null = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
-        && found.st_rdev == rustix::fs::makedev(1, 3);
-    if is_null { Ok(null) } else { Err(StartError::new(step(), "it is not the null device")) }
+    if is_null(&null).step(step)? { Ok(null) } else { Err(StartError::new(step(), "it is not the null device")) }
+}
+
+/// The null device of a `/dev`, to be read and written.
+pub(super) fn open_null(dev: &OwnedFd) -> Result<OwnedFd, StartError> {
+    let step = || "open the container's /dev/null";
+    // What is there is looked at before it is opened: another device might do something then.
+    null_of(dev.as_fd())?;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let null = openat(dev, "null", flags, Mode::empty()).step(step)?;
+    if !is_null(&null).step(step)? {
+        return Err(StartError::new(step(), "it is not the null device"));
+    }
+    rustix::fs::fcntl_setfl(&null, OFlags::empty()).step(step)?;
+    Ok(null)
+}
+
+fn is_null(file: &OwnedFd) -> rustix::io::Result<bool> {
+    let found = fstat(file)?;
+    let kind = FileType::from_raw_mode(found.st_mode);
+    Ok(kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3))
 }

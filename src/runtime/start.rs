@@ -29,13 +29,17 @@ pub struct Runtime {
     pub(super) open_files: Rlimit,
 }
 
+/// stdin, stdout and stderr of a process: pipes that were made for it, none of them below 3. One that is missing is the
+/// null device of its own container; nothing else that somebody outside holds may get there.
+pub type Pipes = [Option<OwnedFd>; 3];
+
 /// Descriptors that a new container gets.
 #[derive(Debug)]
 pub struct Descriptors {
     /// For [`NetworkNamespace::Passed`].
     pub network: Option<OwnedFd>,
-    /// stdin, stdout and stderr, none of them below 3; `None` with a terminal.
-    pub files: Option<[OwnedFd; 3]>,
+    /// stdin, stdout and stderr; `None` with a terminal.
+    pub streams: Option<Pipes>,
 }
 
 /// A process that is being set up.
@@ -105,7 +109,7 @@ impl Runtime {
         descriptors: Descriptors,
         peer: impl Fn(&str) -> Option<OwnedFd>,
     ) -> Result<Starting, StartError> {
-        if descriptors.files.is_some() == spec.process.tty {
+        if descriptors.streams.is_some() == spec.process.tty {
             return Err(StartError::new("start", "a container has either a terminal or three streams"));
         }
         sysctl::check(spec)?;
@@ -127,7 +131,7 @@ impl Runtime {
                 filter: filter.as_deref(),
                 open_files: self.open_files,
                 join: joined.namespaces,
-                files: descriptors.files,
+                streams: descriptors.streams,
                 shm: None,
             };
             let unified = cgroup.open_unified();

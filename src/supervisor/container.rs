@@ -15,6 +15,7 @@ use super::network::Attached;
 use super::output::Output;
 use super::record::{ContainerRecord, ContainerState, EndpointState, Health, HealthStatus, Status};
 use crate::network::spec::PublishedPort;
+use crate::runtime::Pipes;
 use crate::runtime::spec::ExitStatus;
 use crate::state::ContainerPaths;
 use crate::state::record::{self, Durability};
@@ -71,7 +72,7 @@ pub(super) struct Live {
 #[derive(Debug, Default)]
 pub(super) struct Attaching {
     /// stdin, stdout and stderr, unless it has a terminal.
-    pub streams: Option<[OwnedFd; 3]>,
+    pub streams: Option<Pipes>,
     /// The master of its terminal, once it runs.
     pub terminal: Option<OwnedFd>,
 }

@@ -1,12 +1,10 @@
 //! Further processes in a container: for people, for health checks, for hooks.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::Interest;
 
 use super::container::Container;
@@ -15,6 +13,8 @@ use super::link::Exec;
 use super::project::Project;
 use super::record::Hook;
 use super::signal;
+use super::streams::Streams;
+use crate::runtime::Pipes;
 use crate::runtime::spec::{ExecSpec, ExitStatus, TerminalSize};
 use crate::sys::readiness;
 
@@ -37,12 +37,12 @@ pub(super) enum Keep {
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
 impl Project {
-    /// Starts a further process in a running container. `fds` are its stdin, stdout and stderr, unless it has a
-    /// terminal, whose master then comes back.
+    /// Starts a further process in a running container, on these streams unless it has a terminal, whose master then
+    /// comes back.
     ///
     /// # Errors
     /// When the container does not run, or the program cannot be executed in it.
-    pub async fn exec(&self, id: &str, spec: ExecSpec, fds: Vec<OwnedFd>) -> Result<Exec, SupervisorError> {
+    pub async fn exec(&self, id: &str, spec: ExecSpec, streams: Pipes) -> Result<Exec, SupervisorError> {
         let container = self.find(id)?;
         if !container.is_running() {
             return Err(SupervisorError::NotRunning { name: container.name() });
@@ -50,7 +50,7 @@ impl Project {
         if container.is_paused() {
             return Err(SupervisorError::Paused { name: container.name() });
         }
-        Ok(self.inner.link.exec(container.record.id.clone(), spec, fds).await?)
+        Ok(self.inner.link.exec(container.record.id.clone(), spec, streams).await?)
     }
 
     /// A copy of the write end of a container's stdin, or of its terminal's master.
@@ -72,15 +72,8 @@ impl Project {
         limit: Option<Duration>,
         keep: Keep,
     ) -> Result<Captured, SupervisorError> {
-        let plumbing = || -> io::Result<(OwnedFd, Vec<OwnedFd>)> {
-            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-            rustix::io::ioctl_fionbio(&reader, true)?;
-            let null = File::open("/dev/null")?.into();
-            let second = writer.try_clone()?;
-            Ok((reader, vec![null, writer, second]))
-        };
-        let (reader, fds) = plumbing().map_err(SupervisorError::system("make a pipe"))?;
-        let mut exec = self.exec(container.id(), spec, fds).await?;
+        let (streams, reader) = Streams::gathered().map_err(SupervisorError::system("make a pipe"))?;
+        let mut exec = self.exec(container.id(), spec, streams).await?;
         let reader =
             readiness::register(reader, Interest::READABLE).map_err(SupervisorError::system("read from a pipe"))?;
         let mut output = Tail::new(keep);
@@ -216,6 +209,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use rustix::pipe::{PipeFlags, pipe_with};
+
     use super::*;
 
     fn keep(keep: Keep, text: &str) -> String {

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::keeper::protocol::{self, Event, Request, StartError};
+use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
 use crate::sys::readiness;
 
@@ -121,36 +122,39 @@ impl Link {
         (seq, receiver)
     }
 
-    /// Starts a container; with `streams` these are its stdin, stdout and stderr.
+    /// Starts a container; its streams are its own named pipes unless there are others.
     pub(super) async fn start(
         self: &Rc<Self>,
         spec: ContainerSpec,
         pipes: PathBuf,
         exit_record: PathBuf,
         network: Option<OwnedFd>,
-        streams: Option<[OwnedFd; 3]>,
+        streams: Option<Pipes>,
     ) -> Result<Started, StartError> {
         let (seq, answer) = self.ask();
-        let request = Request::Start { seq, streams: streams.is_some(), spec: Box::new(spec), pipes, exit_record };
-        self.tell(request, network.into_iter().chain(streams.into_iter().flatten()).collect());
+        let piped = streams.as_ref().map(which);
+        let request = Request::Start { seq, piped, spec: Box::new(spec), pipes, exit_record };
+        self.tell(request, network.into_iter().chain(streams.into_iter().flatten().flatten()).collect());
         match answer.await.map_err(|_| lost())?? {
             Answer::Started(started) => Ok(started),
             _ => Err(lost()),
         }
     }
 
-    /// Starts a further process in a container. `fds` are its stdin, stdout and stderr, unless it has a terminal.
+    /// Starts a further process in a container, on these streams unless it has a terminal.
     pub(super) async fn exec(
         self: &Rc<Self>,
         container: ContainerId,
         spec: ExecSpec,
-        fds: Vec<OwnedFd>,
+        streams: Pipes,
     ) -> Result<Exec, StartError> {
         let (seq, answer) = self.ask();
         let exec = format!("{container}-{seq}");
         let (ended, exit) = oneshot::channel();
         self.execs.borrow_mut().insert(exec.clone(), ended);
-        self.tell(Request::Exec { seq, exec: exec.clone(), container, spec: Box::new(spec) }, fds);
+        let (exec_id, piped) = (exec.clone(), which(&streams));
+        let request = Request::Exec { seq, exec: exec_id, container, spec: Box::new(spec), piped };
+        self.tell(request, streams.into_iter().flatten().collect());
         let answer = answer.await.map_err(|_| lost()).and_then(|answer| answer);
         match answer {
             Ok(Answer::Exec(pid, fds)) => {
@@ -204,6 +208,10 @@ impl Link {
         }
         self.flushing.set(false);
     }
+}
+
+fn which(streams: &Pipes) -> [bool; 3] {
+    [streams[0].is_some(), streams[1].is_some(), streams[2].is_some()]
 }
 
 fn lost() -> StartError {

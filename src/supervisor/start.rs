@@ -19,6 +19,7 @@ use super::probe;
 use super::project::{Project, blocking};
 use super::record::{Health, HealthStatus, Status};
 use super::signal;
+use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Namespace, NetworkNamespace, Propagation};
 use crate::sys::fault;
 use crate::volumes::{self, VolumeSpec, bind, files};
@@ -53,16 +54,12 @@ impl Project {
         self.run_hooks(&container, "post_start", &container.record.post_start, None).await
     }
 
-    /// Starts a container in the foreground: `streams` are its stdin, stdout and stderr, unless it has a terminal,
-    /// whose master then comes back. What it writes does not go into its log.
+    /// Starts a container in the foreground, on these streams unless it has a terminal, whose master then comes back.
+    /// What it writes does not go into its log.
     ///
     /// # Errors
     /// As [`Project::start`].
-    pub async fn start_attached(
-        &self,
-        id: &str,
-        streams: Option<[OwnedFd; 3]>,
-    ) -> Result<Option<OwnedFd>, SupervisorError> {
+    pub async fn start_attached(&self, id: &str, streams: Option<Pipes>) -> Result<Option<OwnedFd>, SupervisorError> {
         let container = self.find(id)?;
         container.live.borrow_mut().attaching = Some(Attaching { streams, terminal: None });
         let started = self.start(id).await;
@@ -90,14 +87,18 @@ impl Project {
         lost.map(|container| (container.record.name.clone(), container.record.service.clone())).collect()
     }
 
-    /// Nobody has the terminal of a container any more: what it writes goes into its log from now on.
-    pub fn log_terminal(&self, id: &str) {
+    /// Nobody reads what a container writes any more: it goes into its log from now on. `pipes` are what was read, or
+    /// nothing when that was its terminal.
+    pub fn log_from_now(&self, id: &str, mut pipes: Vec<(Stream, OwnedFd)>) {
         let Ok(container) = self.find(id) else { return };
         let log = self.log_of(&container);
         let mut live = container.live.borrow_mut();
         let Some(process) = &mut live.process else { return };
-        let Some(Ok(master)) = process.input.as_ref().map(OwnedFd::try_clone) else { return };
-        match Output::start(vec![(Stream::Stdout, master)], log) {
+        if container.record.spec.process.tty {
+            let Some(Ok(master)) = process.input.as_ref().map(OwnedFd::try_clone) else { return };
+            pipes = vec![(Stream::Stdout, master)];
+        }
+        match Output::start(pipes, log) {
             Ok(output) => process.output = Some(output),
             Err(error) => tracing::error!(container = %container.record.name, "its output is not read: {error}"),
         }

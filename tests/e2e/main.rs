@@ -40,6 +40,7 @@ mod proof;
 mod reading;
 mod registries;
 mod restarts;
+mod streams;
 mod survival;
 mod terminal;
 mod toolchains;

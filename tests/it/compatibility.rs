@@ -34,8 +34,21 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("`wait` also answers for containers that have ended already", "a script that asks a moment late gets its answer"),
     (
-        "A foreground `run` gives the command your own streams: what it writes is not in a log",
-        "no proxy in the way: binary data, terminals and redirections are as if it ran here",
+        "What a foreground `run` writes is not in its log, unless its client is killed: from then on it is",
+        "a dump that goes to a file is not on the disk a second time",
+    ),
+    (
+        "`exec` and `run` leave input that the program did not read to whoever reads next: \
+         `while read line; do windlass exec …; done < list` sees each line",
+        "as if the program ran here",
+    ),
+    (
+        "A reader that goes away ends the program of `exec` and `run` by `SIGPIPE`, and so does the end of a killed `exec`",
+        "a program that nobody reads is not left running unseen",
+    ),
+    (
+        "`exec` and `$(windlass exec …)` end with the program; what it has left in the background holds nobody up",
+        "as with the peer, which waits up to two seconds",
     ),
     (
         "`restart` stops in reverse order and starts in order, and waits for `depends_on` conditions between",

@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::cli::containers::Containers;
 use crate::cli::exit::INTERRUPTED;
-use crate::cli::terminal::{DETACH_KEYS, RawMode, copy_size, write_all};
+use crate::cli::terminal::{DETACH_KEYS, RawMode, copy_size, write_some};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
@@ -50,7 +50,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> CommandResult {
     let record = &containers.pick(&args.service, args.index, true)?.record;
     let project = &containers.project;
     let mut client = Client::connect_or_start(&context.paths, project)?;
-    client.send(&Request::Attach { container: record.id.clone() }, &[])?;
+    client.send(&Request::Attach { container: record.id.clone() })?;
     let input = loop {
         let (event, mut received) = client.receive()?;
         match event {
@@ -76,8 +76,12 @@ pub fn run(args: &AttachArgs, context: &Context) -> CommandResult {
         reader: Reader::open(&place.log(), Span { tail: Some(HISTORY), ..Span::default() })?,
         watch,
         signals: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
-        input: input.filter(|_| !args.no_stdin && (tty || record.spec.process.stdin_open)),
+        input: input
+            .map(without_waiting)
+            .transpose()?
+            .filter(|_| !args.no_stdin && (tty || record.spec.process.stdin_open)),
         keys,
+        typed: Vec::new(),
         matched: 0,
         proxy: args.sig_proxy,
     };
@@ -121,6 +125,8 @@ struct Attachment<'a> {
     /// The write end of the container's standard input, or its terminal.
     input: Option<OwnedFd>,
     keys: Vec<u8>,
+    /// What there is no room for in it: its output is shown meanwhile.
+    typed: Vec<u8>,
     /// How many of the keys were typed.
     matched: usize,
     proxy: bool,
@@ -140,8 +146,11 @@ impl Attachment<'_> {
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.client.as_fd(), PollFlags::POLLIN),
             ];
-            if self.input.is_some() {
-                fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            match &self.input {
+                // What was typed last comes first.
+                Some(input) if !self.typed.is_empty() => fds.push(PollFd::new(input.as_fd(), PollFlags::POLLOUT)),
+                Some(_) => fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN)),
+                None => {}
             }
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => {}
@@ -157,7 +166,10 @@ impl Attachment<'_> {
             if signalled && self.signalled()? {
                 return Ok(INTERRUPTED);
             }
-            if typed && self.typed(stdin.as_fd())? {
+            let waits = !self.typed.is_empty();
+            if let (true, Some(input)) = (typed && waits, &self.input) {
+                write_some(input.as_fd(), &mut self.typed)?;
+            } else if typed && self.read(stdin.as_fd())? {
                 eprintln!("\r\nread escape sequence");
                 return Ok(0);
             }
@@ -212,14 +224,14 @@ impl Attachment<'_> {
             timeout_ms: None,
             dry_run: false,
         };
-        match client.run(&request, &[], |_| {}).map_err(told)? {
+        match client.run(&request, |_| {}).map_err(told)? {
             Ok(_) => Ok(()),
             Err(failure) => Err(Fault::Told(failure.into())),
         }
     }
 
     /// True when the detach keys were typed.
-    fn typed(&mut self, stdin: BorrowedFd<'_>) -> io::Result<bool> {
+    fn read(&mut self, stdin: BorrowedFd<'_>) -> io::Result<bool> {
         let Some(input) = &self.input else { return Ok(false) };
         let mut buffer = [0; 16 * 1024];
         let count = match nix::unistd::read(stdin, &mut buffer) {
@@ -241,9 +253,15 @@ impl Attachment<'_> {
                 return Ok(true);
             }
         }
-        write_all(input.as_fd(), &buffer[..count])?;
+        self.typed.extend(&buffer[..count]);
+        write_some(input.as_fd(), &mut self.typed)?;
         Ok(false)
     }
+}
+
+fn without_waiting(input: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::ioctl_fionbio(&input, true)?;
+    Ok(input)
 }
 
 /// `ctrl-p,ctrl-q`: letters and `@ [ \ ] ^ _` after `ctrl-`, or any character.

@@ -76,7 +76,7 @@ pub fn run(args: &CommitArgs, context: &Context) -> CommandResult {
 /// The container stands still until what is given back is dropped.
 fn hold(context: &Context, project: &ProjectPaths, record: &ContainerRecord) -> Result<Client, CommandError> {
     let mut client = Client::connect_or_start(&context.paths, project)?;
-    client.send(&Request::Hold { container: record.id.clone() }, &[])?;
+    client.send(&Request::Hold { container: record.id.clone() })?;
     loop {
         match client.receive()?.0 {
             Answer::Held => return Ok(client),

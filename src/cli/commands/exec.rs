@@ -1,13 +1,14 @@
 //! `windlass exec`
 
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::cli::containers::Containers;
 use crate::cli::exit::{CommandError, INTERRUPTED};
+use crate::cli::streams::{Carried, Streams};
 use crate::cli::terminal::{self, DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::{CommandResult, Context};
 use crate::engine::client::Client;
@@ -76,7 +77,7 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
     execute(context, project, &record.id, spec, args.detach)
 }
 
-/// Runs a program in a container, on the streams of this process or on a terminal of its own that the person's becomes
+/// Runs a program in a container, on pipes whose other ends are the streams of this process, or on a terminal of its own that the person's becomes
 /// one with; to its end unless it is to be `detached`.
 pub(in crate::cli) fn execute(
     context: &Context,
@@ -88,11 +89,13 @@ pub(in crate::cli) fn execute(
     let tty = spec.tty;
     let request = Request::Exec { container: container.to_owned(), spec: Box::new(spec), detach: detached };
     let mut client = Client::connect_or_start(&context.paths, project)?;
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let descriptors = if tty { vec![] } else { vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] };
-    client.send(&request, &descriptors)?;
+    client.send(&request)?;
     let mut raw: Option<RawMode> = None;
+    let mut streams: Option<Streams> = None;
     loop {
+        if let Some(streams) = &mut streams {
+            while streams.carry(&[client.as_fd()])? != Carried::Other {}
+        }
         let (event, mut received) = client.receive()?;
         match event {
             Event::ExecStarted { .. } if tty => {
@@ -113,7 +116,11 @@ pub(in crate::cli) fn execute(
                 }
             }
             Event::ExecStarted { .. } if detached => return Ok(0),
+            Event::ExecStarted { .. } => streams = Some(Streams::new(received)?),
             Event::Done { exit_code } => {
+                if let Some(streams) = streams {
+                    streams.finish();
+                }
                 drop(raw);
                 return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
             }

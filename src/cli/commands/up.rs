@@ -166,7 +166,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
             None => converge(context, &paths, &request, &progress)?,
             Some(interrupts) => {
                 let mut client = Client::connect_or_start(&context.paths, &paths)?;
-                client.send(&request, &[])?;
+                client.send(&request)?;
                 match interruptible(&mut client, interrupts, &progress)? {
                     Some(answer) => answer,
                     None => {

@@ -35,7 +35,7 @@ pub fn run(args: &WaitArgs, context: &Context) -> CommandResult {
             .hint(format!("`windlass up -d {}` makes and starts them", args.services.join(" "))));
     }
     let mut client = Client::connect_or_start(&context.paths, &paths)?;
-    client.send(&Request::Follow { containers: waited_for }, &[])?;
+    client.send(&Request::Follow { containers: waited_for })?;
     let mut code = 0;
     loop {
         match client.receive()?.0 {

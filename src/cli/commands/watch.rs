@@ -132,6 +132,6 @@ fn raise(
         dry_run: context.global.dry_run,
     };
     let mut client = Client::connect_or_start(&context.paths, &context.paths.project(&loaded.project.name))?;
-    client.send(&request, &[])?;
+    client.send(&request)?;
     Ok(interruptible(&mut client, interrupts, &progress)?.is_some())
 }

@@ -83,7 +83,7 @@ fn ask(subject: &Subject, refresh: Refresh) -> Result<Refreshed, Failure> {
     let mut refreshed = Refreshed::default();
     let request = message::Request::Refresh(refresh);
     client
-        .run(&request, &[], |event| {
+        .run(&request, |event| {
             if let message::Event::Refreshed(told) = event {
                 refreshed = told.clone();
             }
@@ -109,7 +109,7 @@ fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>) -> Res
     let mut client = Client::connect_or_start(&subject.paths, &subject.project).map_err(|error| failed(&error))?;
     let mut refreshed = Refreshed::default();
     client
-        .run(&up, &[], |event| match event {
+        .run(&up, |event| match event {
             message::Event::Progress(step) if step.status == "Recreated" => refreshed.restarted.push(step.name.clone()),
             message::Event::Progress(step) => refreshed.installed |= step.status == "Installed",
             message::Event::Warning { text } => refreshed.output.push(text.clone()),

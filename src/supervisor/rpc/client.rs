@@ -64,7 +64,7 @@ impl Client {
             FrameError::Io(_) | FrameError::Cut => ConnectError::Absent { project: project() },
             source => ConnectError::Frame { project: project(), source },
         };
-        client.send(&Hello::ours(), &[]).map_err(frame)?;
+        client.send(&Hello::ours()).map_err(frame)?;
         let (hello, _): (Hello, _) =
             client.recv().map_err(frame)?.ok_or_else(|| ConnectError::Absent { project: project() })?;
         let ours = Hello::ours();
@@ -79,20 +79,20 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends one message with its descriptors.
+    /// Sends one message.
     ///
     /// # Errors
     /// When the supervisor has gone.
-    pub fn send<T: Serialize>(&mut self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), FrameError> {
+    pub fn send<T: Serialize>(&mut self, message: &T) -> Result<(), FrameError> {
         let bytes = frame::encode(message)?;
-        let mut sent = frame::send(&self.stream, &bytes, fds)?;
+        let mut sent = 0;
         while sent < bytes.len() {
             sent += frame::send(&self.stream, &bytes[sent..], &[])?;
         }
         Ok(())
     }
 
-    /// Waits for the next message; `None` when the supervisor has closed the connection.
+    /// Waits for the next message with its descriptors; `None` when the supervisor has closed the connection.
     ///
     /// # Errors
     /// When the connection breaks or the message cannot be read.

@@ -27,6 +27,8 @@ pub enum FrameError {
     TooLong(usize),
     #[error("the other side sent a message that cannot be read")]
     Malformed(#[from] serde_json::Error),
+    #[error("the other side sent descriptors, which are not taken from a client")]
+    Descriptors,
     #[error("the connection ended in the middle of a message")]
     Cut,
 }

@@ -1,4 +1,5 @@
-//! How a command talks to the supervisor of a project: frames of JSON, with descriptors, over a Unix stream socket.
+//! How a command talks to the supervisor of a project: frames of JSON over a Unix stream socket. Descriptors go from the
+//! supervisor to the command alone.
 //!
 //! A connection begins with a [`Hello`] from each side and carries one request; what comes back is up to the request.
 //! What requests and answers are is decided above this layer.
@@ -14,7 +15,7 @@ pub use frame::{FrameError, MAX_FDS, MAX_FRAME};
 pub use server::{Connection, Handler, Server};
 
 /// Raised whenever one side could misunderstand the other.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The first frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

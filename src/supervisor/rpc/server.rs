@@ -26,12 +26,7 @@ const MAX_BACKLOG: usize = 32 * 1024 * 1024;
 pub trait Handler {
     /// Answers one request over `connection`. The connection is closed when the future ends, after all that was sent
     /// has been read; the future goes on when the client leaves (see [`Connection::closed`]).
-    fn handle(
-        &self,
-        request: serde_json::Value,
-        fds: Vec<OwnedFd>,
-        connection: Connection,
-    ) -> Pin<Box<dyn Future<Output = ()>>>;
+    fn handle(&self, request: serde_json::Value, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 /// The listening socket of a project.
@@ -142,26 +137,26 @@ async fn converse(stream: &Rc<UnixStream>, handler: Rc<dyn Handler>, parting: &P
     let writer = tokio::task::spawn_local(write_all(Rc::clone(stream), connection.clone()));
     let mut incoming = Incoming::default();
     let result = async {
-        let Some((hello, _)) = read(stream, &mut incoming).await? else { return Ok(()) };
+        let Some(hello) = read(stream, &mut incoming).await? else { return Ok(()) };
         let hello: Hello = serde_json::from_slice(&hello)?;
         connection.send(&Hello::ours(), Vec::new());
         if hello.protocol != Hello::ours().protocol {
             return Ok(());
         }
-        let Some((body, fds)) = read(stream, &mut incoming).await? else { return Ok(()) };
+        let Some(body) = read(stream, &mut incoming).await? else { return Ok(()) };
         let request = serde_json::from_slice(&body)?;
         // The client's further messages, and its end, are seen while the request is answered.
         let reader = {
             let (stream, connection) = (Rc::clone(stream), connection.clone());
             tokio::task::spawn_local(async move {
-                while let Ok(Some((body, fds))) = read(&stream, &mut incoming).await {
-                    connection.shared.received.borrow_mut().push_back((body, fds));
+                while let Ok(Some(body)) = read(&stream, &mut incoming).await {
+                    connection.shared.received.borrow_mut().push_back(body);
                     connection.shared.arrived.notify_waiters();
                 }
                 connection.shared.close();
             })
         };
-        handler.handle(request, fds, connection.clone()).await;
+        handler.handle(request, connection.clone()).await;
         reader.abort();
         Ok(())
     }
@@ -176,7 +171,9 @@ async fn converse(stream: &Rc<UnixStream>, handler: Rc<dyn Handler>, parting: &P
     result
 }
 
-async fn read(stream: &UnixStream, incoming: &mut Incoming) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, FrameError> {
+/// The next message. One with descriptors ends the connection: what a client holds is not for a container, and nobody here
+/// has another use for it.
+async fn read(stream: &UnixStream, incoming: &mut Incoming) -> Result<Option<Vec<u8>>, FrameError> {
     loop {
         stream.readable().await?;
         let mut outcome = None;
@@ -190,7 +187,8 @@ async fn read(stream: &UnixStream, incoming: &mut Incoming) -> Result<Option<(Ve
         match (attempt, outcome) {
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {}
             (Err(error), _) => return Err(error.into()),
-            (Ok(()), Some(Ok(Some(Received::Frame { body, fds })))) => return Ok(Some((body, fds))),
+            (Ok(()), Some(Ok(Some(Received::Frame { body, fds })))) if fds.is_empty() => return Ok(Some(body)),
+            (Ok(()), Some(Ok(Some(Received::Frame { .. })))) => return Err(FrameError::Descriptors),
             (Ok(()), Some(Ok(Some(Received::End)))) => return Ok(None),
             (Ok(()), Some(Err(error))) => return Err(error),
             (Ok(()), _) => {}
@@ -244,7 +242,7 @@ struct Shared {
     outgoing: RefCell<VecDeque<Message>>,
     outgoing_changed: Notify,
     backlog: Cell<usize>,
-    received: RefCell<VecDeque<Message>>,
+    received: RefCell<VecDeque<Vec<u8>>>,
     arrived: Notify,
     finished: Cell<bool>,
     closed: Cell<bool>,
@@ -283,13 +281,13 @@ impl Connection {
     }
 
     /// The client's next message after its request; `None` when it has left.
-    pub async fn recv(&self) -> Option<(serde_json::Value, Vec<OwnedFd>)> {
+    pub async fn recv(&self) -> Option<serde_json::Value> {
         loop {
             let arrived = self.shared.arrived.notified();
             let next = self.shared.received.borrow_mut().pop_front();
-            if let Some((body, fds)) = next {
+            if let Some(body) = next {
                 if let Ok(value) = serde_json::from_slice(&body) {
-                    return Some((value, fds));
+                    return Some(value);
                 }
                 continue;
             }

@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use crate::state::{Paths, ProjectPaths};
 struct Echo;
 
 impl Handler for Echo {
-    fn handle(&self, request: Value, fds: Vec<OwnedFd>, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>> {
+    fn handle(&self, request: Value, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
             match request["kind"].as_str() {
                 Some("dialogue") => {
-                    let (next, _) = connection.recv().await.unwrap();
+                    let next = connection.recv().await.unwrap();
                     connection.send(&json!({"heard": next}), Vec::new());
                 }
                 Some("flood") => {
@@ -30,7 +30,8 @@ impl Handler for Echo {
                         }
                     }
                 }
-                _ => connection.send(&request, fds),
+                Some("pipe") => connection.send(&request, vec![rustix::pipe::pipe().unwrap().0]),
+                _ => connection.send(&request, Vec::new()),
             }
         })
     }
@@ -63,21 +64,22 @@ fn with_server(test: impl FnOnce(&ProjectPaths)) {
 }
 
 #[test]
-fn a_request_with_descriptors_comes_back() {
+fn descriptors_come_from_the_supervisor_alone() {
     with_server(|paths| {
         let mut client = Client::connect(paths).unwrap();
-        let (mut here, there) = UnixStream::pair().unwrap();
         let long = "y".repeat(3 * 1024 * 1024);
-        client.send(&json!({"text": long}), &[there.as_fd()]).unwrap();
-        drop(there);
+        client.send(&json!({"kind": "pipe", "text": long})).unwrap();
         let (answer, fds): (Value, _) = client.recv().unwrap().unwrap();
         assert_eq!(answer["text"].as_str().unwrap().len(), long.len());
         assert_eq!(fds.len(), 1);
-        File::from(fds.into_iter().next().unwrap()).write_all(b"hello").unwrap();
-        let mut text = String::new();
-        here.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "hello");
         assert!(client.recv::<Value>().unwrap().is_none());
+        // One that comes from a client ends the conversation, also when it is a pipe.
+        let client = Client::connect(paths).unwrap();
+        let held = rustix::pipe::pipe().unwrap().1;
+        let request = frame::encode(&json!({"kind": "echo"})).unwrap();
+        frame::send(client.as_fd(), &request, &[held.as_fd()]).unwrap();
+        let mut client = client;
+        assert!(client.recv::<Value>().unwrap().is_none(), "it was answered");
     });
 }
 
@@ -85,8 +87,8 @@ fn a_request_with_descriptors_comes_back() {
 fn a_request_may_be_a_dialogue() {
     with_server(|paths| {
         let mut client = Client::connect(paths).unwrap();
-        client.send(&json!({"kind": "dialogue"}), &[]).unwrap();
-        client.send(&json!("more"), &[]).unwrap();
+        client.send(&json!({"kind": "dialogue"})).unwrap();
+        client.send(&json!("more")).unwrap();
         let (answer, _): (Value, _) = client.recv().unwrap().unwrap();
         assert_eq!(answer, json!({"heard": "more"}));
     });
@@ -96,7 +98,7 @@ fn a_request_may_be_a_dialogue() {
 fn everything_that_was_sent_arrives_in_order() {
     with_server(|paths| {
         let mut client = Client::connect(paths).unwrap();
-        client.send(&json!({"kind": "flood"}), &[]).unwrap();
+        client.send(&json!({"kind": "flood"})).unwrap();
         let mut expected = 0;
         while let Some((message, _)) = client.recv::<Value>().unwrap() {
             assert_eq!(message["number"], expected);
@@ -119,7 +121,7 @@ fn garbage_and_endless_lengths_end_the_connection_only() {
             let _ = stream.read_to_end(&mut rest);
         }
         let mut client = Client::connect(paths).unwrap();
-        client.send(&json!(1), &[]).unwrap();
+        client.send(&json!(1)).unwrap();
         assert_eq!(client.recv::<Value>().unwrap().unwrap().0, json!(1));
     });
 }

@@ -31,7 +31,7 @@ pub(super) fn run(service: &str, form: Form, context: &Context) -> CommandResult
     };
     let mut steps = Vec::new();
     let mut client = Client::connect_or_start(&context.paths, &paths)?;
-    let answer = client.run(&request, &[], |event| {
+    let answer = client.run(&request, |event| {
         if let Event::Planned { text } = event {
             steps.push(text.clone());
         }

@@ -3,7 +3,6 @@
 mod overrides;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,6 +13,7 @@ use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::load::Loading;
 use crate::cli::signals::Interrupts;
+use crate::cli::streams::{Carried, Streams};
 use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::ui::progress::{Mode, Progress};
 use crate::cli::{CommandResult, Context};
@@ -135,6 +135,7 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
         oneoff: Box::new(oneoff),
         options: UpOptions { remove_orphans: args.remove_orphans, named: dependencies, ..UpOptions::default() },
         attach: !args.detach,
+        stdin: args.interactive,
         dry_run: context.global.dry_run,
     };
     converse(args, tty, context, &paths, &request, progress, interrupts.as_ref())
@@ -171,22 +172,24 @@ fn converse(
     interrupts: Option<&Interrupts>,
 ) -> CommandResult {
     let mut client = Client::connect_or_start(&context.paths, paths)?;
-    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let null = File::open("/dev/null")?;
-    let input = if args.interactive { stdin.as_fd() } else { null.as_fd() };
-    let descriptors = if tty || args.detach { vec![] } else { vec![input, stdout.as_fd(), stderr.as_fd()] };
-    client.send(request, &descriptors)?;
+    client.send(request)?;
     let mut answer = Answer::default();
     let mut progress = Some(progress);
+    let mut streams: Option<Streams> = None;
     let mut signals = Signals { context, paths, container: None, early: None, sent: Vec::new() };
     loop {
+        if let (Some(streams), Some(interrupts)) = (&mut streams, interrupts) {
+            while let Carried::Unread(stream) = streams.carry(&[interrupts.as_fd(), client.as_fd()])? {
+                client.send(&Request::Unread { stream })?;
+            }
+        }
         if let Some(interrupts) = interrupts
             && let Some(signal) = interrupts.wait_signal(&[client.as_fd()])?
         {
             match signals.early.replace(signal) {
                 _ if signals.container.is_some() => signals.pass_on(signal)?,
                 // It may run already without our having heard of it: the supervisor knows.
-                None => client.send(&Request::GiveUp, &[])?,
+                None => client.send(&Request::GiveUp)?,
                 Some(_) => return Ok(INTERRUPTED),
             }
             continue;
@@ -205,7 +208,9 @@ fn converse(
                 if let Some(signal) = signals.early {
                     signals.pass_on(signal)?;
                 }
-                if tty {
+                if !tty {
+                    streams = Some(Streams::new(received)?);
+                } else {
                     let Some(master): Option<OwnedFd> = received.pop() else {
                         return Err(CommandError::new("the supervisor sent no terminal"));
                     };
@@ -222,7 +227,12 @@ fn converse(
                     }
                 }
             }
-            Event::Done { exit_code } => return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1)),
+            Event::Done { exit_code } => {
+                if let Some(streams) = streams {
+                    streams.finish();
+                }
+                return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
+            }
             Event::Failed(failure) => {
                 drop(progress.take());
                 if signals.early.is_some() && signals.container.is_none() {
@@ -262,7 +272,7 @@ impl Signals<'_> {
         };
         let selection = Selection { containers: vec![container.clone()], ..Selection::default() };
         let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
-        client.send(&Request::Act { action, selection, timeout_ms: None, dry_run: false }, &[])?;
+        client.send(&Request::Act { action, selection, timeout_ms: None, dry_run: false })?;
         self.sent.push(client);
         Ok(())
     }
