@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass::network::spec::NetworkSpec;
 use windlass::runtime::spec::ExecSpec;
-use windlass::supervisor::Project;
 use windlass::supervisor::record::{Condition, ContainerRecord};
 use windlass::supervisor::rpc::{Connection, Handler};
+use windlass::supervisor::{Project, Streams};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Call {
@@ -51,11 +50,11 @@ fn text(error: &dyn std::error::Error) -> String {
 }
 
 impl Handler for TestEngine {
-    fn handle(&self, request: Value, fds: Vec<OwnedFd>, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>> {
+    fn handle(&self, request: Value, connection: Connection) -> Pin<Box<dyn Future<Output = ()>>> {
         let project = self.project.clone();
         Box::pin(async move {
             let call: Call = serde_json::from_value(request).unwrap();
-            let answer = match answer(&project, call, fds).await {
+            let answer = match answer(&project, call).await {
                 Ok(value) => json!({"ok": value}),
                 Err(error) => json!({"error": error}),
             };
@@ -64,7 +63,7 @@ impl Handler for TestEngine {
     }
 }
 
-async fn answer(project: &Project, call: Call, fds: Vec<OwnedFd>) -> Result<Value, String> {
+async fn answer(project: &Project, call: Call) -> Result<Value, String> {
     let done = |result: Result<(), windlass::supervisor::SupervisorError>| {
         result.map(|()| Value::Null).map_err(|error| text(&error))
     };
@@ -93,10 +92,18 @@ async fn answer(project: &Project, call: Call, fds: Vec<OwnedFd>) -> Result<Valu
         Call::Network(spec) => done(project.ensure_network(&spec).await),
         Call::RemoveNetworks(names) => done(project.remove_networks(&names).await),
         Call::Reserve(record) => done(project.reserve_ports(&record, &BTreeSet::new())),
-        Call::Exec(id, spec) => match project.exec(&id, *spec, fds).await {
-            Ok(mut exec) => Ok(json!(exec.wait().await.code())),
-            Err(error) => Err(text(&error)),
-        },
+        Call::Exec(id, spec) => {
+            let (streams, reader) = Streams::gathered().unwrap();
+            match project.exec(&id, *spec, streams).await {
+                Ok(mut exec) => {
+                    let code = exec.wait().await.code();
+                    let mut output = [0; 4096];
+                    let count = rustix::io::read(&reader, &mut output).unwrap_or(0);
+                    Ok(json!([code, String::from_utf8_lossy(&output[..count])]))
+                }
+                Err(error) => Err(text(&error)),
+            }
+        }
         Call::State(id) => Ok(json!(project.container(&id).map(|view| view.state))),
         Call::Settle => {
             project.settle().await;

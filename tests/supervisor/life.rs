@@ -127,21 +127,15 @@ fn hook(command: &str) -> Hook {
 }
 
 fn hooks_and_exec() {
-    use std::os::fd::AsFd;
     let project = TestProject::new();
     let mut record = project.record("web", "trap 'cat /tmp/hooks; exit 0' TERM; while true; do sleep 0.05; done");
     record.post_start = vec![hook("echo $WHO started >> /tmp/hooks")];
     record.pre_stop = vec![hook("echo $WHO stops >> /tmp/hooks")];
     let id = project.run(&record);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out");
-    let (file, null) = (std::fs::File::create(&path).unwrap(), std::fs::File::open("/dev/null").unwrap());
     let call = Call::Exec(id.clone(), exec(&["/bin/sh", "-c", "echo $COLOUR $(cat /tmp/hooks); exit 5"]));
-    let code = project.call_with(call, &[null.as_fd(), file.as_fd(), file.as_fd()]).unwrap();
-    assert_eq!(code, 5);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "red hook started\n");
+    assert_eq!(project.call(call).unwrap(), serde_json::json!([5, "red hook started\n"]));
     let call = Call::Exec(id.clone(), exec(&["nothing-like-this"]));
-    let error = project.call_with(call, &[null.as_fd(), file.as_fd(), file.as_fd()]).unwrap_err();
+    let error = project.call(call).unwrap_err();
     assert!(error.contains("nothing-like-this"), "{error}");
     project.ok(Call::Stop(vec![id.clone()], None));
     assert_eq!(project.log(&id), "hook started\nhook stops\n");

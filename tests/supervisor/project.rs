@@ -51,12 +51,8 @@ impl TestProject {
     }
 
     pub fn call(&self, call: Call) -> Result<Value, String> {
-        self.call_with(call, &[])
-    }
-
-    pub fn call_with(&self, call: Call, fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<Value, String> {
         let mut client = Client::connect(&self.project).map_err(|error| error.to_string())?;
-        client.send(&call, fds).map_err(|error| error.to_string())?;
+        client.send(&call).map_err(|error| error.to_string())?;
         let (answer, _): (Value, _) =
             client.recv().map_err(|error| error.to_string())?.ok_or_else(|| "the supervisor has gone".to_owned())?;
         match answer.get("error") {
@@ -242,7 +238,7 @@ impl TestProject {
         let networks = vec![format!("{}_default", self.name)];
         self.ok(Call::RemoveNetworks(networks));
         let mut client = Client::connect(&self.project).unwrap();
-        client.send(&Call::Settle, &[]).unwrap();
+        client.send(&Call::Settle).unwrap();
         client.recv::<Value>().unwrap();
         assert!(client.wait_for_end(PATIENCE).unwrap(), "the connection stays open");
         for pid in pids.into_iter().chain([keeper, supervisor]) {
