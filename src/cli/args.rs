@@ -2,18 +2,33 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::help;
 use super::later::Later;
 
 /// Run Compose projects on this machine, without a daemon
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, disable_help_subcommand = true)]
+#[command(name = "windlass", version, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The command line with its help in groups.
+#[must_use]
+pub fn command() -> clap::Command {
+    help::grouped(Cli::command())
+}
+
+/// Reads the arguments of this process.
+///
+/// # Errors
+/// When they are not understood, or ask for help or the version.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches_mut(&mut command().try_get_matches()?)
 }
 
 /// A command that only has commands of its own.
@@ -27,19 +42,19 @@ pub struct Subcommands<T: Subcommand> {
 #[derive(Debug, Clone, Default, Args)]
 pub struct GlobalArgs {
     /// Compose file, `-` for standard input (can be repeated)
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<String>,
     /// Project name
     #[arg(short = 'p', long, value_name = "NAME")]
     pub project_name: Option<String>,
     /// Folder that relative paths start from; the first Compose file's by default
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub project_directory: Option<PathBuf>,
     /// Profile to enable (can be repeated)
     #[arg(long = "profile", value_name = "NAME")]
     pub profiles: Vec<String>,
     /// Environment file (can be repeated)
-    #[arg(long = "env-file", value_name = "FILE")]
+    #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub env_files: Vec<String>,
     /// Include all resources, even those that no service uses
     #[arg(long)]
@@ -154,7 +169,7 @@ pub enum Command {
     Attach(Later<super::commands::attach::AttachArgs>),
     /// Draw the services and what they need
     Graph(Later<super::commands::graph::GraphArgs>),
-    /// Print a shell's completion script, or install it with the man pages
+    /// Print a shell's completions, or install them with the man pages
     Completion(Later<super::commands::completion::CompletionArgs>),
     /// Manage volumes
     Volume(Later<Subcommands<super::commands::volume::VolumeCommand>>),

@@ -1,6 +1,6 @@
 //! The containers of a project as they are, for commands that read or enter one of them: no supervisor is asked.
 
-use super::{CommandError, Context};
+use super::{CommandError, Context, names};
 use crate::engine::truth;
 use crate::plan::ObservedContainer;
 use crate::state::ProjectPaths;
@@ -12,6 +12,8 @@ use crate::supervisor::record::{ProjectRecord, Status};
 pub struct Containers {
     pub project: ProjectPaths,
     pub record: Option<ProjectRecord>,
+    /// The services that are declared, whether or not they have containers.
+    declared: Vec<String>,
     pub all: Vec<ObservedContainer>,
 }
 
@@ -19,9 +21,9 @@ impl Containers {
     /// # Errors
     /// When the project cannot be named or a record cannot be read.
     pub fn of(context: &Context) -> Result<Self, CommandError> {
-        let project = context.project_paths()?;
+        let (project, declared) = context.identified(&[])?;
         let all = truth::containers(&project)?;
-        Self::with(project, all)
+        Self::with(project, declared, all)
     }
 
     /// The same, with one service's containers alone: the others are not looked at.
@@ -29,31 +31,35 @@ impl Containers {
     /// # Errors
     /// As [`Containers::of`].
     pub fn of_service(context: &Context, service: &str) -> Result<Self, CommandError> {
-        let project = context.project_paths()?;
+        let (project, declared) = context.identified(&[])?;
         let all = truth::containers_of(&project, service)?;
-        Self::with(project, all)
+        Self::with(project, declared, all)
     }
 
-    fn with(project: ProjectPaths, mut all: Vec<ObservedContainer>) -> Result<Self, CommandError> {
+    fn with(
+        project: ProjectPaths,
+        declared: Vec<String>,
+        mut all: Vec<ObservedContainer>,
+    ) -> Result<Self, CommandError> {
         let record = record::read::<ProjectRecord>(&project.record())?;
         all.sort_by(|a, b| a.record.name.cmp(&b.record.name));
-        Ok(Self { project, record, all })
+        Ok(Self { project, record, declared, all })
     }
 
     /// # Errors
     /// When one of the services is neither in the file nor has a container.
     pub fn check_services(&self, services: &[String]) -> Result<(), CommandError> {
-        let declared = self.record.as_ref().map(|project| project.services.as_slice()).unwrap_or_default();
-        let known = |service: &&String| {
-            declared.contains(service) || self.all.iter().any(|container| container.record.service == **service)
-        };
-        match services.iter().find(|service| !known(service)) {
-            None => Ok(()),
-            Some(service) => {
-                Err(CommandError::new(format!("no such service: {service}"))
-                    .hint("`windlass ps -a` shows what there is"))
-            }
-        }
+        names::check(services, &self.known())
+    }
+
+    /// Every name that a service has here.
+    fn known(&self) -> Vec<String> {
+        let raised = self.record.iter().flat_map(|project| &project.services);
+        let mut known: Vec<String> = self.declared.iter().chain(raised).cloned().collect();
+        known.extend(self.all.iter().map(|container| container.record.service.clone()));
+        known.sort();
+        known.dedup();
+        known
     }
 
     /// The containers of these services, of all when none is named; those made by `run` only when asked for.
@@ -71,7 +77,7 @@ impl Containers {
     /// The replica with this number, or the first; one made by `run` only when there is no other.
     ///
     /// # Errors
-    /// When there is none, or (with `running`) it does not run.
+    /// When there is no such service, it has no such container, or (with `running`) that one does not run.
     pub fn pick(&self, service: &str, index: Option<u32>, running: bool) -> Result<&ObservedContainer, CommandError> {
         // As the peer: 0 is any.
         let index = index.filter(|index| *index > 0);
@@ -81,19 +87,31 @@ impl Containers {
                 && (!running || is_running(container))
         };
         let found = self.all.iter().filter(fits);
-        found.min_by_key(|container| (container.record.oneoff, container.record.number)).ok_or_else(|| {
-            let which = match index {
-                Some(index) => format!("container {index} of service \"{service}\""),
-                None => format!("service \"{service}\""),
-            };
-            if running {
-                CommandError::new(format!("{which} is not running"))
-                    .hint(format!("start it with `windlass up -d {service}`; `windlass ps -a` shows what there is"))
-            } else {
-                CommandError::new(format!("{which} has no container"))
-                    .hint(format!("make it with `windlass up -d {service}`; `windlass ps -a` shows what there is"))
-            }
-        })
+        let first = found.min_by_key(|container| (container.record.oneoff, container.record.number));
+        first.ok_or_else(|| self.not_there(service, index, running))
+    }
+
+    /// Why there is nothing to pick.
+    fn not_there(&self, service: &str, index: Option<u32>, running: bool) -> CommandError {
+        if let Err(unknown) = self.check_services(&[service.to_owned()]) {
+            return unknown;
+        }
+        let own = self.all.iter().filter(|it| it.record.service == service && !it.record.oneoff);
+        let mut numbers: Vec<u32> = own.map(|it| it.record.number).collect();
+        numbers.sort_unstable();
+        let has = |index: u32| numbers.contains(&index);
+        if let Some(index) = index.filter(|index| !numbers.is_empty() && !has(*index)) {
+            let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            return CommandError::new(format!("service \"{service}\" has no container {index}"))
+                .hint(format!("--index takes {}", numbers.join(", ")));
+        }
+        if numbers.is_empty() && !running {
+            return CommandError::new(format!("service \"{service}\" has no container"))
+                .hint(format!("make it with `windlass up -d {service}`; `windlass ps -a` shows what there is"));
+        }
+        let which = index.map_or_else(String::new, |index| format!("container {index} of "));
+        CommandError::new(format!("{which}service \"{service}\" is not running"))
+            .hint(format!("start it with `windlass up -d {service}`; `windlass ps -a` shows what there is"))
     }
 }
 

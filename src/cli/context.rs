@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::args::{Ansi, GlobalArgs, Progress};
 use super::exit::{CommandError, USAGE};
+use super::settings;
 use crate::state::Paths;
 
 /// The environment and the global flags of one command.
@@ -30,10 +31,15 @@ impl Context {
 
     /// # Errors
     /// When the working directory is gone.
-    pub fn from_environment(global: GlobalArgs, prints_json: bool) -> Result<Self, CommandError> {
-        let environment: BTreeMap<String, String> = std::env::vars_os()
+    pub fn from_environment(mut global: GlobalArgs, prints_json: bool) -> Result<Self, CommandError> {
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        let working_dir = std::env::current_dir().map_err(|error| {
+            CommandError::caused("the working directory is gone", &error).hint("change to a folder that exists")
+        })?;
+        settings::from_files(&mut environment, &global, &working_dir);
+        settings::fill(&mut global, &environment)?;
         if global.progress == Some(Progress::Tty) && global.ansi == Some(Ansi::Never) {
             return Err(CommandError::new(
                 "--progress tty draws with control sequences, and --ansi never forbids them",
@@ -41,9 +47,6 @@ impl Context {
             .hint("leave one of the two out")
             .code(USAGE));
         }
-        let working_dir = std::env::current_dir().map_err(|error| {
-            CommandError::caused("the working directory is gone", &error).hint("change to a folder that exists")
-        })?;
         let home = environment.get("WINDLASS_HOME").filter(|home| !home.is_empty()).map(|home| working_dir.join(home));
         Ok(Self {
             faults_as_data: prints_json || global.progress == Some(Progress::Json),

@@ -7,10 +7,11 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use super::Context;
-use super::commands::up::{faults_of_the_file, no_such_service};
+use super::commands::up::faults_of_the_file;
 use super::exit::{CommandError, USAGE};
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
+use super::names;
 use super::ui::progress::Progress;
 use crate::compose::model::Project;
 use crate::engine::packages;
@@ -143,7 +144,9 @@ pub fn scale(arguments: &[String], project: &Project) -> Result<BTreeMap<String,
         let Some((name, count)) = parsed else {
             return Err(CommandError::new(format!("invalid scale `{argument}`: expected SERVICE=N")).code(USAGE));
         };
-        let Some(service) = project.services.get(name) else { return Err(no_such_service(&[name.to_owned()])) };
+        let Some(service) = project.services.get(name) else {
+            return Err(names::no_such_service(&[name.to_owned()], &names::services(project)));
+        };
         if count > 1 && service.container_name.is_some() {
             return Err(CommandError::new(format!(
                 "service \"{name}\" has a container_name, so it cannot have {count} containers: names are unique"

@@ -77,7 +77,14 @@ fn daemon_settings(path: &Path) -> DaemonSettings {
 /// # Errors
 /// When `DOCKER_DEFAULT_PLATFORM` is no platform.
 pub fn pull_options(context: &Context) -> Result<PullOptions, CommandError> {
-    let limit = context.environment.get("COMPOSE_PARALLEL_LIMIT").and_then(|limit| limit.parse().ok());
+    let limit = context.environment.get("COMPOSE_PARALLEL_LIMIT").filter(|limit| !limit.is_empty());
+    let number = |limit: &String| {
+        limit.parse::<i32>().map_err(|_| {
+            CommandError::new(format!("COMPOSE_PARALLEL_LIMIT is `{limit}`, and not a number"))
+                .hint("write how many layers may be fetched at once, or -1 for no limit")
+        })
+    };
+    let limit = limit.map(number).transpose()?;
     let mut options = PullOptions::default();
     if let Some(limit) = context.global.parallel.or(limit)
         && let Ok(limit) = usize::try_from(limit)
@@ -253,6 +260,23 @@ pub fn shown(event: &Event) -> progress::Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::GlobalArgs;
+
+    #[test]
+    fn so_many_layers_at_once_as_is_said() {
+        let limit = |flag: Option<i32>, variable: Option<&str>| {
+            let global = GlobalArgs { parallel: flag, ..GlobalArgs::default() };
+            let mut context = Context::from_environment(global, false).unwrap();
+            context.environment.extend(variable.map(|value| ("COMPOSE_PARALLEL_LIMIT".to_owned(), value.to_owned())));
+            pull_options(&context).map(|options| options.parallel)
+        };
+        let most = PullOptions::default().parallel;
+        assert_eq!(limit(None, Some("")).unwrap(), most);
+        assert_eq!(limit(Some(2), Some("1")).unwrap(), 2);
+        assert_eq!(limit(None, Some("1")).unwrap(), 1);
+        assert_eq!(limit(Some(-1), None).unwrap(), most);
+        assert!(limit(None, Some("many")).is_err());
+    }
 
     #[test]
     fn docker_daemons_settings() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Context;
 use super::exit::{CommandError, FAILURE};
+use super::settings;
 use super::ui::progress::{Mode, Progress};
 use super::ui::stdout;
 use super::ui::style::Palette;
@@ -126,11 +127,17 @@ impl Context {
         Palette::resolve(self.global.ansi, &self.environment, std::io::stdout().is_terminal())
     }
 
-    /// Progress on stderr.
+    /// Progress on stderr; on stdout with `COMPOSE_STATUS_STDOUT`.
     #[must_use]
     pub fn progress(&self, title: &str) -> Progress {
-        let terminal = std::io::stderr().is_terminal();
-        let mode = Mode::resolve(self.global.progress, self.global.ansi, &self.environment, terminal);
-        Progress::start(title, mode, self.palette())
+        if settings::is_true(self.environment.get("COMPOSE_STATUS_STDOUT")) {
+            let mode = self.mode(std::io::stdout().is_terminal());
+            return Progress::start_on_stdout(title, mode, self.palette_of_stdout());
+        }
+        Progress::start(title, self.mode(std::io::stderr().is_terminal()), self.palette())
+    }
+
+    fn mode(&self, terminal: bool) -> Mode {
+        Mode::resolve(self.global.progress, self.global.ansi, &self.environment, terminal)
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
 mod act;
+mod advice;
 pub mod args;
 pub mod commands;
 pub mod complete;
@@ -15,14 +16,17 @@ pub mod exit;
 pub mod filter;
 mod foreground;
 pub mod graph;
+mod help;
 pub mod images;
 mod keys;
 mod later;
 pub mod load;
 pub mod logs;
 mod menu;
+mod names;
 mod npm;
 mod project;
+mod settings;
 pub mod signals;
 mod streams;
 pub mod terminal;
@@ -33,8 +37,6 @@ mod watching;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 pub use context::Context;
 pub use exit::{CommandError, CommandResult};
 
@@ -42,10 +44,19 @@ pub use exit::{CommandError, CommandResult};
 pub fn main() -> ExitCode {
     complete::answer();
     later::put_off();
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
+        // As the peer, whose `-v` is the version where nothing else is said.
+        Err(_) if std::env::args_os().skip(1).eq(["-v"]) => {
+            println!("windlass {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::from(exit::SUCCESS);
+        }
+        Err(mut error) => {
+            advice::mend(&mut error);
+            match advice::on(&error) {
+                Some(advice) => eprint!("{advice}"),
+                None => _ = error.print(),
+            }
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };

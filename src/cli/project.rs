@@ -1,8 +1,7 @@
 //! Which project a command is about, for commands that need no more of the Compose files than that.
 
-use super::commands::up::no_such_service;
 use super::load::Loading;
-use super::{CommandError, Context};
+use super::{CommandError, Context, names};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions};
 use crate::engine::inventory;
@@ -28,22 +27,35 @@ impl Context {
     /// # Errors
     /// As [`Context::project_paths`], and when a service is unknown.
     pub fn named(&self, services: &[String]) -> Result<ProjectPaths, CommandError> {
-        let (paths, known) = match self.project_name()? {
-            Some(name) => {
-                let paths = self.paths.project(name);
-                let raised = record::read::<ProjectRecord>(&paths.record())?.map(|project| project.services);
-                let mut known = raised.unwrap_or_default();
-                known.extend(inventory::containers(&paths)?.into_iter().map(|have| have.record.service));
-                (paths, known)
-            }
-            None => {
-                let project = self.load_roughly(services)?;
-                let known = project.services.keys().chain(project.disabled_services.keys()).cloned().collect();
-                (self.paths.project(&project.name), known)
-            }
+        let (paths, mut known) = self.identified(services)?;
+        if !services.iter().all(|service| known.contains(service)) {
+            known.extend(inventory::containers(&paths)?.into_iter().map(|have| have.record.service));
+            known.sort();
+            known.dedup();
+        }
+        names::check(services, &known)?;
+        Ok(paths)
+    }
+
+    /// The project's places and the services that are declared: by its files, or by what was raised where no file is
+    /// looked at.
+    ///
+    /// # Errors
+    /// As [`Context::project_paths`].
+    pub fn identified(&self, services: &[String]) -> Result<(ProjectPaths, Vec<String>), CommandError> {
+        let Some(name) = self.project_name()? else {
+            let project = self.load_roughly(services)?;
+            return Ok((self.paths.project(&project.name), names::services(&project)));
         };
-        let unknown: Vec<String> = services.iter().filter(|service| !known.contains(service)).cloned().collect();
-        if unknown.is_empty() { Ok(paths) } else { Err(no_such_service(&unknown)) }
+        let paths = self.paths.project(name);
+        let known = match record::read::<ProjectRecord>(&paths.record())? {
+            Some(raised) => raised.services,
+            None if self.has_compose_file() => {
+                self.load_roughly(services).map(|project| names::services(&project)).unwrap_or_default()
+            }
+            None => Vec::new(),
+        };
+        Ok((paths, known))
     }
 
     /// The name that is given without any file.

@@ -153,6 +153,9 @@ impl Watching {
                 Event::Warning { text, hint, place } => {
                     eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), &self.project, self.palette));
                 }
+                Event::Said { service, text } => {
+                    print!("{}", watch::said(service, text, &self.order, self.width, self.palette));
+                }
                 Event::Applied(applied) => {
                     let text = watch::applied(applied, &self.folder, &self.order, self.width, self.palette);
                     match applied.result.is_ok() {

@@ -181,12 +181,20 @@ impl Engine {
     }
 }
 
-/// `--dry-run`: each operation with its reason.
+/// `--dry-run`: each operation with its reason, which is told once for each container.
 pub(super) fn describe(plan: &Plan, report: &Report) {
     if plan.operations.is_empty() {
         report.send(&Event::Planned { text: "nothing to do".to_owned() });
     }
+    let mut told = BTreeSet::new();
     for operation in &plan.operations {
-        report.send(&Event::Planned { text: format!("{}: {}", operation.kind, operation.cause) });
+        let subjects = operation.kind.containers();
+        let known = !subjects.is_empty() && subjects.iter().all(|name| told.contains(&(*name, &operation.cause)));
+        told.extend(subjects.into_iter().map(|name| (name, &operation.cause)));
+        let text = match known {
+            true => operation.kind.to_string(),
+            false => format!("{}: {}", operation.kind, operation.cause),
+        };
+        report.send(&Event::Planned { text });
     }
 }

@@ -103,6 +103,29 @@ impl Plan {
     }
 }
 
+impl OperationKind {
+    /// The names of the containers that it is about.
+    #[must_use]
+    pub fn containers(&self) -> Vec<&str> {
+        match self {
+            Self::CreateContainer { record, .. } => vec![&record.name],
+            Self::StartContainer { name, .. }
+            | Self::StopContainer { name, .. }
+            | Self::AwaitContainer { name, .. }
+            | Self::SignalContainer { name, .. }
+            | Self::PauseContainer { name, .. }
+            | Self::UnpauseContainer { name, .. } => vec![name],
+            Self::RemoveContainers { containers, .. } => containers.iter().map(|(_, name)| name.as_str()).collect(),
+            Self::CreateNetwork { .. }
+            | Self::RemoveNetwork { .. }
+            | Self::CreateVolume { .. }
+            | Self::RemoveVolume { .. }
+            | Self::Install { .. }
+            | Self::Delay { .. } => vec![],
+        }
+    }
+}
+
 impl fmt::Display for OperationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

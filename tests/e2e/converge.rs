@@ -16,6 +16,7 @@ fn a_dry_run_says_what_changed_and_where() {
     let output = env.ok(&["--dry-run", "up", "-d"]);
     let expected = "recreate container reasons-web-1: environment.DEBUG \"0\" → \"1\" (compose.yaml:7)";
     assert!(output.stderr.contains(expected), "{}", output.text());
+    assert_eq!(output.stderr.matches("environment.DEBUG").count(), 1, "a reason is told once: {}", output.text());
     assert_eq!(env.ps_field("web", "ID"), before);
     env.ok(&["up", "-d"]);
     assert_eq!(env.sh("web", "echo $DEBUG"), "1");

@@ -82,7 +82,7 @@ fn packages_are_installed_once_for_each_content_of_the_lock_file() {
 
 #[test]
 fn a_watch_installs_when_the_lock_file_changes() {
-    let env = project("install-watch", STEP);
+    let env = project("install-watch", &format!("{STEP} && echo \"all of it is here\""));
     let needs = "depends_on: { web: { condition: service_started, restart: true } }";
     env.file(
         "compose.override.yaml",
@@ -105,6 +105,10 @@ fn a_watch_installs_when_the_lock_file_changes() {
         worker = now;
         assert_eq!((env.sh("web", "cat /opt/packages/lock"), runs(&env)), (content.trim().into(), times));
     }
+    // The step's own lines, as they came.
+    let said = watch.events();
+    let lines = said.iter().filter(|event| event["event"] == "install" && event["text"] == "all of it is here");
+    assert_eq!(lines.count(), 1, "{said:#?}");
     assert_ne!(id(&env), first);
     // Touched, and the same.
     let before = id(&env);

@@ -31,6 +31,11 @@ services:
     let time = timed.split(' ').next().unwrap_or_default();
     assert!(time.starts_with("20") && time.ends_with('Z') && time.contains('T'), "{timed}");
     assert!(env.fails(&["logs", "nobody"]).stderr.contains("nobody"));
+    // One stream, as the peer has it; two where that is asked for.
+    let joined = env.ok(&["logs", "--no-log-prefix", "web"]);
+    assert_eq!((joined.stdout.matches("wrong\n").count(), joined.stderr.as_str()), (1, ""));
+    let split = env.ok(&["logs", "--split-streams", "--no-log-prefix", "web"]);
+    assert_eq!((split.stderr.as_str(), split.stdout.contains("wrong")), ("wrong\n", false));
     env.down();
 }
 

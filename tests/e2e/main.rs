@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
+mod completion;
 mod containers;
 mod converge;
 mod copying;
@@ -17,6 +18,7 @@ mod exec;
 mod failures;
 #[cfg(feature = "fault-points")]
 mod faults;
+mod flags;
 mod foreground;
 mod health;
 mod housekeeping;
@@ -30,6 +32,7 @@ mod listing;
 mod live;
 mod logs;
 mod menu;
+mod mistaken;
 mod names;
 mod net;
 mod oneoff;

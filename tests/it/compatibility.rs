@@ -5,6 +5,8 @@ use std::fmt::Write;
 use clap::{Command, CommandFactory};
 use windlass::cli::args::Cli;
 
+use crate::effects;
+
 /// Commands, and flags of commands, that windlass does not have, with the reason.
 const MISSING: &[(&str, &str)] = &[
     ("bridge", "converting to other models is not what windlass is for"),
@@ -15,19 +17,31 @@ const MISSING: &[(&str, &str)] = &[
 
 /// Flags that are taken and do something else, or nothing.
 const NOTES: &[(&str, &str)] = &[
+    ("(global) --compatibility", "without effect yet: names are joined with `-`"),
     ("create --build", "refused where it is given, since images are not built yet"),
     ("create --no-build", "always so"),
+    ("create --yes", "nothing is asked"),
     ("down --rmi", "`local` removes nothing: windlass builds no images"),
     ("run --build", "refused where it is given, since images are not built yet"),
     ("run --quiet-build", "nothing is built"),
     ("up --build", "refused where it is given, since images are not built yet"),
     ("up --no-build", "always so"),
+    ("up --yes", "nothing is asked"),
+    ("watch --prune", "nothing is built, so no image is replaced"),
     ("up --quiet-build", "nothing is built"),
 ];
 
 /// What behaves differently, and why.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("Root is needed", "there is no daemon that would have it; rootless is designed and not built"),
+    (
+        "`logs --split-streams`: what containers wrote to standard error goes to standard error; without it everything goes to standard output, as the peer's",
+        "a script may want one of the two",
+    ),
+    (
+        "On a narrow terminal `ps`, `images`, `stats`, `top` and other lists shorten and leave out columns",
+        "a line that wraps cannot be read; in a pipe everything is there",
+    ),
     (
         "`--abort-on-container-exit`: the success of a service that others wait for to complete ends nothing",
         "a migration that is done is no reason to stop the stack",
@@ -169,8 +183,8 @@ fn page() -> String {
     let root = Cli::command();
     let mut page = String::from(
         "# Compatibility\n\nEvery command and flag of `docker compose` 2.40.3 and what windlass does with it. Generated from the \
-         code: a flag stands as\nhonoured when the command takes it under every name that the peer has for it. Attributes of \
-         the file are in\n[compose-support](reference/compose-support.md), differences of loading in \
+         code and its\ntests: a flag stands as honoured when the command takes it under every name that the peer has for it, and \
+         a test that\n`tests/it/effects.rs` names sees what it changes. Attributes of the file are in\n[compose-support](reference/compose-support.md), differences of loading in \
          [differences](reference/differences.md).\n\n## Commands and flags\n\n| command | honoured | otherwise |\n|---|---|---|\n",
     );
     let lines = peer();
@@ -188,7 +202,10 @@ fn page() -> String {
         for line in lines.iter().filter(|line| line.command == name && line.flag.is_some()) {
             let (flag, key) = (line.flag.unwrap(), key(line));
             match (takes(&root, command, flag), noted(NOTES, &key), noted(MISSING, &key)) {
-                (true, None, _) => honoured.push(format!("`{flag}`")),
+                (true, None, _) => {
+                    missing.extend(effects::fault(name, flag));
+                    honoured.push(format!("`{flag}`"));
+                }
                 (true, Some(note), _) => otherwise.push(format!("`{flag}`: {note}")),
                 (false, _, Some(reason)) => otherwise.push(format!("`{flag}` is refused: {reason}")),
                 (false, _, None) => missing.push(key),
@@ -197,7 +214,7 @@ fn page() -> String {
         let honoured = if honoured.is_empty() { "yes".to_owned() } else { honoured.join(" ") };
         writeln!(page, "| `{name}` | {honoured} | {} |", otherwise.join("; ")).unwrap();
     }
-    assert!(missing.is_empty(), "not there, and no reason given:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "not there and no reason given, or without effect:\n{}", missing.join("\n"));
     let known: Vec<&str> = lines.iter().filter(|line| line.flag.is_none()).map(|line| line.command).collect();
     let more: Vec<String> = root
         .get_subcommands()
@@ -236,6 +253,11 @@ fn reasons_are_about_something() {
         assert!(!there, "{name} is there");
     }
     for (name, _) in NOTES {
-        line(name);
+        let line = line(name);
+        let long = name.split(' ').next_back().unwrap();
+        assert!(effects::of_flag(line.command, long).is_none(), "{name} has an effect");
+    }
+    for (command, flags, _) in effects::FLAGS {
+        flags.iter().for_each(|flag| _ = line(&format!("{command} {flag}")));
     }
 }

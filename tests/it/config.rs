@@ -215,3 +215,73 @@ fn an_image_that_no_registry_has_is_named() {
     let raw = folder.run(&["config", "--lock-image-digests", "--no-interpolate"]);
     assert!(raw.stderr.contains("nothing is interpolated"), "{}", raw.stderr);
 }
+
+#[test]
+fn each_flag_of_config_changes_what_is_printed() {
+    let folder = Folder::with(
+        "services:\n  web:\n    image: web:${TAG:-1}\n    env_file: [web.env]\n    volumes: ['./src:/src', 'data:/data']\n    networks: [front]\n    depends_on: [db]\n  db: { build: ., models: [small] }\n  off: { image: off, profiles: [more] }\nnetworks: { front: , back: }\nvolumes: { data: , spare: }\nmodels: { small: { model: ai/small } }\n",
+    );
+    folder.file("web.env", "FROM=file\n");
+    folder.file(".env", "TAG=7\n");
+    let text = |arguments: &[&str]| {
+        let output = folder.run(&[&["config"], arguments].concat());
+        assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
+        output.stdout
+    };
+    let whole = text(&[]);
+    for part in ["FROM: file", "image: web:7", "source: /shop/src", "name: shop_front"] {
+        assert!(whole.contains(part), "{part}: {whole}");
+    }
+    assert!(text(&["--environment"]).contains("TAG=7\n"));
+    assert_eq!(text(&["--images"]).lines().collect::<Vec<_>>(), ["shop-db", "web:7"]);
+    assert_eq!(text(&["--models"]), "ai/small\n");
+    assert_eq!(text(&["--profiles"]), "more\n");
+    assert!(text(&["--networks"]).contains("back\n") && text(&["--volumes"]).contains("spare\n"));
+    assert_eq!(text(&["--services"]), "db\nweb\n");
+    let hashes = text(&["--hash", "*"]);
+    assert_eq!(hashes.lines().count(), 2);
+    assert_eq!(
+        text(&["--hash", "web"]),
+        hashes.lines().find(|line| line.starts_with("web ")).unwrap().to_owned() + "\n"
+    );
+    let unresolved = text(&["--no-env-resolution"]);
+    assert!(unresolved.contains("web.env") && !unresolved.contains("FROM"), "{unresolved}");
+    assert!(text(&["--no-path-resolution"]).contains("source: ./src"));
+    assert!(text(&["--no-interpolate"]).contains("${TAG:-1}"));
+    assert!(!text(&["--no-normalize"]).contains("shop_front"));
+    assert_eq!(text(&["-q"]), "");
+    assert_eq!(text(&["-o", "out.yaml"]), "");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out.yaml")).unwrap().len(), {
+        let output = folder.run(&["config"]).stdout;
+        output.replace("/shop", &folder.path().to_string_lossy()).len()
+    });
+    folder.file("compose.yaml", "services: { web: { image: a, depends_on: [dbb] } }\n");
+    assert_eq!(folder.run(&["config"]).code, 1);
+    assert!(text(&["--no-consistency"]).contains("dbb"));
+}
+
+#[test]
+fn variables_choose_files_projects_and_profiles() {
+    let mut folder = Folder::with("services: { web: { image: \"a:${TAG:-none}\" } }\n");
+    folder.file("more.yaml", "services: { off: { image: b, profiles: [more] } }\n");
+    folder.file(".env", "TAG=dot\n");
+    folder.file("one.env", "TAG=one\n");
+    folder.file("two.env", "OTHER=1\n");
+    let config = |folder: &Folder| folder.run(&["config"]).stdout;
+    assert!(config(&folder).contains("a:dot"));
+    folder.set("COMPOSE_DISABLE_ENV_FILE", "1");
+    assert!(config(&folder).contains("a:none"));
+    folder.set("COMPOSE_DISABLE_ENV_FILE", "0");
+    folder.set("COMPOSE_ENV_FILES", "one.env,two.env");
+    assert!(config(&folder).contains("a:one"));
+    folder.set("COMPOSE_FILE", "compose.yaml:more.yaml");
+    folder.set("COMPOSE_PROFILES", "more,and");
+    assert!(config(&folder).contains("image: b"));
+    folder.set("COMPOSE_PATH_SEPARATOR", "+");
+    folder.set("COMPOSE_FILE", "compose.yaml+more.yaml");
+    assert!(config(&folder).contains("image: b"));
+    folder.set("COMPOSE_PROFILES", "");
+    assert!(!config(&folder).contains("image: b"));
+    folder.set("COMPOSE_PROJECT_NAME", "named");
+    assert!(config(&folder).contains("name: named\n"));
+}

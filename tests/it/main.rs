@@ -5,6 +5,7 @@
 mod compatibility;
 mod config;
 mod differences;
+mod effects;
 mod explain;
 mod project;
 mod tidy;

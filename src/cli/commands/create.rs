@@ -5,12 +5,10 @@ use clap::Args;
 use crate::cli::conversation::converge;
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::load::Loading;
+use crate::cli::names::choose;
 use crate::cli::{CommandResult, Context};
 use crate::engine::message::Request;
-use crate::engine::selection::select;
 use crate::plan::UpOptions;
-
-use super::up::no_such_service;
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -40,7 +38,7 @@ pub struct CreateArgs {
 pub fn run(args: &CreateArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
-    let chosen = select(&loaded.project, &args.services, true).map_err(|unknown| no_such_service(&unknown))?;
+    let chosen = choose(&loaded.project, &args.services, true)?;
     let scale = scale(&args.scale, &loaded.project)?;
     let progress = context.progress("create");
     let desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;

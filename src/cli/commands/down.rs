@@ -47,7 +47,7 @@ pub enum Rmi {
 /// When something cannot be removed.
 pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     context.require_root()?;
-    let paths = context.project_paths()?;
+    let paths = context.named(&args.services)?;
     let exists = paths.data().exists() || paths.run().exists();
     let loaded = match declared(context) {
         Ok(loaded) => loaded,

@@ -40,7 +40,7 @@ pub fn run(args: &EventsArgs, context: &Context) -> CommandResult {
     let now = Timestamp::now();
     let time = |flag, text: &Option<String>| text.as_deref().map(|text| parse_time(flag, text, now)).transpose();
     let (since, until) = (time("since", &args.since)?, time("until", &args.until)?);
-    let project = context.project_paths()?;
+    let project = context.named(&args.services)?;
     let past = until.is_some_and(|until| until <= now);
     // What is asked for is over: history alone; otherwise what comes, and history when it is asked for.
     let since = if past { since } else { since.or(Some(now)) };

@@ -10,7 +10,7 @@ use crate::cli::graph::{Graph, dot, mermaid, svg, text};
 use crate::cli::load::Loading;
 use crate::cli::ui::status;
 use crate::cli::ui::style::Palette;
-use crate::cli::{CommandResult, Context};
+use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
 use crate::supervisor::record::Status;
 
@@ -40,6 +40,7 @@ pub enum GraphFormat {
 pub fn run(args: &GraphArgs, context: &Context) -> CommandResult {
     let options = LoadOptions { resolve_environment: false, ..LoadOptions::default() };
     let mut project = context.load(&Loading { options, services: args.services.clone() })?.project;
+    names::check(&args.services, &names::services(&project))?;
     if !args.services.is_empty() {
         keep(&mut project.services, &args.services);
     }

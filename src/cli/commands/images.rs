@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::containers::Containers;
 use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::human;
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
 use crate::image::{Image, Reference, Store};
 use crate::supervisor::record::ImageIdentity;
@@ -25,12 +27,16 @@ pub struct ImagesArgs {
     pub quiet: bool,
 }
 
-const LISTING: Listing = Listing {
+pub(in crate::cli) const LISTING: Listing = Listing {
     fields: &["ID", "ContainerName", "Repository", "Tag", "Platform", "Size", "Created", "LastTagTime"],
     columns: &["ContainerName", "Repository", "Tag", "Platform", "ID", "Size", "Created"],
     title,
     min_width: 20,
     gap: 3,
+    narrow: Narrow {
+        leave_out: &["Created", "Platform", "ID", "Size"],
+        shorten: &[("Repository", 10), ("ContainerName", 10), ("Tag", 8)],
+    },
     json_array: true,
 };
 
@@ -62,7 +68,7 @@ pub fn run(args: &ImagesArgs, context: &Context) -> CommandResult {
         rows.push(Row::new(fields(&container.record.name, identity, image.as_ref(), as_json, now)));
     }
     if !args.quiet {
-        print!("{}", LISTING.render(&format, &rows)?);
+        print!("{}", LISTING.render_in(&format, &rows, stdout::columns())?);
     }
     Ok(0)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::containers::Containers;
-use crate::cli::exit::INTERRUPTED;
+use crate::cli::exit::{INTERRUPTED, USAGE};
 use crate::cli::logs::{Follower, Screen, Selection, Wake, parse_tail, parse_time, remaining};
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
@@ -37,6 +37,9 @@ pub struct LogsArgs {
     /// Only the last lines of each container: a number, or `all`
     #[arg(short = 'n', long, value_name = "LINES", default_value = "all", allow_hyphen_values = true)]
     pub tail: String,
+    /// What containers wrote to standard error goes to standard error
+    #[arg(long)]
+    pub split_streams: bool,
     /// Show when each line was written
     #[arg(short = 't', long)]
     pub timestamps: bool,
@@ -54,6 +57,14 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
         Span { tail: parse_tail(&args.tail)?, since: time("since", &args.since)?, until: time("until", &args.until)? };
     let containers = Containers::of(context)?;
     containers.check_services(&args.services)?;
+    if let Some(index) = args.index {
+        let [service] = args.services.as_slice() else {
+            return Err(CommandError::new("--index is the number of a container of one service")
+                .hint(format!("name the service: windlass logs --index {index} SERVICE"))
+                .code(USAGE));
+        };
+        containers.pick(service, Some(index), false)?;
+    }
     let paths = &containers.project;
     let palette = if args.no_color {
         Palette::plain()
@@ -61,7 +72,11 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
         Palette::resolve(context.global.ansi, &context.environment, io::stdout().is_terminal())
     };
     let prefixes = Prefixes::new(palette, args.no_log_prefix);
-    let mut screen = Screen::new(prefixes, args.timestamps, Box::new(raw_stdout()?), Box::new(io::stderr()));
+    let stdout = Box::new(raw_stdout()?);
+    let mut screen = match args.split_streams {
+        true => Screen::new(prefixes, args.timestamps, stdout, Box::new(io::stderr())),
+        false => Screen::joined(prefixes, args.timestamps, stdout),
+    };
     let selection = Selection { services: args.services.clone(), index: args.index, oneoff: false };
     let interrupts = if args.follow { Some(Interrupts::catch()?) } else { None };
     let result = Follower::open(paths, selection, span, args.follow)

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::ui::format::{self, Format, Listing};
+use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::status;
+use crate::cli::ui::stdout;
 use crate::cli::ui::template::TemplateError;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::{inventory, truth};
@@ -30,12 +32,13 @@ pub struct LsArgs {
     pub quiet: bool,
 }
 
-const LISTING: Listing = Listing {
+pub(in crate::cli) const LISTING: Listing = Listing {
     fields: &["Name", "Status", "ConfigFiles"],
     columns: &["Name", "Status", "ConfigFiles"],
     title,
     min_width: 20,
     gap: 3,
+    narrow: Narrow { leave_out: &["ConfigFiles"], shorten: &[("ConfigFiles", 14), ("Name", 10), ("Status", 10)] },
     json_array: true,
 };
 
@@ -96,7 +99,7 @@ fn render(args: &LsArgs, format: &Format, rows: &[Row]) -> Result<String, Templa
         Ok(Value::Object(fields)) => format::Row::new(fields),
         _ => format::Row::default(),
     };
-    LISTING.render(format, &rows.iter().map(fields).collect::<Vec<_>>())
+    LISTING.render_in(format, &rows.iter().map(fields).collect::<Vec<_>>(), stdout::columns())
 }
 
 fn title(field: &str) -> String {

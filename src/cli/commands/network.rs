@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::confirm::confirmed;
 use crate::cli::filter::Filters;
 use crate::cli::ui::format::{Listing, Row};
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::ui::template::Template;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::inventory;
@@ -82,6 +84,7 @@ const LISTING: Listing = Listing {
     title,
     min_width: 10,
     gap: 3,
+    narrow: Narrow { leave_out: &["Scope", "Driver", "ID"], shorten: &[("Name", 10)] },
     json_array: false,
 };
 
@@ -177,7 +180,7 @@ fn ls(args: &LsArgs, context: &Context) -> CommandResult {
             row
         })
         .collect();
-    print!("{}", LISTING.render(&format, &rows)?);
+    print!("{}", LISTING.render_in(&format, &rows, stdout::columns())?);
     Ok(0)
 }
 

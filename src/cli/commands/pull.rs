@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::cli::images::{PullFlags, ensure};
 use crate::cli::load::Loading;
-use crate::cli::{CommandResult, Context};
-use crate::engine::selection::select;
+use crate::cli::names::choose;
+use crate::cli::{CommandResult, Context, names};
 use crate::image::pull::PullPolicy;
 
 #[derive(Debug, Args)]
@@ -35,8 +35,11 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
-    let chosen = select(project, &args.services, args.include_deps)
-        .map_err(|unknown| super::up::no_such_service(&unknown))?
+    let chosen = choose(project, &args.services, args.include_deps)
+        .map_err(|error| {
+            let advice = "an image alone is pulled with `windlass image pull IMAGE`";
+            names::or_an_image(error, &args.services, &names::services(project), advice)
+        })?
         .into_iter()
         .filter(|name| {
             project.services.get(name).is_some_and(|service| {

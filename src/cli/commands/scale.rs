@@ -5,12 +5,10 @@ use clap::Args;
 use crate::cli::conversation::converge;
 use crate::cli::desired::{self, ImageArgs, desired};
 use crate::cli::load::Loading;
+use crate::cli::names::choose;
 use crate::cli::{CommandResult, Context};
 use crate::engine::message::Request;
-use crate::engine::selection::select;
 use crate::plan::UpOptions;
-
-use super::up::no_such_service;
 
 #[derive(Debug, Args)]
 pub struct ScaleArgs {
@@ -30,7 +28,7 @@ pub fn run(args: &ScaleArgs, context: &Context) -> CommandResult {
     let named: Vec<String> = args.scale.iter().map(name).collect();
     let loaded = context.load(&Loading { services: named.clone(), ..Loading::default() })?;
     let scale = desired::scale(&args.scale, &loaded.project)?;
-    let chosen = select(&loaded.project, &named, !args.no_deps).map_err(|unknown| no_such_service(&unknown))?;
+    let chosen = choose(&loaded.project, &named, !args.no_deps)?;
     let progress = context.progress("scale");
     let desired = desired(context, &loaded, &chosen, &scale, &ImageArgs::default(), &progress)?;
     let request = Request::Up {

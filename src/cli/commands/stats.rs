@@ -16,6 +16,8 @@ use crate::cli::exit::INTERRUPTED;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::format::{Format, Listing, Row};
 use crate::cli::ui::human;
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::stats::{self, Reading};
 use crate::plan::ObservedContainer;
@@ -38,12 +40,13 @@ pub struct StatsArgs {
     pub no_trunc: bool,
 }
 
-const LISTING: Listing = Listing {
+pub(in crate::cli) const LISTING: Listing = Listing {
     fields: &["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"],
     columns: &["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"],
     title,
     min_width: 10,
     gap: 3,
+    narrow: Narrow { leave_out: &["ID", "BlockIO", "NetIO", "PIDs", "MemPerc"], shorten: &[("Name", 10)] },
     json_array: false,
 };
 
@@ -78,7 +81,7 @@ pub fn run(args: &StatsArgs, context: &Context) -> CommandResult {
                 row
             })
             .collect();
-        let text = LISTING.render(&format, &rows)?;
+        let text = LISTING.render_in(&format, &rows, stdout::columns())?;
         let mut out = io::stdout().lock();
         // From the top of the screen, and what is below goes.
         let home = if screen { "\x1b[H\x1b[J" } else { "" };

@@ -11,7 +11,9 @@ use crate::cli::filter::Filters;
 use crate::cli::images::open_store;
 use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::human;
+use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::status;
+use crate::cli::ui::stdout;
 use crate::cli::ui::table::Table;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::{disk, inventory, leftovers, truth};
@@ -60,8 +62,12 @@ const LISTING: Listing = Listing {
     title,
     min_width: 10,
     gap: 3,
+    narrow: Narrow { leave_out: &["Active", "TotalCount"], shorten: &[("Type", 10)] },
     json_array: false,
 };
+
+/// For the list of all that takes space.
+const NARROW: Narrow = Narrow { leave_out: &["USED BY"], shorten: &[("USED BY", 10), ("Name", 12)] };
 
 /// # Errors
 /// Whatever the command fails with.
@@ -98,12 +104,12 @@ fn df(args: &DfArgs, context: &Context) -> CommandResult {
             println!("{kind} space usage:\n");
             let mut table = Table::new(&["NAME", "USED BY", "SIZE"]);
             items.iter().for_each(|item| table.row([&item.name, &item.detail, &human::size(item.bytes)]));
-            print!("{}", table.render());
+            print!("{}", table.render_in(stdout::columns(), &["Name", "USED BY", "SIZE"], &NARROW));
         }
         return Ok(0);
     }
     let rows: Vec<Row> = groups.iter().map(|(kind, items)| summary(kind, items)).collect();
-    print!("{}", LISTING.render(&format, &rows)?);
+    print!("{}", LISTING.render_in(&format, &rows, stdout::columns())?);
     Ok(0)
 }
 

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::cli::containers::{Containers, is_running};
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::ui::style::printable;
 use crate::cli::ui::table::Table;
 use crate::cli::{CommandError, CommandResult, Context};
@@ -17,6 +19,9 @@ pub struct TopArgs {
 }
 
 const HEADER: [&str; 10] = ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+
+const NARROW: Narrow =
+    Narrow { leave_out: &["C", "TTY", "STIME", "PPID", "#", "UID", "TIME"], shorten: &[("CMD", 16), ("SERVICE", 8)] };
 
 /// # Errors
 /// When a service does not exist or its processes cannot be read.
@@ -39,7 +44,7 @@ pub fn run(args: &TopArgs, context: &Context) -> CommandResult {
         }
     }
     if any {
-        print!("{}", table.render());
+        print!("{}", table.render_in(stdout::columns(), &HEADER, &NARROW));
     }
     Ok(0)
 }

@@ -14,16 +14,16 @@ use crate::cli::keys::Keys;
 use crate::cli::load::Loading;
 use crate::cli::logs::Screen;
 use crate::cli::menu::Menu;
+use crate::cli::names::choose;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
 use crate::cli::watching::{self, Following};
-use crate::cli::{CommandResult, Context, ended, trace};
+use crate::cli::{CommandResult, Context, ended, names, trace};
 use crate::compose::model::{Condition, Project};
 use crate::engine::client::Client;
 use crate::engine::message::{ContainerRef, Request};
-use crate::engine::selection::select;
 use crate::plan::UpOptions;
 use crate::plan::lower::Fault;
 use crate::state::ProjectPaths;
@@ -129,14 +129,11 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let interrupts = if detached { None } else { Some(Interrupts::catch()?) };
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
-    let chosen = select(project, &args.services, !args.no_deps).map_err(|unknown| no_such_service(&unknown))?;
+    let chosen = choose(project, &args.services, !args.no_deps)?;
     if chosen.is_empty() {
         return Err(CommandError::new("no service selected").hint("enable a profile with --profile"));
     }
     let attached = attachable(project, &chosen, args)?;
-    if let Some(service) = args.exit_code_from.iter().find(|service| !chosen.contains(service)) {
-        return Err(no_such_service(std::slice::from_ref(service)));
-    }
     let scale = scale(&args.scale, project)?;
     let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
     let progress = context.progress("up");
@@ -260,6 +257,14 @@ fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Re
 /// Services whose output a foreground `up` shows: the named ones (all when none is) unless they say `attach: false`, or
 /// those of `--attach`.
 fn attachable(project: &Project, chosen: &[String], args: &UpArgs) -> Result<Vec<String>, CommandError> {
+    let known = names::services(project);
+    for named in [&args.attach, &args.no_attach, &args.exit_code_from.iter().cloned().collect()] {
+        names::check(named, &known)?;
+    }
+    if let Some(service) = args.exit_code_from.iter().find(|service| !chosen.contains(service)) {
+        return Err(CommandError::new(format!("--exit-code-from: service \"{service}\" is not among those to start"))
+            .hint("name it too, or leave all names out"));
+    }
     let attached: Vec<String> = if args.attach.is_empty() {
         let named =
             |name: &&String| args.attach_dependencies || args.services.is_empty() || args.services.contains(name);
@@ -277,11 +282,6 @@ fn attachable(project: &Project, chosen: &[String], args: &UpArgs) -> Result<Vec
         args.attach.clone()
     };
     Ok(attached.into_iter().filter(|name| !args.no_attach.contains(name)).collect())
-}
-
-pub(in crate::cli) fn no_such_service(names: &[String]) -> CommandError {
-    CommandError::new(format!("no such service: {}", names.join(", ")))
-        .hint("`windlass config --services` lists the services of this project")
 }
 
 /// Faults that only show when the file meets its images, each with its place.

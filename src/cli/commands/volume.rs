@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::confirm::confirmed;
 use crate::cli::filter::Filters;
 use crate::cli::ui::template::Template;
-use crate::cli::ui::{human, volumes};
+use crate::cli::ui::{human, stdout, volumes};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::disk;
 use crate::supervisor::users;
@@ -129,7 +129,7 @@ fn ls(args: &LsArgs, context: &Context) -> CommandResult {
             volumes::row(volume, &data, measured.then(|| (users(), disk::usage(&data))))
         })
         .collect();
-    print!("{}", volumes::LISTING.render(&format, &rows)?);
+    print!("{}", volumes::LISTING.render_in(&format, &rows, stdout::columns())?);
     Ok(0)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use crate::cli::containers::Containers;
-use crate::cli::ui::volumes;
+use crate::cli::ui::{stdout, volumes};
 use crate::cli::{CommandResult, Context};
 use crate::volumes::Store;
 
@@ -42,7 +42,7 @@ pub fn run(args: &VolumesArgs, context: &Context) -> CommandResult {
         found.iter().for_each(|volume| println!("{}", volume.name));
     } else {
         let rows: Vec<_> = found.iter().map(|volume| volumes::row(volume, &store.data(&volume.name), None)).collect();
-        print!("{}", volumes::LISTING.render(&format, &rows)?);
+        print!("{}", volumes::LISTING.render_in(&format, &rows, stdout::columns())?);
     }
     Ok(0)
 }

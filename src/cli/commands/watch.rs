@@ -14,18 +14,16 @@ use crate::cli::keys::Keys;
 use crate::cli::load::{Loaded, Loading};
 use crate::cli::logs::{Follower, Screen};
 use crate::cli::menu::{Choice, Menu};
+use crate::cli::names::choose;
 use crate::cli::signals::{Interrupts, Wake};
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::watching::{self, Following, Format, Watching};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::message::Request;
-use crate::engine::selection::select;
 use crate::engine::watch::initial;
 use crate::plan::UpOptions;
 use crate::plan::lower::Watched;
-
-use super::up::no_such_service;
 
 #[derive(Debug, Args)]
 pub struct WatchArgs {
@@ -53,7 +51,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     // Before any thread begins, so that all of them leave Ctrl-C to us.
     let interrupts = Interrupts::catch()?;
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
-    let chosen = select(&loaded.project, &args.services, true).map_err(|unknown| no_such_service(&unknown))?;
+    let chosen = choose(&loaded.project, &args.services, true)?;
     let watched = watching::rules(context, &loaded.project, &chosen)?;
     if !args.no_up && !raise(args, context, &loaded, &chosen, &watched, &interrupts)? {
         return Ok(INTERRUPTED);

@@ -1,4 +1,4 @@
-//! Entries of logs to lines on stdout and stderr.
+//! Entries of logs to lines on stdout and stderr, or on stdout alone.
 
 use std::io::{self, BufWriter, Write};
 
@@ -15,6 +15,8 @@ pub struct Screen<'a> {
     stderr: BufWriter<Box<dyn Write + 'a>>,
     /// What was written to last: the other one is flushed first, so that a terminal shows both in their order.
     last: Stream,
+    /// What containers wrote to either of their streams goes to stdout.
+    joined: bool,
 }
 
 /// A container, as far as lines are concerned.
@@ -40,7 +42,13 @@ impl<'a> Screen<'a> {
     #[must_use]
     pub fn new(prefixes: Prefixes, timestamps: bool, stdout: Box<dyn Write + 'a>, stderr: Box<dyn Write + 'a>) -> Self {
         let (stdout, stderr) = (BufWriter::new(stdout), BufWriter::new(stderr));
-        Self { prefixes, timestamps, stdout, stderr, last: Stream::Stdout }
+        Self { prefixes, timestamps, stdout, stderr, last: Stream::Stdout, joined: false }
+    }
+
+    /// One that writes all lines to `stdout`.
+    #[must_use]
+    pub fn joined(prefixes: Prefixes, timestamps: bool, stdout: Box<dyn Write + 'a>) -> Self {
+        Self { joined: true, ..Self::new(prefixes, timestamps, stdout, Box::new(io::sink())) }
     }
 
     pub(super) fn register(&mut self, name: &str) {
@@ -99,6 +107,7 @@ impl<'a> Screen<'a> {
     }
 
     fn output(&mut self, stream: Stream) -> io::Result<&mut BufWriter<Box<dyn Write + 'a>>> {
+        let stream = if self.joined { Stream::Stdout } else { stream };
         if self.last != stream {
             self.flush()?;
             self.last = stream;

@@ -13,6 +13,7 @@ use line::{Shown, question};
 use super::args::Ansi;
 use super::ui::style::Palette;
 use super::{Context, terminal};
+use crate::diag::nearest;
 
 /// What the person wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +206,9 @@ impl Menu {
             Some(service) => Some(self.chosen(what, service)),
             None => {
                 if !typed.is_empty() {
-                    self.print(&format!("no such service: {typed}\n"));
+                    let near = nearest(typed, self.services.iter().map(String::as_str));
+                    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    self.print(&format!("no such service: {typed}{near}\n"));
                 }
                 None
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::narrow::Narrow;
 use super::table::Table;
 use super::template::{Template, TemplateError};
 
@@ -35,13 +36,23 @@ pub struct Listing {
     pub min_width: usize,
     /// Blanks between columns.
     pub gap: usize,
+    /// What the table gives up on a narrow terminal.
+    pub narrow: Narrow,
     /// JSON as one array, as `docker compose ls` has it, instead of one object a line.
     pub json_array: bool,
 }
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { fields: &[], columns: &[], title: str::to_uppercase, min_width: 10, gap: 3, json_array: false }
+        Self {
+            fields: &[],
+            columns: &[],
+            title: str::to_uppercase,
+            min_width: 10,
+            gap: 3,
+            narrow: Narrow::NOTHING,
+            json_array: false,
+        }
     }
 }
 
@@ -69,6 +80,14 @@ impl Listing {
     /// # Errors
     /// When a template's function is given what it cannot take.
     pub fn render(&self, format: &Format, rows: &[Row]) -> Result<String, TemplateError> {
+        self.render_in(format, rows, None)
+    }
+
+    /// The same for a terminal of so many columns, which a table does not exceed.
+    ///
+    /// # Errors
+    /// As [`Listing::render`].
+    pub fn render_in(&self, format: &Format, rows: &[Row], columns: Option<usize>) -> Result<String, TemplateError> {
         let fill = |template: &Template, row: &Row| template.render(&row.fields, &|key| row.labels.get(key).cloned());
         Ok(match format {
             Format::Table => {
@@ -77,7 +96,7 @@ impl Listing {
                 for row in rows {
                     table.row(self.columns.iter().map(|field| row.cell(field)));
                 }
-                table.render()
+                table.render_in(columns, self.columns, &self.narrow)
             }
             Format::Json if self.json_array => {
                 let all: Vec<&Map<String, Value>> = rows.iter().map(|row| &row.fields).collect();

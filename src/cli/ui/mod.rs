@@ -4,6 +4,7 @@
 pub mod error;
 pub mod format;
 pub mod human;
+pub mod narrow;
 pub mod ports;
 pub mod prefix;
 pub mod progress;

@@ -1,8 +1,18 @@
 //! Standard output of commands whose text people pipe into others.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use rustix::termios::tcgetwinsize;
 
 use crate::cli::exit::CommandError;
+
+/// The columns of the terminal that standard output is; `None` when it is none, or does not know.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    let out = io::stdout();
+    let size = out.is_terminal().then(|| tcgetwinsize(&out).ok()).flatten()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
 
 /// Writes `text`. A reader that has seen enough (`| head`) is no fault.
 ///

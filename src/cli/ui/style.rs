@@ -119,6 +119,24 @@ pub fn ellipsis(text: &str, columns: usize) -> String {
     cut
 }
 
+/// The end of a name tells more than its middle: `Container shop-…-worker-1`.
+#[must_use]
+pub fn ellipsis_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let tail_room = columns.saturating_sub(1) / 2;
+    let mut tail = String::new();
+    for character in text.chars().rev() {
+        let longer = format!("{character}{tail}");
+        if width(&longer) > tail_room {
+            break;
+        }
+        tail = longer;
+    }
+    format!("{}{tail}", ellipsis(text, columns - width(&tail)))
+}
+
 /// Text of a stranger (an image, a container, a file) made safe to show in a line: no control characters.
 #[must_use]
 pub fn printable(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! Tables as Docker's command line aligns them.
 
+use super::narrow::Narrow;
 use super::style::width;
 
 /// Rows of cells; columns are as wide as their widest cell.
@@ -38,6 +39,19 @@ impl Table {
         S: Into<String>,
     {
         self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// As [`Table::render`] where that fits a terminal of so many columns, or nobody knows of one; otherwise with what
+    /// `narrow` leaves of it.
+    #[must_use]
+    pub fn render_in(&self, columns: Option<usize>, fields: &[&str], narrow: &Narrow) -> String {
+        let whole = self.render();
+        match columns {
+            Some(columns) if whole.lines().any(|line| width(line.trim_end()) > columns) => {
+                narrow.render(fields, &self.rows, columns)
+            }
+            _ => whole,
+        }
     }
 
     /// One line a row; the last cell of a row is not padded.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::format::{Listing, Row};
 use super::human;
+use super::narrow::Narrow;
 use crate::volumes::spec::VolumeRecord;
 
 pub const LISTING: Listing = Listing {
@@ -14,6 +15,7 @@ pub const LISTING: Listing = Listing {
     title,
     min_width: 10,
     gap: 3,
+    narrow: Narrow { leave_out: &["Driver"], shorten: &[("Name", 10)] },
     json_array: false,
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::prefix;
-use super::style::{Meaning, Palette, width};
+use super::style::{Meaning, Palette, printable, width};
 use crate::compose::model::Project;
 use crate::engine::message::{Failure, Refreshed};
 use crate::engine::watch::{Applied, Event};
@@ -28,12 +28,22 @@ pub fn enabled_json(services: &[String], folders: usize, took: Duration) -> Valu
     json!({ "event": "enabled", "services": services, "folders": folders, "took_ms": exact(took) })
 }
 
+/// `web  install  added 212 packages in 3s`
+#[must_use]
+pub fn said(service: &str, text: &str, services: &[String], room: usize, palette: Palette) -> String {
+    format!("{}  install  {}\n", named(service, services, room, palette), printable(text))
+}
+
+/// A service in its colour, as wide as the widest.
+fn named(name: &str, services: &[String], room: usize, palette: Palette) -> String {
+    let padding = " ".repeat(room.saturating_sub(width(name)));
+    palette.paint(Meaning::Service(prefix::colour(services, name)), format_args!("{name}{padding}"))
+}
+
 /// `web  sync+restart  src/app.py, src/page.html  18 ms`, and what went wrong or was said, each on a line of its own.
 #[must_use]
 pub fn applied(applied: &Applied, folder: &Path, services: &[String], room: usize, palette: Palette) -> String {
-    let name = &applied.service;
-    let padding = " ".repeat(room.saturating_sub(width(name)));
-    let service = palette.paint(Meaning::Service(prefix::colour(services, name)), format_args!("{name}{padding}"));
+    let service = named(&applied.service, services, room, palette);
     let files = files(&applied.files, folder);
     let time = milliseconds(applied.waited + applied.took);
     let mut text = String::new();
@@ -154,6 +164,7 @@ pub fn json(event: &Event, project: &Project) -> Value {
             let at = place.as_deref().and_then(|path| project.place(path)).map(ToString::to_string);
             json!({ "event": "warning", "text": text, "hint": hint, "path": place, "place": at })
         }
+        Event::Said { service, text } => json!({ "event": "install", "service": service, "text": text }),
         Event::Applied(applied) => {
             let mut value = json!({
                 "event": "applied",
@@ -225,6 +236,11 @@ mod tests {
         assert!(shown(&sync).ends_with("  not copied: /app/a.py: is a mount point\n  one\n  two\n"));
         sync.result = Err(Failure::new("cannot copy").hint("do this"));
         assert_eq!(shown(&sync), "web    sync  src/a.py  failed: cannot copy\n  hint: do this\n");
+    }
+
+    #[test]
+    fn a_line_of_a_step() {
+        assert_eq!(said("web", "added\x1b 2", &[], 5, Palette::plain()), "web    install  added  2\n");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Event {
         /// Of the file: `services.web.develop.watch[0]`.
         place: Option<String>,
     },
+    /// A line of the step that installs a service's packages.
+    Said { service: String, text: String },
     /// A batch was dealt with.
     Applied(Applied),
 }
@@ -155,7 +157,7 @@ impl Session {
         let subject = Arc::new(subject);
         let mut workers = Vec::new();
         for service in &subject.services {
-            workers.push(Worker::start(&subject, service, results.clone(), &wake).map_err(failed)?);
+            workers.push(Worker::start(&subject, service, results.clone(), &wake, tell.clone()).map_err(failed)?);
         }
         let watcher = Watcher {
             subject,

@@ -9,6 +9,7 @@ use crate::plan::lower::WatchedRule;
 use crate::watch::{Fault, Root};
 
 /// The end of the channel that events go into.
+#[derive(Clone)]
 pub(super) struct Teller {
     pub(super) events: Sender<Event>,
     pub(super) ready: Arc<OwnedFd>,
@@ -24,6 +25,11 @@ impl Teller {
 
     pub(super) fn warn(&self, text: String, hint: Option<&str>, place: Option<&str>) {
         self.send(Event::Warning { text, hint: hint.map(str::to_owned), place: place.map(str::to_owned) });
+    }
+
+    /// What is under way for a service, which takes its time.
+    pub(super) fn said(&self, service: &str, text: &str) {
+        self.send(Event::Said { service: service.to_owned(), text: text.to_owned() });
     }
 
     pub(super) fn fault(&self, fault: &Fault) {

@@ -40,6 +40,7 @@ impl Worker {
         service: &Watched,
         results: Sender<(usize, Applied)>,
         wake: &Arc<OwnedFd>,
+        tell: Teller,
     ) -> std::io::Result<Self> {
         let (tasks, queue) = channel::<Task>();
         let index = subject.services.iter().position(|other| other.service == service.service).unwrap_or(0);
@@ -49,7 +50,7 @@ impl Worker {
                 let begin = Instant::now();
                 let result = match task.install {
                     None => ask(&subject, task.request),
-                    Some(files) => install(&subject, task.request, files),
+                    Some(files) => install(&subject, task.request, files, &tell),
                 };
                 let applied = Applied {
                     service: name.clone(),
@@ -93,7 +94,7 @@ fn ask(subject: &Subject, refresh: Refresh) -> Result<Refreshed, Failure> {
 }
 
 /// Makes the service's containers anew when its packages are others now, and does the rest of the request.
-fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>) -> Result<Refreshed, Failure> {
+fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>, tell: &Teller) -> Result<Refreshed, Failure> {
     let service = request.service.clone();
     let mut desired = (subject.wanted.0)(&service)?;
     if !files.is_empty() {
@@ -111,6 +112,9 @@ fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>) -> Res
     client
         .run(&up, |event| match event {
             message::Event::Progress(step) if step.status == "Recreated" => refreshed.restarted.push(step.name.clone()),
+            message::Event::Progress(step) if step.status == "Installing" => {
+                tell.said(&service, step.detail.as_deref().unwrap_or("installing packages"));
+            }
             message::Event::Progress(step) => refreshed.installed |= step.status == "Installed",
             message::Event::Warning { text } => refreshed.output.push(text.clone()),
             message::Event::Containers { containers } => refreshed.containers.clone_from(containers),

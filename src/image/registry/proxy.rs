@@ -75,9 +75,11 @@ mod tests {
 
     #[test]
     fn lower_case_variables_win() {
-        let variables = [("https_proxy", "a"), ("HTTPS_PROXY", "b"), ("HTTP_PROXY", ""), ("ALL_PROXY", "c")];
+        let variables =
+            [("https_proxy", "a"), ("HTTPS_PROXY", "b"), ("HTTP_PROXY", ""), ("ALL_PROXY", "c"), ("NO_PROXY", "d")];
         let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let proxies = Proxies::from_variables(lookup);
         assert_eq!((proxies.https.as_deref(), proxies.http.as_deref()), (Some("a"), Some("c")));
+        assert!(proxies.of(true, "host.d").is_none() && proxies.of(true, "host").is_some());
     }
 }

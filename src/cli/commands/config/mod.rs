@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::exit::{CommandError, FAILURE, SUCCESS};
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
-use crate::cli::{CommandResult, Context};
+use crate::cli::{CommandResult, Context, names};
 use crate::compose::emit::{Format, canonical, double_dollars, natural, to_yaml};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
@@ -122,6 +122,7 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
         return diagnostics(&loading, context);
     }
     let mut loaded = context.load_whole(&loading, args.is_json())?;
+    names::check(&args.only, &names::services(&loaded.project))?;
     if args.resolve_image_digests || args.lock_image_digests {
         digests::pin(&mut loaded, args, context)?;
     }
@@ -281,8 +282,7 @@ fn hashes(project: &Project, hashed: &str) -> Result<String, CommandError> {
     let mut text = String::new();
     for name in names {
         let Some(hash) = hash(project, &name) else {
-            return Err(CommandError::new(format!("no such service: {name}"))
-                .hint(format!("services: {}", sorted(project.services.keys()).join(", "))));
+            return Err(names::no_such_service(&[name], &names::services(project)));
         };
         _ = writeln!(text, "{name} {hash}");
     }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::exit::CommandError;
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
-use crate::cli::{CommandResult, Context};
+use crate::cli::{CommandResult, Context, names};
 use crate::compose::{LoadOptions, Loaded};
 
 #[derive(Debug, Args)]
@@ -41,12 +41,12 @@ pub fn run(args: &ExplainArgs, context: &Context) -> CommandResult {
     let json = args.format == Form::Json;
     let loaded = context.load_whole(&Loading { options, ..Loading::default() }, json)?;
     let palette = context.palette_of_stdout();
-    let names = Names { context };
+    let shown = Names { context };
     let Some(path) = &args.path else {
         let variables = loaded.variables();
         stdout::write(&match json {
             true => format!("{:#}\n", serde_json::to_value(&variables)?),
-            false => variables::text(&variables, &names, palette),
+            false => variables::text(&variables, &shown, palette),
         })?;
         return Ok(0);
     };
@@ -54,12 +54,17 @@ pub fn run(args: &ExplainArgs, context: &Context) -> CommandResult {
         return service::run(path, args.format, context);
     }
     let explanation = loaded.explain(path).map_err(|unknown| match unknown.hint {
+        // A word alone is a service that was meant.
+        _ if !path.contains(['.', '[']) => {
+            let services = names::services(&loaded.project);
+            names::no_such_service(std::slice::from_ref(path), &services)
+        }
         Some(hint) => CommandError::new(unknown.text).hint(hint),
         None => CommandError::new(unknown.text),
     })?;
     let text = match json {
         true => format!("{:#}\n", serde_json::to_value(&explanation)?),
-        false => trail::text(&explanation, &names, palette) + &inactive(path, &loaded).unwrap_or_default(),
+        false => trail::text(&explanation, &shown, palette) + &inactive(path, &loaded).unwrap_or_default(),
     };
     stdout::write(&text)?;
     Ok(0)

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::ui::format::{self, Listing};
 use crate::cli::ui::human;
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::image::{Image, Reference, Store};
 
@@ -51,6 +53,7 @@ pub(super) fn run(args: &LsArgs, context: &Context) -> CommandResult {
         fields: FIELDS,
         columns: if args.digests { COLUMNS_WITH_DIGEST } else { COLUMNS },
         title,
+        narrow: Narrow { leave_out: &["CreatedSince", "Digest", "ID"], shorten: &[("Repository", 10), ("Tag", 8)] },
         ..Listing::default()
     };
     let format = listing.parse(Some(&args.format))?;
@@ -73,7 +76,7 @@ pub(super) fn run(args: &LsArgs, context: &Context) -> CommandResult {
         .iter()
         .map(|row| format::Row { fields: fields(row, &id(row.image), now), labels: row.image.config.labels.clone() })
         .collect();
-    print!("{}", listing.render(&format, &rows)?);
+    print!("{}", listing.render_in(&format, &rows, stdout::columns())?);
     Ok(0)
 }
 

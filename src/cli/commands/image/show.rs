@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::human;
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::ui::style::{ellipsis, printable};
 use crate::cli::ui::template::Template;
 use crate::cli::{CommandError, CommandResult, Context};
@@ -147,6 +149,7 @@ pub(super) fn history(args: &HistoryArgs, context: &Context) -> CommandResult {
         fields: &["ID", "CreatedAt", "CreatedSince", "CreatedBy", "Size", "Comment"],
         columns: &["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
         title,
+        narrow: Narrow { leave_out: &["Comment", "ID", "CreatedSince"], shorten: &[("CreatedBy", 16), ("Comment", 8)] },
         ..Listing::default()
     };
     let format = listing.parse(Some(&args.format))?;
@@ -188,7 +191,7 @@ pub(super) fn history(args: &HistoryArgs, context: &Context) -> CommandResult {
         return Ok(0);
     }
     let rows: Vec<Row> = rows.into_iter().map(Row::new).collect();
-    print!("{}", listing.render(&format, &rows)?);
+    print!("{}", listing.render_in(&format, &rows, stdout::columns())?);
     Ok(0)
 }
 

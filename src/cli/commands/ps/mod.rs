@@ -8,6 +8,8 @@ use clap::Args;
 
 use crate::cli::containers::Containers;
 use crate::cli::ui::format::{Format, Listing, Row};
+use crate::cli::ui::narrow::Narrow;
+use crate::cli::ui::stdout;
 use crate::cli::ui::template::TemplateError;
 use crate::cli::{CommandError, CommandResult, Context};
 use summary::Summary;
@@ -42,12 +44,16 @@ pub struct PsArgs {
     pub status: Vec<String>,
 }
 
-const LISTING: Listing = Listing {
+pub(in crate::cli) const LISTING: Listing = Listing {
     fields: &summary::KEYS,
     columns: &["Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports"],
     title: summary::title,
     min_width: 10,
     gap: 3,
+    narrow: Narrow {
+        leave_out: &["Command", "RunningFor", "Image", "Service", "Ports"],
+        shorten: &[("Command", 12), ("Image", 12), ("Ports", 12), ("Name", 10), ("Status", 10)],
+    },
     json_array: false,
 };
 
@@ -72,11 +78,16 @@ pub fn run(args: &PsArgs, context: &Context) -> CommandResult {
     });
     let now = jiff::Timestamp::now();
     let summaries = containers.iter().map(|container| Summary::new(container, now)).collect::<Vec<_>>();
-    print!("{}", render(args, &format, &summaries)?);
+    print!("{}", render(args, &format, &summaries, stdout::columns())?);
     Ok(0)
 }
 
-fn render(args: &PsArgs, format: &Format, summaries: &[Summary]) -> Result<String, TemplateError> {
+fn render(
+    args: &PsArgs,
+    format: &Format,
+    summaries: &[Summary],
+    columns: Option<usize>,
+) -> Result<String, TemplateError> {
     if args.quiet {
         return Ok(summaries.iter().map(|summary| format!("{}\n", summary.id)).collect());
     }
@@ -89,7 +100,7 @@ fn render(args: &PsArgs, format: &Format, summaries: &[Summary]) -> Result<Strin
     }
     let row = |summary: &Summary| Row { fields: summary.object(!args.no_trunc), labels: summary.labels.clone() };
     let rows: Vec<Row> = summaries.iter().map(row).collect();
-    LISTING.render(format, &rows)
+    LISTING.render_in(format, &rows, columns)
 }
 
 fn parse_filter(filter: &str) -> Result<String, CommandError> {

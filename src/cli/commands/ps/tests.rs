@@ -56,7 +56,7 @@ fn text(format: Option<&str>, no_trunc: bool) -> String {
         only_services: false,
         status: vec![],
     };
-    render(&args, &LISTING.parse(format).unwrap(), &summaries()).unwrap()
+    render(&args, &LISTING.parse(format).unwrap(), &summaries(), None).unwrap()
 }
 
 #[test]
@@ -97,9 +97,11 @@ fn templates_ids_and_services() {
         only_services: !quiet,
         status: vec![],
     };
-    assert_eq!(render(&args(false), &Format::Table, &summaries()).unwrap(), "web\njob\n");
+    assert_eq!(render(&args(false), &Format::Table, &summaries(), None).unwrap(), "web\njob\n");
     assert!(
-        render(&args(true), &Format::Table, &summaries()).unwrap().starts_with("0123456789abcdef0123456789abcdef0123")
+        render(&args(true), &Format::Table, &summaries(), None)
+            .unwrap()
+            .starts_with("0123456789abcdef0123456789abcdef0123")
     );
     assert_eq!(parse_filter("status=running").unwrap(), "running");
     assert!(parse_filter("source=x").is_err() && parse_filter("status").is_err());

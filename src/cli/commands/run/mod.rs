@@ -12,22 +12,20 @@ use crate::cli::conversation::{Answer, show};
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::load::Loading;
+use crate::cli::names::choose;
 use crate::cli::signals::Interrupts;
 use crate::cli::streams::{Carried, Streams};
 use crate::cli::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::ui::progress::{Mode, Progress};
-use crate::cli::{CommandResult, Context};
+use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
-use crate::engine::selection::select;
 use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
 use crate::state::ProjectPaths;
 use crate::supervisor::new_container_id;
 use crate::supervisor::record::{RestartLimits, RestartPolicy};
-
-use super::up::no_such_service;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -114,18 +112,25 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
     let options = LoadOptions { all_resources: !args.volume.is_empty(), ..LoadOptions::default() };
     let mut loaded = context.load(&Loading { services: named.to_vec(), options })?;
     let tty = !args.detach && !args.no_tty && io::stdin().is_terminal() && io::stdout().is_terminal();
-    let chosen = select(&loaded.project, named, !args.no_deps).map_err(|unknown| no_such_service(&unknown))?;
+    let known = names::services(&loaded.project);
+    let chosen = choose(&loaded.project, named, !args.no_deps).map_err(|error| {
+        let advice =
+            "`run` takes a service of the file; for an image, write one: services: { it: { image: \"IMAGE\" } }";
+        names::or_an_image(error, named, &known, advice)
+    })?;
     overrides::apply(args, tty, context, &mut loaded.project)?;
     if !context.global.all_resources {
         crate::compose::prune(&mut loaded.project);
     }
-    let progress =
-        if args.quiet { Progress::start("run", Mode::Quiet, context.palette()) } else { context.progress("run") };
+    // What a pipe or a file gets is what the command says, and nothing of ours beside it.
+    let piped = !args.detach && !io::stdout().is_terminal();
+    let quiet = args.quiet || (piped && context.global.progress.is_none() && !context.global.dry_run);
+    let progress = if quiet { Progress::start("run", Mode::Quiet, context.palette()) } else { context.progress("run") };
     let want = || desired(context, &loaded, &chosen, &BTreeMap::new(), &args.images, &progress);
     let mut desired = interrupts.as_ref().map_or_else(want, |interrupts| interrupts.at_default(want))?;
     let of_service = |service: &DesiredService| service.name == args.service;
     let Some(place) = desired.services.iter().position(of_service) else {
-        return Err(no_such_service(named));
+        return Err(names::no_such_service(named, &known));
     };
     let oneoff = oneoff(args, desired.services.remove(place));
     let paths = context.paths.project(&loaded.project.name);

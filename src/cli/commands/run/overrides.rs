@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::RunArgs;
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, names};
 use crate::compose::model::{Project, Service, VolumeMountType};
 use crate::compose::{self, FileSource, FsSource, LoadOptions, LoadRequest};
 
@@ -23,7 +23,7 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
         }
     }
     let Some(service) = project.services.get_mut(&args.service) else {
-        return Err(super::no_such_service(std::slice::from_ref(&args.service)));
+        return Err(names::no_such_service(std::slice::from_ref(&args.service), &[]));
     };
     service.container_name = None;
     if !args.detach {

@@ -8,7 +8,7 @@ use super::block::Line;
 use super::phases::Phases;
 use super::{Event, State};
 use crate::cli::ui::human;
-use crate::cli::ui::style::{Meaning, Palette, ellipsis, printable, width};
+use crate::cli::ui::style::{Meaning, Palette, ellipsis, ellipsis_middle, printable, width};
 
 /// Things in the order in which they were first heard of.
 #[derive(Debug)]
@@ -277,9 +277,16 @@ impl Board {
     /// Where the time went: `3.4s: pull 2.1s, create 0.1s, start 1.2s`; `None` when there was one phase or none.
     pub(super) fn times(&self, now: Duration) -> Option<String> {
         let spent = self.phases.spent(now);
-        let spent: Vec<String> =
-            spent.into_iter().map(|(phase, time)| format!("{phase} {}", human::elapsed(time))).collect();
-        (spent.len() > 1).then(|| format!("{}: {}", human::elapsed(now), spent.join(", ")))
+        // One unit for all of them, and nothing that is none of it.
+        let quick = now < Duration::from_secs(1);
+        let least = Duration::from_millis(if quick { 1 } else { 100 });
+        let shown = |time: Duration| match quick {
+            true => format!("{} ms", time.as_millis()),
+            false => human::elapsed(time),
+        };
+        let seen = spent.into_iter().filter(|(_, time)| *time >= least);
+        let spent: Vec<String> = seen.map(|(phase, time)| format!("{phase} {}", shown(time))).collect();
+        (spent.len() > 1).then(|| format!("{}: {}", shown(now), spent.join(", ")))
     }
 
     /// The same in lines of a terminal.
@@ -340,23 +347,6 @@ impl Layout {
         let name = names.min(room.saturating_sub(status)).max(room.min(8));
         Self { name, status, time }
     }
-}
-
-/// The end of a name tells more than its middle: `Container shop-…-worker-1`.
-fn ellipsis_middle(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
-    }
-    let tail_room = columns.saturating_sub(1) / 2;
-    let mut tail = String::new();
-    for character in text.chars().rev() {
-        let longer = format!("{character}{tail}");
-        if width(&longer) > tail_room {
-            break;
-        }
-        tail = longer;
-    }
-    format!("{}{tail}", ellipsis(text, columns - width(&tail)))
 }
 
 /// A line that never gets wider than its room.

@@ -97,15 +97,7 @@ impl Mode {
             && ansi != Some(args::Ansi::Never)
             && set("TERM") != "dumb"
             && matches!(set("CI"), "" | "0" | "false");
-        let named = environment.get("COMPOSE_PROGRESS").map(String::as_str);
-        let flag = flag.unwrap_or(match named {
-            Some("tty") => args::Progress::Tty,
-            Some("plain") => args::Progress::Plain,
-            Some("json") => args::Progress::Json,
-            Some("quiet") => args::Progress::Quiet,
-            _ => args::Progress::Auto,
-        });
-        match flag {
+        match flag.unwrap_or(args::Progress::Auto) {
             args::Progress::Tty => Self::Tty,
             args::Progress::Plain => Self::Plain,
             args::Progress::Json => Self::Json,
@@ -153,6 +145,13 @@ impl Progress {
         };
         let size = Box::new(|| terminal_size().unwrap_or((80, 24)));
         Self::start_on(title, mode, palette, Box::new(io::stderr()), size)
+    }
+
+    /// The same on stdout.
+    #[must_use]
+    pub fn start_on_stdout(title: &str, mode: Mode, palette: Palette) -> Self {
+        let size = Box::new(|| terminal_size().unwrap_or((80, 24)));
+        Self::start_on(title, mode, palette, Box::new(io::stdout()), size)
     }
 
     fn start_on(
