@@ -1,5 +1,6 @@
 //! YAML as a tree whose every node knows where it stands.
 
+mod lenient;
 mod node;
 mod parse;
 mod scalar;

@@ -71,7 +71,8 @@ fn decimal(text: &str) -> Option<Value> {
             !digits.is_empty() && all_digits(digits)
         });
     match shaped {
-        true => text.parse().ok().map(Value::Float),
+        // What no number can hold is text.
+        true => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float),
         false => None,
     }
 }
@@ -88,7 +89,7 @@ pub fn float_text(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    match !(-4..21).contains(&exponent) {
+    match !(-4..6).contains(&exponent) {
         true => format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
         false => format!("{value}"),
     }
@@ -108,6 +109,11 @@ mod tests {
             ("0x1F", "31"),
             ("12345678901234567890", "12345678901234567890"),
             ("1e30", "1e+30"),
+            ("1e6", "1e+06"),
+            ("100000.5", "100000.5"),
+            ("0049123456", "4.9123456e+07"),
+            ("18446744073709551616", "1.8446744073709552e+19"),
+            ("1e400", "1e400"),
             ("1.0", "1"),
             ("1:30", "1:30"),
             ("0b11", "3"),

@@ -2,13 +2,11 @@
 
 use saphyr_parser::ScanError;
 
-use crate::diag::{Diagnostic, SourceFile, SourceId, Span};
+use crate::diag::{Diagnostic, SourceFile, Span};
 
-/// A diagnostic for a text that is not YAML.
-pub(super) fn diagnose(error: &ScanError, source: SourceId, file: &SourceFile) -> Diagnostic {
-    let marker = error.marker();
-    let mut line = u32::try_from(marker.line()).unwrap_or(1).max(1);
-    let mut column = u32::try_from(marker.col()).unwrap_or(0) + 1;
+/// A diagnostic for a text that is not YAML; `place` is where the scanner noticed.
+pub(super) fn diagnose(error: &ScanError, place: Span, file: &SourceFile) -> Diagnostic {
+    let Span { source, mut line, mut column, .. } = place;
     // The scanner often notices on the line after the fault; an empty line shows nothing.
     while line > 1 && file.line(line).trim().is_empty() {
         line -= 1;
@@ -31,7 +29,12 @@ fn plain(info: &str) -> String {
         "while parsing a flow sequence, expected ',' or ']'" => "a `,` or `]` was expected here",
         "while parsing node, found unknown anchor" => "no line above sets this anchor",
         "invalid indentation" => "not indented as the lines above need it",
-        "invalid indentation in quoted scalar" => "this quoted text has no end where it should",
+        "invalid indentation in quoted scalar"
+        | "while scanning a quoted scalar, found unexpected end of stream"
+        | "while scanning a quoted scalar, found unexpected document indicator" => {
+            "this quoted text has no end where it should"
+        }
+        "illegal placement of ':' indicator" => "a `:` cannot stand here",
         "tabs disallowed within this context (block indentation)" | "tabs disallowed within this context" => {
             "a tab cannot indent"
         }

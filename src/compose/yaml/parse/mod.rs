@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as ScannerSpan, Tag as ScannerTag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as ScannerSpan, Tag as ScannerTag};
 
+use super::lenient::{self, Mended};
 use super::{Entry, Mapping, Node, Tag, Value, resolve_plain, scan_error};
 use crate::compose::provenance::{History, Rule, Through};
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
@@ -37,9 +38,42 @@ pub fn parse(
         );
         return Vec::new();
     }
+    if let Some(place) = control_character(source, text) {
+        let hint = "in a double-quoted text it can be written as `\\x..`; otherwise remove it";
+        diagnostics
+            .push(Diagnostic::error("a control character cannot stand in YAML").at(place, "not a text").hint(hint));
+        return Vec::new();
+    }
+    let before = diagnostics.len();
+    let (mut documents, mut error) = read(text, None, source, &file.name, diagnostics, history);
+    if error.is_some()
+        && let Some(mended) = lenient::mend(text)
+    {
+        diagnostics.truncate(before);
+        (documents, error) = read(&mended.text, Some(&mended), source, &file.name, diagnostics, history);
+        if error.is_none() {
+            lenient::tell(&mended, source, diagnostics);
+        }
+    }
+    if let Some((error, place)) = error {
+        diagnostics.push(scan_error::diagnose(&error, place, file));
+    }
+    documents
+}
+
+/// The documents of `text` up to a fault of it, and that fault with its place.
+fn read(
+    text: &str,
+    mended: Option<&Mended>,
+    source: SourceId,
+    name: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+    history: &mut History,
+) -> (Vec<Node>, Option<(ScanError, Span)>) {
     let mut builder = Builder {
         source,
-        name: &file.name,
+        name,
+        mended,
         stack: Vec::new(),
         anchors: HashMap::new(),
         built: 0,
@@ -50,27 +84,27 @@ pub fn parse(
         history,
         stopped: false,
     };
-    let most_faults = builder.diagnostics.len() + FAULT_LIMIT;
-    let mut parser = Parser::new_from_str(text);
-    while let Some(event) = parser.next_event() {
-        match event {
-            Ok((event, span)) => builder.event(event, span),
-            Err(error) => {
-                let diagnostic = scan_error::diagnose(&error, source, file);
-                builder.diagnostics.push(diagnostic);
-                builder.stopped = true;
-            }
-        }
-        if builder.stopped || builder.diagnostics.len() >= most_faults {
-            break;
-        }
-    }
-    builder.documents
+    let error = builder.read(text);
+    let place = error.as_ref().map(|error| builder.span(ScannerSpan::new(*error.marker(), *error.marker())));
+    (builder.documents, error.zip(place))
+}
+
+/// The first control character of a text, which YAML has no place for.
+fn control_character(source: SourceId, text: &str) -> Option<Span> {
+    let is_control = |byte: u8| byte < b' ' && !b"\t\n\r".contains(&byte);
+    let at = text.bytes().position(is_control)?;
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
+    let before = &text[..at];
+    let line = number(before.matches('\n').count() + 1);
+    let column = number(before.rsplit('\n').next().unwrap_or_default().chars().count() + 1);
+    Some(Span { source, line, column, end_line: line, end_column: column + 1 })
 }
 
 struct Builder<'a> {
     source: SourceId,
     name: &'a str,
+    /// The text is not the one that was written.
+    mended: Option<&'a Mended>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
     built: usize,
@@ -105,15 +139,34 @@ enum Key {
 }
 
 impl Builder<'_> {
+    /// Reads all documents of `text`, up to a fault of the text.
+    fn read(&mut self, text: &str) -> Option<ScanError> {
+        let most_faults = self.diagnostics.len() + FAULT_LIMIT;
+        let mut parser = Parser::new_from_str(text);
+        while let Some(event) = parser.next_event() {
+            match event {
+                Ok((event, span)) => self.event(event, span),
+                Err(error) => return Some(error),
+            }
+            if self.stopped || self.diagnostics.len() >= most_faults {
+                break;
+            }
+        }
+        None
+    }
+
     fn span(&self, span: ScannerSpan) -> Span {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
-        let (start, end) = (span.start, span.end);
+        let column = |marker: Marker| match self.mended {
+            Some(mended) => number(mended.column(marker.line(), marker.col())) + 1,
+            None => number(marker.col()) + 1,
+        };
         Span {
             source: self.source,
-            line: number(start.line()).max(1),
-            column: number(start.col()) + 1,
-            end_line: number(end.line()).max(1),
-            end_column: number(end.col()) + 1,
+            line: number(span.start.line()).max(1),
+            column: column(span.start),
+            end_line: number(span.end.line()).max(1),
+            end_column: column(span.end),
         }
     }
 
@@ -240,7 +293,16 @@ impl Builder<'_> {
                 *slot = Some((key, span));
             }
             Content::Mapping { mapping, merged, key } => match key.take() {
-                Some((Key::Merge, span)) => merged.push((span, node)),
+                Some((Key::Merge, span)) => {
+                    if let Some((first, _)) = merged.first() {
+                        let diagnostic = Diagnostic::error("`<<` is set twice")
+                            .at(span, "second time here")
+                            .related(*first, "first time here")
+                            .hint("join them: `<<: [*a, *b]`");
+                        self.diagnostics.push(diagnostic);
+                    }
+                    merged.push((span, node));
+                }
                 Some((Key::Text(text), span)) => {
                     if let Some(first) = mapping.0.get(&text) {
                         let diagnostic = Diagnostic::error(format!("`{text}` is set twice"))
