@@ -21,10 +21,6 @@ pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
         models: table("models"),
         enabled,
     };
-    if checks.services.0.is_empty() && !session.failed() {
-        session
-            .report(Diagnostic::error("no service is defined").hint("begin with `services:` and a service below it"));
-    }
     for (name, entry) in checks.services.iter().filter(|(name, _)| enabled.contains(*name)) {
         checks.service(name, entry, session);
     }
@@ -75,6 +71,8 @@ impl Checks<'_> {
         }
         self.mounts(name, service, &path, session);
         limits(service, &path, session);
+        built_platform(service, &path, session);
+        words(service, &path, session);
         watch(service, name, &path, session);
         for (index, device) in service.get("devices").and_then(Node::as_sequence).unwrap_or_default().iter().enumerate()
         {
@@ -381,8 +379,59 @@ fn exclusive(service: &Node, name: &str, path: &str, session: &mut Session) {
     }
 }
 
+/// What gets into a line of `hosts` or `resolv.conf` is one word.
+fn words(service: &Node, path: &str, session: &mut Session) {
+    let items = |node: &Node| match node.as_sequence() {
+        Some(items) => items.to_vec(),
+        None => vec![node.clone()],
+    };
+    let mut named: Vec<(String, Node)> = Vec::new();
+    for key in ["hostname", "domainname", "dns", "dns_search", "dns_opt"] {
+        named.extend(service.get(key).into_iter().flat_map(items).map(|node| (key.to_owned(), node)));
+    }
+    for (network, entry) in service.get("networks").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
+        let aliases = entry.node.get("aliases").into_iter().flat_map(items);
+        named.extend(aliases.map(|node| (format!("networks.{network}.aliases"), node)));
+    }
+    for (key, node) in named {
+        let Some(text) = node.as_str().filter(|_| !session.is_template(&node)) else { continue };
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            let what = key.rsplit('.').next().unwrap_or_default();
+            let diagnostic = Diagnostic::error(format!("{text:?} cannot be a value of `{what}`"))
+                .at(node.span, "has blanks, line breaks or control characters")
+                .path(format!("{path}.{key}"))
+                .hint("write one word; several go into a list");
+            session.report_node(&node, diagnostic);
+        }
+    }
+}
+
+/// What is run must be among what is built.
+fn built_platform(service: &Node, path: &str, session: &mut Session) {
+    let built = service.get("build").and_then(|build| build.get("platforms")).and_then(Node::as_sequence);
+    let (Some(built), Some(wanted)) = (built.filter(|built| !built.is_empty()), service.get("platform")) else {
+        return;
+    };
+    let is_open = |node: &Node| session.is_template(node);
+    if is_open(wanted) || built.iter().any(|it| is_open(it) || it.as_str() == wanted.as_str()) {
+        return;
+    }
+    let names: Vec<&str> = built.iter().filter_map(Node::as_str).collect();
+    let name = wanted.as_str().unwrap_or_default();
+    let diagnostic = Diagnostic::error(format!("`build.platforms` does not have the service's platform {name:?}"))
+        .at(wanted.span, format!("not one of {}", names.join(", ")))
+        .related(built[0].span, "these are built")
+        .path(format!("{path}.platform"))
+        .hint(format!("add {name} to `build.platforms`, or name one of them as `platform`"));
+    session.report_node(wanted, diagnostic);
+}
+
 /// The same limit said twice must be the same.
 fn limits(service: &Node, path: &str, session: &mut Session) {
+    if session.raw {
+        // The values are as they were written: `1g` and `1024m` are the same.
+        return;
+    }
     let deploy = service.get("deploy");
     let limit = |keys: &[&str]| keys.iter().try_fold(deploy?, |node, key| node.get(key));
     let pairs = [
@@ -432,7 +481,7 @@ fn watch(service: &Node, name: &str, path: &str, session: &mut Session) {
         }
         if action == "rebuild" && service.get("build").is_none() {
             session.report(
-                Diagnostic::error(format!("a watch rule of {name:?} does `rebuild`, but the service has no `build`"))
+                Diagnostic::warning(format!("a watch rule of {name:?} does `rebuild`, but the service has no `build`"))
                     .at(rule.span, "nothing to build")
                     .path(path)
                     .hint("add `build: …` to the service, or let the rule `restart` or `sync`"),

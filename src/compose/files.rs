@@ -22,11 +22,8 @@ pub struct FsSource;
 
 impl FileSource for FsSource {
     fn read(&self, path: &Path) -> io::Result<String> {
-        let file = std::fs::File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
-        }
-        limited(file)
+        check_kind(path)?;
+        limited(std::fs::File::open(path)?)
     }
 
     fn is_file(&self, path: &Path) -> bool {
@@ -36,6 +33,21 @@ impl FileSource for FsSource {
     fn stdin(&self) -> io::Result<String> {
         limited(io::stdin().lock())
     }
+}
+
+/// Refuses what may never end or never begin: nobody may write to a named pipe. The pipes of `<(command)` are fine.
+fn check_kind(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = std::fs::metadata(path)?.file_type();
+    let of_a_shell = || ["/dev/fd/", "/proc/self/fd/", "/dev/stdin"].iter().any(|own| path.starts_with(own));
+    let what = match kind {
+        kind if kind.is_dir() => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
+        kind if kind.is_file() || path == Path::new("/dev/null") || of_a_shell() => return Ok(()),
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what} and not a file")))
 }
 
 fn limited(reader: impl io::Read) -> io::Result<String> {

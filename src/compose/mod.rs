@@ -29,4 +29,4 @@ pub use files::{FileSource, FsSource};
 pub use load::{InvalidProjectName, check_project_name, has_default_file, load};
 pub use project::prune;
 pub use request::{LoadFailure, LoadOptions, LoadRequest, Loaded};
-pub use schema::json_schema;
+pub use schema::{EmptyText, attributes, json_schema};

@@ -8,8 +8,28 @@ use super::session::Session;
 use super::yaml::{Entry, Mapping, Node, Past, Value};
 use crate::diag::{Diagnostic, Span};
 
+/// A build without a context has the folder of the file that it stands in.
+pub fn build_contexts(project: &mut Node, base: &Base) {
+    each(project, "services", |service| build_context(service, base));
+}
+
+/// The same for one service.
+pub fn build_context(service: &mut Node, base: &Base) {
+    at(service, "build", |build| {
+        // An empty one is none.
+        if build.get("context").and_then(Node::as_str) == Some("")
+            && let Some(mapping) = build.as_mapping_mut()
+        {
+            mapping.remove("context");
+        }
+        if build.get("context").is_none() {
+            fill(build, "context", Value::String(base.display_dir()));
+        }
+    });
+}
+
 /// Fills in what an attribute has when the file does not say.
-pub fn defaults(project: &mut Node, base: &Base, session: &mut Session) {
+pub fn defaults(project: &mut Node, session: &mut Session) {
     each(project, "services", |service| {
         items(service, "ports", |port| {
             fill(port, "mode", Value::String("ingress".to_owned()));
@@ -21,15 +41,6 @@ pub fn defaults(project: &mut Node, base: &Base, session: &mut Session) {
         each(service, "depends_on", |dependency| {
             fill(dependency, "condition", Value::String("service_started".to_owned()));
             fill(dependency, "required", Value::Bool(true));
-        });
-        at(service, "build", |build| {
-            // An empty one is none.
-            if build.get("context").and_then(Node::as_str) == Some("")
-                && let Some(mapping) = build.as_mapping_mut()
-            {
-                mapping.remove("context");
-            }
-            fill(build, "context", Value::String(base.display_dir()));
         });
         at(service, "deploy", |deploy| {
             at(deploy, "resources", |resources| {

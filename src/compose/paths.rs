@@ -70,58 +70,105 @@ fn relative_from(base: &Path, dir: &Path, relative: Option<&Path>) -> PathBuf {
     }
 }
 
+/// How the value at a place becomes absolute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Path,
+    /// A folder, or an address.
+    Context,
+    /// A folder, an address, or `service:NAME`.
+    NamedContext,
+    /// `ID=PATH`.
+    Key,
+    /// A path when the mapping that it is in has the type `bind`.
+    BindSource,
+    /// A path when the options that it is in make a bind of the local driver.
+    BindDevice,
+}
+
+/// Where the files of a project name paths: each starts at the folder of the file (of an include: of its project) that
+/// says it. `extends.file` and the paths of `include` are read before anything else, and start there too.
+static TABLE: &[(&str, Kind)] = &[
+    ("services.*.build.context", Kind::Context),
+    ("services.*.build.additional_contexts.*", Kind::NamedContext),
+    ("services.*.build.ssh.*", Kind::Key),
+    ("services.*.env_file.*.path", Kind::Path),
+    ("services.*.label_file.*", Kind::Path),
+    ("services.*.volumes.*.source", Kind::BindSource),
+    ("services.*.develop.watch.*.path", Kind::Path),
+    ("services.*.x-windlass.install.lock.*", Kind::Path),
+    ("secrets.*.file", Kind::Path),
+    ("configs.*.file", Kind::Path),
+    ("volumes.*.driver_opts.device", Kind::BindDevice),
+];
+
 /// Resolves the paths of a canonical project tree.
 pub fn resolve(project: &mut Node, base: &Base) {
-    each(project, "services", |service| resolve_service(service, base));
-    for kind in ["secrets", "configs"] {
-        each(project, kind, |resource| at(resource, "file", |node| text(node, |path| base.resolve(path))));
+    for (path, kind) in TABLE {
+        let segments: Vec<&str> = path.split('.').collect();
+        walk(project, &segments, *kind, base);
     }
-    each(project, "volumes", |volume| {
-        if volume.get("driver").and_then(Node::as_str) != Some("local") {
-            return;
-        }
-        at(volume, "driver_opts", |options| {
-            let is_bind = options.get("o").and_then(Node::as_str).is_some_and(|o| o.split(',').any(|o| o == "bind"));
-            if is_bind {
-                at(options, "device", |node| text(node, |path| base.resolve(path)));
-            }
-        });
-    });
 }
 
 /// Resolves the paths of one service.
 pub fn resolve_service(service: &mut Node, base: &Base) {
-    at(service, "build", |build| {
-        at(build, "context", |node| {
-            text(node, |path| if is_remote(path) { path.to_owned() } else { base.resolve(path) })
-        });
-        at(build, "additional_contexts", |contexts| {
-            let Some(mapping) = contexts.as_mapping_mut() else { return };
-            for entry in mapping.0.values_mut() {
-                text(&mut entry.node, |path| {
-                    match is_remote(path) || path.contains("://") || path.starts_with("service:") {
-                        true => path.to_owned(),
-                        false => base.resolve(path),
-                    }
-                });
-            }
-        });
-    });
-    items(service, "env_file", |item| at(item, "path", |node| text(node, |path| base.resolve(path))));
-    items(service, "label_file", |item| text(item, |path| base.resolve(path)));
-    items(service, "volumes", |item| {
-        if item.get("type").and_then(Node::as_str) == Some("bind") {
-            at(item, "source", |node| text(node, |path| base.resolve(path)));
+    for (path, kind) in TABLE {
+        if let Some(path) = path.strip_prefix("services.*.") {
+            let segments: Vec<&str> = path.split('.').collect();
+            walk(service, &segments, *kind, base);
         }
-    });
-    at(service, "x-windlass", |own| {
-        at(own, "install", |install| {
-            items(install, "lock", |item| text(item, |path| base.resolve(path)));
-        });
-    });
-    at(service, "develop", |develop| {
-        items(develop, "watch", |rule| at(rule, "path", |node| text(node, |path| base.resolve(path))));
-    });
+    }
+}
+
+fn walk(node: &mut Node, segments: &[&str], kind: Kind, base: &Base) {
+    let Some((first, rest)) = segments.split_first() else { return change(node, kind, base) };
+    if rest.is_empty() && !applies(node, kind) || *first == "driver_opts" && !is_local(node) {
+        return;
+    }
+    match &mut node.value {
+        Value::Sequence(items) if *first == "*" => items.iter_mut().for_each(|item| walk(item, rest, kind, base)),
+        Value::Mapping(mapping) if *first == "*" => {
+            mapping.0.values_mut().for_each(|entry| walk(&mut entry.node, rest, kind, base));
+        }
+        Value::Mapping(mapping) => {
+            if let Some(node) = mapping.get_mut(first) {
+                walk(node, rest, kind, base);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_local(volume: &Node) -> bool {
+    volume.get("driver").and_then(Node::as_str) == Some("local")
+}
+
+/// Whether the mapping `parent` holds a path of this kind.
+fn applies(parent: &Node, kind: Kind) -> bool {
+    let text = |key| parent.get(key).and_then(Node::as_str);
+    match kind {
+        Kind::BindSource => text("type") == Some("bind"),
+        Kind::BindDevice => text("o").is_some_and(|options| options.split(',').any(|option| option == "bind")),
+        _ => true,
+    }
+}
+
+fn change(node: &mut Node, kind: Kind, base: &Base) {
+    let Value::String(text) = &mut node.value else { return };
+    let stays = match kind {
+        _ if text.is_empty() => true,
+        Kind::Context => is_remote(text),
+        Kind::NamedContext => is_remote(text) || text.contains("://") || text.starts_with("service:"),
+        _ => false,
+    };
+    if stays {
+        return;
+    }
+    *text = match (kind, text.split_once('=')) {
+        (Kind::Key, None) => return,
+        (Kind::Key, Some((id, path))) => format!("{id}={}", base.resolve(path)),
+        _ => base.resolve(text),
+    };
 }
 
 fn is_remote(path: &str) -> bool {
@@ -130,28 +177,68 @@ fn is_remote(path: &str) -> bool {
         .any(|prefix| path.starts_with(prefix))
 }
 
-fn each(node: &mut Node, key: &str, visit: impl Fn(&mut Node)) {
-    if let Some(mapping) = node.as_mapping_mut().and_then(|it| it.get_mut(key)).and_then(Node::as_mapping_mut) {
-        mapping.0.values_mut().for_each(|entry| visit(&mut entry.node));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compose::yaml::read;
 
-fn at(node: &mut Node, key: &str, visit: impl FnOnce(&mut Node)) {
-    if let Some(node) = node.as_mapping_mut().and_then(|it| it.get_mut(key)) {
-        visit(node);
+    /// The smallest tree that has `value` at `path`.
+    fn tree(path: &str, value: &str) -> String {
+        path.rsplit('.').fold(value.to_owned(), |inner, segment| match segment {
+            "*" => format!("{{k: {inner}}}"),
+            "source" => format!("{{type: bind, source: {inner}}}"),
+            "driver_opts" => format!("{{driver: local, driver_opts: {inner}}}"),
+            "device" => format!("{{o: bind, device: {inner}}}"),
+            key => format!("{{{key}: {inner}}}"),
+        })
     }
-}
 
-fn items(node: &mut Node, key: &str, visit: impl Fn(&mut Node)) {
-    if let Some(items) = node.as_mapping_mut().and_then(|it| it.get_mut(key)).and_then(Node::as_sequence_mut) {
-        items.iter_mut().for_each(visit);
+    fn resolved(path: &str, value: &str, base: &Base) -> String {
+        let (mut documents, faults, _) = read(&tree(path, value));
+        assert!(faults.is_empty(), "{path}");
+        resolve(&mut documents[0], base);
+        let mut node = &documents[0];
+        for segment in path.split('.') {
+            node = node.get(if segment == "*" { "k" } else { segment }).unwrap();
+        }
+        node.as_str().unwrap().to_owned()
     }
-}
 
-fn text(node: &mut Node, change: impl FnOnce(&str) -> String) {
-    if let Value::String(path) = &mut node.value
-        && !path.is_empty()
-    {
-        *path = change(path);
+    #[test]
+    fn every_path_of_the_table_starts_at_the_folder_of_its_file() {
+        let base = Base { dir: "/project/sub".into(), relative: None, home: Some("/home/me".into()) };
+        let relative = Base { relative: Some("sub".into()), ..base.clone() };
+        for (path, kind) in TABLE {
+            let id = if *kind == Kind::Key { "id=" } else { "" };
+            for (written, absolute, kept) in [
+                ("./a", "/project/sub/a", "sub/a"),
+                ("../a", "/project/a", "a"),
+                ("b/c", "/project/sub/b/c", "sub/b/c"),
+                ("~/a", "/home/me/a", "~/a"),
+                ("/a", "/a", "/a"),
+            ] {
+                let written = format!("{id}{written}");
+                assert_eq!(resolved(path, &written, &base), format!("{id}{absolute}"), "{path}");
+                assert_eq!(resolved(path, &written, &relative), format!("{id}{kept}"), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_stays() {
+        let base = Base { dir: "/project".into(), relative: None, home: None };
+        for (path, text) in [
+            ("services.*.build.context", "https://example.com/a.git"),
+            ("services.*.build.additional_contexts.*", "docker-image://a"),
+            ("services.*.build.additional_contexts.*", "service:a"),
+            ("services.*.build.ssh.*", "default"),
+        ] {
+            assert_eq!(resolved(path, text, &base), text, "{path}");
+        }
+        let (mut documents, _, _) = read("volumes: {k: {driver: nfs, driver_opts: {o: bind, device: ./a}}}");
+        resolve(&mut documents[0], &base);
+        let device =
+            ["volumes", "k", "driver_opts", "device"].iter().try_fold(&documents[0], |node, key| node.get(key));
+        assert_eq!(device.and_then(Node::as_str), Some("./a"));
     }
 }

@@ -22,6 +22,10 @@ pub fn enabled(tree: &mut Node, profiles: &[String], asked: &[String]) -> Enable
         list.iter().filter_map(Node::as_str).map(str::to_owned).collect()
     };
     let mut active: HashSet<String> = profiles.iter().cloned().collect();
+    if profiles.is_empty() {
+        // The one without a name.
+        active.insert(String::new());
+    }
     for name in asked {
         active.extend(services.get(name).map(own).unwrap_or_default());
     }

@@ -83,6 +83,10 @@ impl Trail {
 
 impl Session {
     pub fn report(&mut self, diagnostic: Diagnostic) {
+        // What an anchor or an extended service brings to many services is told once.
+        if self.diagnostics.iter().any(|earlier| same_fault(earlier, &diagnostic)) {
+            return;
+        }
         if self.diagnostics.len() < DIAGNOSTIC_LIMIT || diagnostic.severity == Severity::Error && !self.failed() {
             self.diagnostics.push(diagnostic);
         } else {
@@ -196,6 +200,24 @@ impl Interpolation {
         }
         notes
     }
+}
+
+/// Whether two diagnostics say the same of one place, be it of two services.
+fn same_fault(one: &Diagnostic, other: &Diagnostic) -> bool {
+    fn service(diagnostic: &Diagnostic) -> Option<&str> {
+        diagnostic.path.as_deref()?.strip_prefix("services.")?.split(['.', '[']).next()
+    }
+    let (Some(first), Some(second)) = (&one.primary, &other.primary) else { return false };
+    if first.span.source == nowhere().source || first != second || one.hint != other.hint {
+        return false;
+    }
+    one.message == other.message
+        || match (service(one), service(other)) {
+            (Some(a), Some(b)) => {
+                one.message.replace(&format!("{a:?}"), "") == other.message.replace(&format!("{b:?}"), "")
+            }
+            _ => false,
+        }
 }
 
 /// A path into the model that grows and shrinks with the walk.

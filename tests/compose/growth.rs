@@ -98,10 +98,81 @@ fn large_files() {
 fn endless_files() {
     let folder = tempfile::tempdir().unwrap();
     let said = run(folder.path(), &["-f", "/dev/zero", "config"], Stdio::null());
-    assert!(said.contains("larger than 16 MiB"), "{said:.500}");
+    assert!(said.contains("it is a device and not a file"), "{said:.500}");
     let zero = std::fs::File::open("/dev/zero").unwrap();
     let said = run(folder.path(), &["-f", "-", "config"], zero.into());
     assert!(said.contains("larger than 16 MiB"), "{said:.500}");
+}
+
+/// A named pipe that nobody writes to would be waited for without end.
+#[test]
+fn named_pipes_instead_of_files() {
+    let web = "services: { web: { image: x } }\n";
+    for (pipe, compose, named) in [
+        ("compose.yaml", "", "compose.yaml"),
+        (".env", web, ".env"),
+        ("a.yaml", "include: [a.yaml]\n", "a.yaml"),
+        ("a.yaml", "services: { web: { extends: { file: a.yaml, service: x } } }\n", "a.yaml"),
+        ("a.env", "services: { web: { image: x, env_file: a.env } }\n", "a.env"),
+        ("a.env", "services: { web: { image: x, label_file: a.env } }\n", "a.env"),
+        ("a.env", "include: [{ path: b.yaml, env_file: a.env }]\n", "a.env"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("b.yaml"), web).unwrap();
+        if pipe != "compose.yaml" {
+            std::fs::write(folder.path().join("compose.yaml"), compose).unwrap();
+        }
+        assert!(Command::new("mkfifo").arg(folder.path().join(pipe)).status().unwrap().success());
+        let said = run(folder.path(), &["config", "-q"], Stdio::null());
+        assert!(said.contains(named) && said.contains("it is a named pipe and not a file"), "{compose}: {said}");
+    }
+    // What a shell makes of `<(command)` is one, and is read.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("b.yaml"), web).unwrap();
+    let output = Command::new("bash")
+        .args([
+            "-c",
+            "exec \"$0\" -f <(cat b.yaml) --env-file <(echo A=b) -p p config --services",
+            env!("CARGO_BIN_EXE_windlass"),
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web\n", "{output:?}");
+}
+
+/// Texts that are read once they are mended: each step must be linear in what was mended.
+#[test]
+fn many_lines_that_yaml_would_refuse() {
+    let lines = "x,\n".repeat(200_000);
+    let said = config(
+        &[("compose.yaml", &format!("services: {{ a: {{ image: x }} }}\nx-a: [\n{lines}]\n"))],
+        &["config", "-q"],
+    );
+    assert!(said.contains("so it is at 200000 more places of this file"), "{said:.2000}");
+    let keys = "{*a: x}, ".repeat(100_000);
+    let text = format!("services: {{ a: {{ image: x }} }}\nx-k: &a k\nx-a: [{keys}]\n");
+    let said = config(&[("compose.yaml", &text)], &["config", "-q"]);
+    assert!(said.contains("so it is at 99999 more places of this file"), "{said:.2000}");
+    let blanks = " ".repeat(4 << 20);
+    refused(&[("compose.yaml", &format!("services:\n  a: b{blanks}c\n\td: e\n"))], "not valid YAML");
+    refused(&[("compose.yaml", &format!("x-a: [\n{}", "]\n[\n".repeat(200_000)))], "not valid YAML");
+}
+
+#[test]
+fn circles_of_files_and_services() {
+    refused(
+        &[("compose.yaml", "include: [a.yaml]\n"), ("a.yaml", "include: [compose.yaml]\n")],
+        "include each other in a circle",
+    );
+    refused(
+        &[
+            ("compose.yaml", "services: { a: { extends: { file: b.yaml, service: b } } }\n"),
+            ("b.yaml", "services: { b: { extends: { file: compose.yaml, service: a } } }\n"),
+        ],
+        "extend each other in a circle",
+    );
+    refused(&[("compose.yaml", "services: { a: { extends: a } }\n")], "extend each other in a circle");
 }
 
 #[test]

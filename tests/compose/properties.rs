@@ -99,7 +99,7 @@ fn attribute() -> impl Strategy<Value = (&'static str, Value)> {
     let command =
         || prop_oneof![string("[a-z ]{1,6}"), list(string("[a-z$]{1,4}".prop_map(|text| text.replace('$', ""))))];
     prop_oneof![
-        string(text()).prop_map(|value| ("hostname", value)),
+        string(word()).prop_map(|value| ("hostname", value)),
         string(text()).prop_map(|value| ("user", value)),
         command().prop_map(|value| ("command", value)),
         command().prop_map(|value| ("entrypoint", value)),

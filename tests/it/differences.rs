@@ -40,7 +40,36 @@ fn every_row_is_true() {
     );
     accepted("cpus: 0.5\n    deploy: { resources: { limits: { memory: 64m } } }", &[], "cpus: 0.5");
     accepted("networks: [default]", &["--no-normalize"], "default: null");
-    accepted("ports: ['80:80', '${P}:81']", &["--no-interpolate"], "published: \"80\"\n        target: 80\n");
+    accepted("environment: [A=b]\n    shm_size: 64M", &["--no-interpolate"], "environment:\n      A: b\n");
+    accepted("tmpfs: /t\n    shm_size: 64M", &["--no-interpolate"], "shm_size: 64M\n    tmpfs:\n      - /t\n");
+    accepted(
+        "command: [\n    a\n    ]",
+        &[],
+        "warning: YAML 1.2 wants what is in brackets or braces further to the right",
+    );
+    accepted("command: \"a\n    b\"", &[], "warning: YAML 1.2 wants the lines of a quoted text further to the right");
+    accepted("hostname: \"a\"#b", &[], "warning: YAML 1.2 wants a space before a comment");
+    accepted("environment: { UMASK: 0022 }", &[], "UMASK: \"18\"");
+    accepted("environment: { UMASK: 0022 }", &[], "warning: 0022 is a number here, and becomes \"18\"");
+    accepted("labels: { v: 1.10 }", &[], "hint: quote it to keep the text: \"1.10\"");
+    accepted("labels: { v: True }", &[], "warning: True is a boolean here, and becomes \"true\"");
+    let extended = Folder::with("services: { web: { extends: { file: sub/base.yaml, service: s } } }\n");
+    extended.file("sub/base.yaml", "services: { s: { build: { dockerfile: D } } }\n");
+    assert!(extended.ok(&["config"]).contains("/sub\n      dockerfile: D\n"), "{}", extended.ok(&["config"]));
+    accepted("ports: [{ target: 80, host_ip: '' }]", &[], "      - mode: ingress\n        target: 80\n");
+    for attribute in ["hostname: 'a b'", "dns_search: [\"a\\nb\"]", "networks: { default: { aliases: [\"a\\tb\"] } }"] {
+        refused(attribute, "has blanks, line breaks or control characters");
+    }
+    refused("extra_hosts: [\"a b=1.2.3.4\"]", "the name in \"a b=1.2.3.4\" has blanks or control characters");
+    accepted("extra_hosts: { a: '1.2.3.4,5.6.7.8' }", &[], "      - a=1.2.3.4\n      - a=5.6.7.8\n");
+    accepted("networks: [a/b]\nnetworks: { a/b: {} }", &[], "_a/b\n");
+    accepted(
+        "develop: { watch: [{ path: ., action: rebuild }] }",
+        &[],
+        "warning: a watch rule of \"web\" does `rebuild`",
+    );
+    let named = Folder::with("name: My App.2\nservices: { web: { image: a } }\n");
+    assert!(named.ok(&["config"]).starts_with("name: myapp2\n"));
     refused("extends: { file: 'oci://x/y', service: z }", "windlass reads Compose files of this machine only");
     let versions = Folder::with("services: { web: { image: 'node:${NODE_VERSION:-18}' } }\n");
     versions.file(".nvmrc", "22\n");

@@ -1,6 +1,6 @@
 //! What must hold once everything is merged: no attribute without a value, no required key missing.
 
-use crate::compose::schema::{Object, Shape, Special, object_of};
+use crate::compose::schema::{EmptyText, Object, Shape, Special, empty_text, object_of};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -50,8 +50,17 @@ pub fn complete(node: &mut Node, shape: &Shape, key_span: Span, path: &mut Model
 
 fn object(node: &mut Node, known: &Object, key_span: Span, path: &mut ModelPath, session: &mut Session) {
     let Some(mapping) = node.as_mapping_mut() else { return };
+    mapping.0.retain(|key, entry| !(is_empty(&entry.node) && empty_text(known, key) == EmptyText::Unset));
+    if known.name == "service"
+        && let Some(Value::Sequence(servers)) = mapping.get_mut("dns").map(|dns| &mut dns.value)
+    {
+        servers.retain(|server| !is_empty(server));
+        if servers.is_empty() {
+            mapping.remove("dns");
+        }
+    }
     for required in known.required {
-        if !mapping.contains(required) {
+        if mapping.get(required).is_none_or(|value| says_nothing(value, known.attribute(required))) {
             session.report(
                 Diagnostic::error(format!("{} has no `{required}`", article(known.name)))
                     .at(key_span, format!("`{required}` is missing"))
@@ -67,6 +76,16 @@ fn object(node: &mut Node, known: &Object, key_span: Span, path: &mut ModelPath,
     }
     // A fault of a list item is reported once; its nulls go.
     mapping.0.retain(|key, entry| !entry.node.is_null() || known.attribute(key).is_none_or(keeps_null));
+}
+
+/// A required value that is there and empty.
+fn says_nothing(value: &Node, shape: Option<&Shape>) -> bool {
+    let is_command = matches!(shape, Some(Shape::Special(Special::Command | Special::Script)));
+    is_empty(value) || is_command && value.as_sequence().is_some_and(<[Node]>::is_empty)
+}
+
+fn is_empty(node: &Node) -> bool {
+    node.as_str() == Some("")
 }
 
 /// What a required key may be.

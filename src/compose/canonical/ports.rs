@@ -61,8 +61,13 @@ pub(super) fn ports(node: &mut Node, path: &mut ModelPath, session: &mut Session
 /// Checks the values of a long entry.
 fn long(item: &mut Node, path: &mut ModelPath, session: &mut Session) {
     let Some(mapping) = item.as_mapping_mut() else { return };
+    // An empty text is as if it were not there.
+    mapping.0.retain(|key, entry| {
+        !matches!(key.as_str(), "published" | "protocol" | "host_ip") || entry.node.as_str() != Some("")
+    });
     if let Some(published) = mapping.get_mut("published")
-        && let Some(text) = published.as_str()
+        && !session.is_template(published)
+        && let Some(text) = published.scalar_text()
         && text.parse::<PortRange>().is_err()
     {
         let diagnostic = Diagnostic::error(format!("{text:?} is not a port or a range of ports"))
@@ -72,7 +77,14 @@ fn long(item: &mut Node, path: &mut ModelPath, session: &mut Session) {
         session.report_node(published, diagnostic);
         published.value = Value::Null;
     }
+    if let Some(protocol) = mapping.get_mut("protocol")
+        && !session.is_template(protocol)
+        && let Value::String(text) = &mut protocol.value
+    {
+        text.make_ascii_lowercase();
+    }
     if let Some(protocol) = mapping.get("protocol")
+        && !session.is_template(protocol)
         && let Some(text) = protocol.as_str()
         && !["tcp", "udp", "sctp"].contains(&text)
     {

@@ -16,11 +16,11 @@ pub(super) fn cast(node: &mut Node, shape: &Shape, path: &ModelPath, session: &m
         Shape::Text => text(node, path, session),
         Shape::TextOrNumber => match &node.value {
             Value::Bool(_) => text(node, path, session),
-            _ => stringify(node),
+            _ => stringify(node, path, session),
         },
-        Shape::Scalar => stringify(node),
+        Shape::Scalar => stringify(node, path, session),
         Shape::TextOrFlag => match &node.value {
-            Value::Bool(_) => stringify(node),
+            Value::Bool(_) => stringify(node, path, session),
             _ => text(node, path, session),
         },
         Shape::Word(words) => word(node, words, path, session),
@@ -47,10 +47,24 @@ fn wanted(shape: &Shape) -> &'static str {
     }
 }
 
-fn stringify(node: &mut Node) {
-    if let Some(text) = node.scalar_text() {
-        node.value = Value::String(text);
+/// A scalar as text; warns when it is not the text that was written.
+pub(super) fn stringify(node: &mut Node, path: &ModelPath, session: &mut Session) {
+    let Some(text) = node.scalar_text() else { return };
+    if node.as_str().is_none()
+        && let Some(written) = written(node, session)
+        && written != text
+    {
+        let what = match node.value {
+            Value::Bool(_) => "boolean",
+            _ => "number",
+        };
+        let diagnostic = Diagnostic::warning(format!("{written} is a {what} here, and becomes \"{text}\""))
+            .at(node.span, "without quotes")
+            .path(path.as_str())
+            .hint(format!("quote it to keep the text: \"{written}\""));
+        session.report(diagnostic);
     }
+    node.value = Value::String(text);
 }
 
 fn text(node: &mut Node, path: &ModelPath, session: &mut Session) {

@@ -79,6 +79,10 @@ fn under(node: &mut Node, key: &str) {
 
 /// One string is for a shell.
 fn script(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
+    if node.as_str() == Some("") {
+        node.value = Value::Sequence(Vec::new());
+        return;
+    }
     if let Value::String(text) = &node.value {
         let words = ["/bin/sh".to_owned(), "-c".to_owned(), text.clone()];
         let words = words.map(|word| Node { tag: Tag::None, ..node.with(Value::String(word)) });

@@ -1,7 +1,7 @@
 //! The walk along the schema.
 
 use super::{scalar, short};
-use crate::compose::schema::{EmptyPair, Object, Shape};
+use crate::compose::schema::{EmptyPair, Object, Shape, Special};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Entry, Mapping, Node, Tag, Value};
 use crate::diag::{Diagnostic, Span, nearest};
@@ -14,6 +14,34 @@ pub fn canonicalise(node: &mut Node, shape: &Shape, path: &mut ModelPath, sessio
     if session.is_template(node) {
         return;
     }
+    // What is printed before variables get their values is printed as it is written; only its faults are of interest.
+    if session.raw && is_value(shape) {
+        let mut checked = node.clone();
+        cast(&mut checked, shape, path, session);
+        if checked.tag == Tag::Reset {
+            *node = checked;
+        }
+        return;
+    }
+    cast(node, shape, path, session);
+}
+
+/// Whether nothing is merged into such a value, so that it may stay as it is written.
+fn is_value(shape: &Shape) -> bool {
+    matches!(
+        shape,
+        Shape::Flag
+            | Shape::Whole { .. }
+            | Shape::Number
+            | Shape::Size
+            | Shape::Space
+            | Shape::Duration
+            | Shape::Mode
+            | Shape::Special(Special::Command | Special::HealthTest | Special::Script)
+    )
+}
+
+fn cast(node: &mut Node, shape: &Shape, path: &mut ModelPath, session: &mut Session) {
     match shape {
         Shape::Any => {}
         Shape::Text
@@ -102,13 +130,13 @@ fn table(node: &mut Node, item: &Shape, path: &mut ModelPath, session: &mut Sess
         return wrong_kind(node, "a mapping", Some(hint), path, session);
     };
     for (key, entry) in &mut mapping.0 {
-        if is_top && key.starts_with("x-") {
+        if is_top && is_extension(path.as_str(), key) {
             continue;
         }
-        if is_top && !is_name(key) {
+        if is_top && let Err(rule) = check_name(path.as_str(), key) {
             session.report(
-                Diagnostic::error(format!("`{key}` cannot be a name"))
-                    .at(entry.key_span, "letters, digits, `.`, `_` and `-` only")
+                Diagnostic::error(format!("`{}` cannot be a name", key.escape_debug()))
+                    .at(entry.key_span, rule)
                     .path(path.as_str()),
             );
         }
@@ -117,7 +145,22 @@ fn table(node: &mut Node, item: &Shape, path: &mut ModelPath, session: &mut Sess
         });
     }
     if is_top {
-        mapping.0.retain(|key, _| !key.starts_with("x-"));
+        mapping.0.retain(|key, _| !is_extension(path.as_str(), key));
+    }
+}
+
+/// A key of one's own. Services, secrets and configs may be called so, as they may for the peer.
+fn is_extension(kind: &str, key: &str) -> bool {
+    key.starts_with("x-") && !matches!(kind, "services" | "secrets" | "configs")
+}
+
+/// What the key of a resource may be; a network's is only a part of its name.
+fn check_name(kind: &str, key: &str) -> Result<(), &'static str> {
+    match kind {
+        "networks" if key.is_empty() || key.contains(char::is_control) => Err("empty, or with control characters"),
+        "networks" => Ok(()),
+        _ if is_name(key) => Ok(()),
+        _ => Err("letters, digits, `.`, `_` and `-` only"),
     }
 }
 
@@ -144,6 +187,10 @@ fn pairs(node: &mut Node, empty: EmptyPair, path: &mut ModelPath, session: &mut 
                     Some((key, value)) => (key.to_owned(), Value::String(value.to_owned())),
                     None => (text.to_owned(), empty_value(empty)),
                 };
+                if empty == EmptyPair::Unset && key.ends_with([' ', '\t']) {
+                    path.index(index, |path| blank_after_name(&item, &key, path, session));
+                    continue;
+                }
                 let value = item.with(value);
                 mapping.0.insert(key, Entry { key_span: item.span, node: value });
             }
@@ -155,12 +202,12 @@ fn pairs(node: &mut Node, empty: EmptyPair, path: &mut ModelPath, session: &mut 
                 if child.tag == Tag::Reset {
                     continue;
                 }
-                match child.scalar_text() {
-                    Some(text) => child.value = Value::String(text),
-                    None if child.is_null() => child.value = empty_value(empty),
-                    None => path.key(key, |path| {
+                match &child.value {
+                    Value::Null => child.value = empty_value(empty),
+                    Value::Sequence(_) | Value::Mapping(_) => path.key(key, |path| {
                         wrong_kind(child, "a string, a number, a boolean or nothing", None, path, session);
                     }),
+                    _ => path.key(key, |path| scalar::stringify(child, path, session)),
                 }
             }
         }
@@ -169,6 +216,16 @@ fn pairs(node: &mut Node, empty: EmptyPair, path: &mut ModelPath, session: &mut 
             wrong_kind(node, "a mapping or a list", Some(hint), path, session);
         }
     }
+}
+
+/// The name of a variable cannot end with a blank: nothing could read it.
+fn blank_after_name(item: &Node, key: &str, path: &ModelPath, session: &mut Session) {
+    let name = key.trim_end();
+    let diagnostic = Diagnostic::error(format!("the name of the variable {name} ends with a blank"))
+        .at(item.span, "a blank before `=`")
+        .path(path.as_str())
+        .hint(format!("write {name}=… without blanks around `=`"));
+    session.report_node(item, diagnostic);
 }
 
 fn empty_value(empty: EmptyPair) -> Value {

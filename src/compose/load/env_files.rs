@@ -12,7 +12,8 @@ use crate::compose::session::Session;
 use crate::compose::template::Template;
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
-/// Reads `paths` into `environment`: what is set there wins, and a later file wins over an earlier one.
+/// Reads `paths` into `environment`: what is set there wins, and a later file wins over an earlier one. The values of a
+/// file see the lines above them before those of earlier files.
 pub(super) fn fill(
     environment: &mut Environment,
     paths: &[PathBuf],
@@ -34,8 +35,9 @@ pub(super) fn fill(
                 continue;
             }
         };
-        let lookup = |name: &str| environment.get(name).or_else(|| read.get(name)).map(str::to_owned);
-        let assignments = match dotenv::parse(&text, &lookup) {
+        let lookup = |name: &str| environment.get(name).map(str::to_owned);
+        let earlier = |name: &str| read.get(name).map(str::to_owned);
+        let assignments = match dotenv::parse_after(&text, &lookup, &earlier) {
             Ok(assignments) => assignments,
             Err(error) => {
                 let source = session.sources.add(path, base, text);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::document::{Layer, Loader, PROJECT_SHAPE};
 use crate::compose::merge::merge;
+use crate::compose::normalise;
 use crate::compose::paths::{self, Base};
 use crate::compose::provenance::Through;
 use crate::compose::schema::{SERVICE, Shape};
@@ -161,7 +162,9 @@ impl Loader<'_> {
                     self.report_unknown(name, &wanted, target, &scope, &path);
                     return None;
                 }
-                self.extended(&wanted, &scope, layer, chain)
+                let mut found = self.extended(&wanted, &scope, layer, chain)?;
+                normalise::build_context(&mut found, scope.base);
+                Some(found)
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compose::session::Session;
-use crate::compose::yaml::Node;
+use crate::compose::yaml::{Node, Value};
 use crate::diag::Diagnostic;
 
 /// A text that is no project name.
@@ -56,13 +56,24 @@ pub(super) fn check_given(name: &str, origin: &str, session: &mut Session) {
     }
 }
 
-/// Refuses a `name:` of the file.
-pub(super) fn check_node(node: &Node, session: &mut Session) {
-    if let Some(Err(invalid)) = node.as_str().map(check_project_name) {
+/// Brings a `name:` of the file into a form that a project can have; refuses one of which nothing is left.
+pub(super) fn settle_node(node: &mut Node, session: &mut Session) {
+    if session.is_template(node) {
+        return;
+    }
+    let Some(Err(invalid)) = node.as_str().filter(|name| !name.is_empty()).map(check_project_name) else { return };
+    let normal = normalise(node.as_str().unwrap_or_default());
+    if normal.is_empty() {
         let diagnostic =
             Diagnostic::error(invalid.to_string()).at(node.span, "not a valid name").path("name").hint(invalid.hint);
-        session.report_node(node, diagnostic);
+        return session.report_node(node, diagnostic);
     }
+    let diagnostic = Diagnostic::warning(format!("the project is called {normal}"))
+        .at(node.span, "not a valid name as it is")
+        .path("name")
+        .hint(invalid.hint);
+    session.report_node(node, diagnostic);
+    node.value = Value::String(normal);
 }
 
 fn suggestion(name: &str) -> String {

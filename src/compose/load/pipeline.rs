@@ -124,8 +124,12 @@ impl Loader<'_> {
 
         let mut path = ModelPath::default();
         let span = tree.span;
+        if tree.as_mapping().is_none_or(|root| root.0.is_empty()) && !self.session.failed() {
+            let hint = "begin with `services:` and a service below it";
+            self.session.report(Diagnostic::error("the Compose file is empty").hint(hint));
+        }
         complete(&mut tree, &PROJECT_SHAPE, span, &mut path, &mut self.session);
-        normalise::defaults(&mut tree, &layer.base, &mut self.session);
+        normalise::defaults(&mut tree, &mut self.session);
         drop(layer);
         if self.session.failed() {
             // What is missing already would only be missed again below.
@@ -302,6 +306,7 @@ impl Loader<'_> {
                     // Its faults are told when the file is loaded.
                     interpolate(&mut node, &mut ModelPath::from("name"), environment, &mut Session::default());
                 }
+                name::settle_node(&mut node, &mut Session::default());
                 found = node.as_str().filter(|name| !name.is_empty()).map(str::to_owned).or(found);
             }
             self.parsed.insert(file.clone(), documents);
@@ -315,8 +320,8 @@ impl Loader<'_> {
         for (file, named_at) in inputs {
             let Some(documents) = self.documents(file, *named_at, &layer.environment) else { continue };
             for mut document in documents {
-                if let Some(node) = document.get("name") {
-                    name::check_node(node, &mut self.session);
+                if let Some(node) = document.as_mapping_mut().and_then(|it| it.get_mut("name")) {
+                    name::settle_node(node, &mut self.session);
                 }
                 paths::resolve(&mut document, &layer.base);
                 self.apply_include(&mut document, file, layer);
@@ -330,6 +335,7 @@ impl Loader<'_> {
         }
         let mut merged = merged.unwrap_or_else(|| Node::mapping(Mapping::default(), nowhere()));
         settle(&mut merged);
+        normalise::build_contexts(&mut merged, &layer.base);
         unify(&mut merged, &PROJECT_SHAPE, &mut self.session.history);
         if self.options.resolve_environment {
             resolve::environment(&mut merged, &layer.environment, &mut self.session);

@@ -2,10 +2,12 @@
 
 mod build;
 mod deploy;
+mod empty;
 mod json;
 mod resource;
 mod service;
 
+pub use empty::{EmptyText, empty_text};
 pub use json::json_schema;
 pub use resource::PROJECT;
 pub(super) use resource::{EXTERNAL, INCLUDE};
@@ -186,15 +188,21 @@ pub(super) fn object_of(special: Special) -> Option<&'static Shape> {
 /// The paths of all attributes, `*` for names and indexes.
 #[must_use]
 pub fn paths() -> Vec<String> {
+    attributes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// The same, with what an empty text means for each.
+#[must_use]
+pub fn attributes() -> Vec<(String, EmptyText)> {
     let mut all = Vec::new();
     below(&PROJECT, "", &mut all);
     all
 }
 
-fn below(known: &Object, path: &str, all: &mut Vec<String>) {
+fn below(known: &Object, path: &str, all: &mut Vec<(String, EmptyText)>) {
     for (name, shape) in known.attributes {
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-        all.push(path.clone());
+        all.push((path.clone(), empty_text(known, name)));
         let mut shape = match shape {
             Shape::Special(special) => object_of(*special).unwrap_or(shape),
             shape => shape,

@@ -79,15 +79,16 @@ pub fn page() -> String {
     let mut text = "# Attributes of a Compose file\n\nGenerated from the tables in the code. Honoured: it does what the \
                     specification says. Warned: it loads and is printed, and a warning says that it has no effect. Refused: \
                     commands that start containers say so and stop. Nothing is left out in silence.\n\n\
-                    | attribute | | |\n| --- | --- | --- |\n"
+                    The last column says what an empty text means, such as `${NAME:-}` makes when nothing sets `NAME`.\n\n\
+                    | attribute | | | empty |\n| --- | --- | --- | --- |\n"
         .to_owned();
-    for path in crate::compose::schema::paths() {
+    for (path, empty) in crate::compose::schema::attributes() {
         let (kind, why) = match support(&path) {
             Support::Honoured => ("honoured", ""),
             Support::Warned(why) => ("warned", why),
             Support::Refused(instead) => ("refused", instead),
         };
-        _ = writeln!(text, "| `{path}` | {kind} | {why} |");
+        _ = writeln!(text, "| `{path}` | {kind} | {why} | {} |", empty.as_str());
     }
     text
 }

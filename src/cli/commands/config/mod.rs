@@ -188,9 +188,11 @@ pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError
         return Ok(lines(names.into_iter().cloned().collect()));
     }
     if args.images {
-        let image = |name: &str| match project.services.get(name) {
-            Some(service) => service.image.clone().or_else(|| Some(format!("{}-{name}", project.name))),
-            None => None,
+        // What is neither built nor has an image (this machine's own files, a provider) has no name to print.
+        let image = |name: &str| {
+            let service = project.services.get(name)?;
+            let built = || service.build.as_ref().map(|_| format!("{}-{name}", project.name));
+            service.image.clone().or_else(built)
         };
         return Ok(lines(sorted(project.services.keys()).iter().filter_map(|name| image(name)).collect()));
     }
