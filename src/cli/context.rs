@@ -58,6 +58,22 @@ impl Context {
         })
     }
 
+    /// What windlass keeps may be another user's; says so instead of failing at the first file of it, or finding nothing.
+    ///
+    /// # Errors
+    /// When there is something that this user may not read.
+    pub fn require_access(&self) -> Result<(), CommandError> {
+        let (all, data) = (rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK, self.paths.data());
+        let looked = rustix::fs::accessat(rustix::fs::CWD, data, all, rustix::fs::AtFlags::EACCESS);
+        match looked {
+            Err(rustix::io::Errno::ACCESS) => {
+                Err(CommandError::new(format!("what windlass keeps in {} needs root to be read", data.display()))
+                    .hint("run it with sudo, or keep a state of your own: WINDLASS_HOME=/folder"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Containers need root; says so before anything is touched.
     ///
     /// # Errors

@@ -94,6 +94,7 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
         | Event::Exited { .. }
         | Event::Attached
         | Event::Held
+        | Event::Quiet
         | Event::Refreshed(_) => {}
     }
     Ok(false)

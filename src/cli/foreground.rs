@@ -116,7 +116,12 @@ impl Foreground<'_> {
                 match menu.typed()? {
                     None => {}
                     Some(Choice::Watch) => keys.watch(menu, &mut watching),
-                    Some(Choice::Restart(service)) => keys.restart(menu, &service),
+                    Some(Choice::Restart(service)) => {
+                        if !keys.restart(menu, &service) {
+                            drop((watching, menu.hide()));
+                            return self.ended(follower, screen);
+                        }
+                    }
                     Some(Choice::Shell(service)) => keys.shell(menu, &service),
                     Some(Choice::Logs(service)) => {
                         let shown = keys.logs(menu, service.as_deref(), self.attached).map_err(unreadable)?;
@@ -188,6 +193,10 @@ impl Foreground<'_> {
 
     fn interrupted(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
         eprintln!("Gracefully stopping... (press Ctrl+C again to force)");
+        self.ended(follower, screen)
+    }
+
+    fn ended(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
         self.stop()?;
         if let Some(mut follower) = follower {
             follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
@@ -232,17 +241,56 @@ pub fn stop(
     services: Vec<String>,
     timeout: Option<u64>,
 ) -> Result<(), CommandError> {
-    let request = |action| Request::Act {
-        action,
+    let request = Request::Act {
+        action: Action::Stop,
         selection: Selection { services: services.clone(), ..Selection::default() },
         timeout_ms: timeout.map(|seconds| seconds.saturating_mul(1000)),
         dry_run: false,
     };
     let mut client = Client::connect_or_start(&context.paths, paths)?;
-    client.send(&request(Action::Stop))?;
+    client.send(&request)?;
     if interruptible(&mut client, interrupts, progress)?.is_none() {
-        let mut client = Client::connect_or_start(&context.paths, paths)?;
-        ask(&mut client, &request(Action::Signal { signal: "SIGKILL".to_owned() }), progress)?;
+        force(context, paths, progress, &services)?;
+    }
+    Ok(())
+}
+
+/// Kills services, all when none is named.
+fn force(
+    context: &Context,
+    paths: &ProjectPaths,
+    progress: &Progress,
+    services: &[String],
+) -> Result<(), CommandError> {
+    let mut client = Client::connect_or_start(&context.paths, paths)?;
+    let request = Request::Act {
+        action: Action::Signal { signal: "SIGKILL".to_owned() },
+        selection: Selection { services: services.to_vec(), ..Selection::default() },
+        timeout_ms: None,
+        dry_run: false,
+    };
+    ask(&mut client, &request, progress).map(drop)
+}
+
+/// The person has interrupted a request: it begins nothing more, and what is under way is finished before anything else is
+/// asked for. A second Ctrl-C kills the services (all when none is named).
+///
+/// # Errors
+/// When the supervisor cannot be asked.
+pub fn give_up(
+    context: &Context,
+    paths: &ProjectPaths,
+    mut client: Client,
+    interrupts: &Interrupts,
+    progress: &Progress,
+    services: &[String],
+) -> Result<(), CommandError> {
+    progress.note("Gracefully stopping... (press Ctrl+C again to force)");
+    client.send(&Request::GiveUp)?;
+    // Why it ends is known; whatever else went wrong is told by what is asked for next.
+    if let Ok(None) = interruptible(&mut client, interrupts, progress) {
+        force(context, paths, progress, services)?;
+        let _ = interruptible(&mut client, interrupts, progress);
     }
     Ok(())
 }

@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::act;
 use super::commands::exec::execute;
 use super::exit::CommandError;
+use super::foreground::{give_up, interruptible};
 use super::logs::{Follower, Selection as Lines};
 use super::menu::Menu;
+use super::signals::Interrupts;
 use super::watching::{self, Following, Format, Watching};
 use super::{Context, terminal};
+use crate::engine::client::Client;
+use crate::engine::message::Request;
 use crate::plan::{Action, Selection};
 use crate::runtime::spec::ExecSpec;
 use crate::state::ProjectPaths;
@@ -20,6 +23,7 @@ pub struct Keys<'a> {
     pub context: &'a Context,
     pub following: Following<'a>,
     pub paths: &'a ProjectPaths,
+    pub interrupts: &'a Interrupts,
     pub services: &'a [String],
     /// Grace period in seconds.
     pub timeout: Option<u64>,
@@ -51,14 +55,29 @@ impl Keys<'_> {
         }
     }
 
-    /// Restarts a service. A Ctrl-C meanwhile is for afterwards.
-    pub fn restart(&self, menu: &mut Menu, service: &str) {
+    /// Restarts a service; `false` when the person interrupts that, and it begins nothing more.
+    pub fn restart(&self, menu: &mut Menu, service: &str) -> bool {
         menu.hide();
-        let selection = Selection { services: vec![service.to_owned()], ..Selection::default() };
-        let action = Action::Restart { dependents: true };
-        if let Err(error) = act::ask(self.context, "restart", self.paths, action, selection, self.timeout) {
+        self.try_restart(service).unwrap_or_else(|error| {
             error.print(self.context.palette());
+            true
+        })
+    }
+
+    fn try_restart(&self, service: &str) -> Result<bool, CommandError> {
+        let progress = self.context.progress("restart");
+        let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
+        client.send(&Request::Act {
+            action: Action::Restart { dependents: true },
+            selection: Selection { services: vec![service.to_owned()], ..Selection::default() },
+            timeout_ms: self.timeout.map(|seconds| seconds.saturating_mul(1000)),
+            dry_run: false,
+        })?;
+        if interruptible(&mut client, self.interrupts, &progress)?.is_some() {
+            return Ok(true);
         }
+        give_up(self.context, self.paths, client, self.interrupts, &progress, self.services)?;
+        Ok(false)
     }
 
     /// A shell in the first container of a service that runs.

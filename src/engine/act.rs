@@ -36,7 +36,19 @@ impl Engine {
         }
         let task = Task::new(timeout_ms, report);
         let cancel = watch::Sender::new(false);
-        let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
+        let work = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
+        tokio::pin!(work);
+        let early = tokio::select! {
+            result = &mut work => Some(result),
+            () = report.given_up() => {
+                cancel.send_replace(true);
+                None
+            }
+        };
+        let result = match early {
+            Some(result) => result,
+            None => work.await.and(Err(Failure::given_up())),
+        };
         if result.is_err() {
             self.give_up_restarts(&plan).await;
         }

@@ -6,12 +6,19 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::message::{Event, Failure, Request};
 use crate::keeper;
+use crate::state::stuck;
 use crate::state::{Lock, Paths, ProjectPaths};
 use crate::supervisor::logs::reader::Watch;
 use crate::supervisor::rpc::{self, ConnectError, FrameError};
+
+/// A supervisor that says nothing is asked whether it is well every so many looks.
+const ASKED_EVERY: u32 = 6;
 
 /// How long a living keeper may take to bring a dead supervisor back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +46,14 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     inner: rpc::Client,
-    project: String,
+    paths: ProjectPaths,
+    /// The connection and `clock`: readable when there is something to do.
+    either: Epoll,
+    /// It is time to look whether the supervisor is well.
+    clock: TimerFd,
+    watch: Option<stuck::Watch>,
+    /// So often it was looked without having heard anything.
+    silent: u32,
 }
 
 impl Client {
@@ -49,10 +63,22 @@ impl Client {
     /// When somebody is there but cannot be talked to.
     pub fn connect(paths: &ProjectPaths) -> Result<Option<Self>, ClientError> {
         match rpc::Client::connect(paths) {
-            Ok(inner) => Ok(Some(Self { inner, project: paths.name().to_owned() })),
+            Ok(inner) => Self::new(inner, paths)
+                .map(Some)
+                .map_err(|source| ClientError::Wait { project: paths.name().to_owned(), source }),
             Err(ConnectError::Absent { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn new(inner: rpc::Client, paths: &ProjectPaths) -> io::Result<Self> {
+        let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        clock.set(Expiration::Interval(TimeSpec::from_duration(stuck::LOOK)), TimerSetTimeFlags::empty())?;
+        let either = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        either.add(inner.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        either.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        let watch = inner.peer().map(stuck::Watch::of);
+        Ok(Self { inner, paths: paths.clone(), either, clock, watch, silent: 0 })
     }
 
     /// Connects, and starts keeper and supervisor first when there are none.
@@ -107,21 +133,57 @@ impl Client {
     /// # Errors
     /// When the supervisor has gone.
     pub fn send(&mut self, request: &Request) -> Result<(), ClientError> {
-        let project = self.project.clone();
+        let project = self.paths.name().to_owned();
         self.inner.send(request).map_err(|source| ClientError::Frame { project, source })
     }
 
-    /// Waits for the next event; an end without `Done` or `Failed` is an error.
+    /// Waits for the next event, or some seconds for [`Event::Quiet`]; an end without `Done` or `Failed` is an error.
     ///
     /// # Errors
-    /// When the supervisor has gone.
+    /// When the supervisor has gone, or stands still.
     pub fn receive(&mut self) -> Result<(Event, Vec<OwnedFd>), ClientError> {
-        let project = self.project.clone();
+        let project = self.paths.name().to_owned();
+        if !self.is_heard().map_err(|source| ClientError::Wait { project: project.clone(), source })? {
+            self.look()?;
+            return Ok((Event::Quiet, Vec::new()));
+        }
+        self.silent = 0;
         match self.inner.recv() {
             Ok(Some(received)) => Ok(received),
             Ok(None) => Err(ClientError::Ended { project }),
             Err(source) => Err(ClientError::Frame { project, source }),
         }
+    }
+
+    /// Waits for something from the supervisor; `false` when it is time to look at it instead.
+    fn is_heard(&self) -> io::Result<bool> {
+        let mut fds = [self.inner.as_fd(), self.clock.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            return Ok(fds[0].revents().is_some_and(|events| !events.is_empty()));
+        }
+    }
+
+    /// Whether the supervisor is well: it is not stopped, and now and then it is asked for its name. What it does may take
+    /// as long as it likes.
+    fn look(&mut self) -> Result<(), ClientError> {
+        // Takes the clock's signal away.
+        let _ = self.clock.wait();
+        self.silent += 1;
+        let name = rpc::supervisor_of(self.paths.name());
+        if let Some(stuck) = self.watch.as_mut().and_then(|watch| watch.look(&name)) {
+            return Err(ConnectError::from(stuck).into());
+        }
+        if self.silent.is_multiple_of(ASKED_EVERY)
+            && let Err(error @ ConnectError::Stuck(_)) = rpc::Client::connect(&self.paths)
+        {
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Hands every event to `seen` until the last one.
@@ -156,7 +218,7 @@ impl Client {
     /// Readable when [`Client::receive`] has something.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.either.0.as_fd()
     }
 }
 

@@ -31,6 +31,10 @@ impl Engine {
         if detach {
             return Ok(0);
         }
-        Ok(exec.wait().await.code())
+        let exit = exec
+            .wait()
+            .await
+            .map_err(|stuck| Failure::caused(format!("nobody tells how `{command}` ended"), &stuck))?;
+        Ok(exit.code())
     }
 }

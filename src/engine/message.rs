@@ -133,6 +133,9 @@ pub enum Event {
     Attached,
     /// The container stands still.
     Held,
+    /// Nothing has happened for some seconds, and the supervisor is well. Nobody sends it: the client says it to itself.
+    #[serde(skip)]
+    Quiet,
     /// A container ended; `final` when nothing will start it again.
     Exited {
         container: ContainerRef,

@@ -33,6 +33,13 @@ impl Report {
         let _ = self.connection.recv().await;
     }
 
+    /// Returns when the client asks to begin nothing more; not when it leaves, for then what it asked for goes on.
+    pub async fn given_up(&self) {
+        if self.connection.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
     pub fn warning(&self, text: impl Into<String>) {
         self.send(&Event::Warning { text: text.into() });
     }

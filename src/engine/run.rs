@@ -82,6 +82,9 @@ impl Engine {
         let exit = loop {
             tokio::select! {
                 exit = &mut ended => break exit,
+                stuck = self.project.keeper_stuck() => if self.project.has_vanished(&id) {
+                    return Err(Failure::caused("nobody tells how the container ended", &stuck));
+                },
                 message = connection.recv() => match message {
                     Some(message) => unread.heard(message),
                     None => {

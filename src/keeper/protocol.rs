@@ -70,6 +70,10 @@ pub enum Request {
     CatchUp {
         seq: u64,
     },
+    /// Answered by `Unknown` when no start with this number is under way: whoever waits for its answer waits in vain.
+    Ask {
+        seq: u64,
+    },
     /// No container is left: the keeper ends after the supervisor does.
     Shutdown,
 }
@@ -102,6 +106,9 @@ pub enum Event {
         error: StartError,
     },
     CaughtUp {
+        seq: u64,
+    },
+    Unknown {
         seq: u64,
     },
     Exited {

@@ -250,6 +250,13 @@ impl Keeper {
                 self.held.remove(&key);
             }
             Request::CatchUp { seq } => send(&mut self.link, &Event::CaughtUp { seq }, &[]),
+            Request::Ask { seq } => {
+                let begun = self.begun.iter().map(|(begun, _)| begun);
+                let mut under_way = begun.chain(self.failing.iter().map(|(_, begun, _)| begun));
+                if !under_way.any(|begun| begun.seq() == seq) {
+                    send(&mut self.link, &Event::Unknown { seq }, &[]);
+                }
+            }
             Request::Shutdown => self.shutdown = true,
         }
     }

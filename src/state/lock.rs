@@ -4,10 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::stuck::{LOOK, Watch};
+
 use crate::sys::fault;
+
+/// A holder that nobody knows is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An exclusive `flock(2)`; given back when dropped or when the process ends.
 ///
@@ -22,8 +29,37 @@ impl Lock {
     /// Waits for the lock. Creates the file, and the folder that holds it, when missing.
     ///
     /// # Errors
-    /// When the file cannot be created or the wait is interrupted by a signal.
+    /// When the file cannot be created, or its holder stands still ([`Stuck`](super::stuck::Stuck)).
     pub fn acquire(path: &Path) -> io::Result<Self> {
+        if let Some(lock) = Self::try_acquire(path)? {
+            return Ok(lock);
+        }
+        // The call has no limit of its own; the thread ends with its wait, or with this process.
+        let (sender, receiver) = mpsc::channel();
+        let awaited = path.to_owned();
+        std::thread::spawn(move || sender.send(Self::wait(&awaited)));
+        let what = format!("whoever holds the lock {}", path.display());
+        let began = Instant::now();
+        let mut watch = Watch::of(holder(path).unwrap_or(0));
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(lock) => return lock,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("the wait was interrupted")),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            let now = holder(path).unwrap_or(0);
+            if watch.pid() != now {
+                watch = Watch::of(now);
+            }
+            // What a living holder does may take long; one that is not known has left the lock to somebody else.
+            let late = began.elapsed() > PATIENCE && super::process::state(now).is_none();
+            if let Some(stuck) = watch.look(&what).or_else(|| late.then(|| watch.silent(&what))) {
+                return Err(io::Error::other(stuck));
+            }
+        }
+    }
+
+    fn wait(path: &Path) -> io::Result<Self> {
         loop {
             let file = Flock::lock(open(path)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
             let lock = Self { file, path: path.into() };
@@ -79,6 +115,20 @@ impl Lock {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The process that holds a lock, as far as `proc_locks(5)` knows.
+fn holder(path: &Path) -> Option<i32> {
+    let wanted = path.metadata().ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // `12: FLOCK  ADVISORY  WRITE 4711 08:01:393228 0 EOF`; those that wait have an arrow behind the number.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let &[_, "FLOCK", _, _, pid, file, ..] = &fields[..] else { return None };
+        let mut parts = file.split(':');
+        let (_, _, inode) = (parts.next()?, parts.next()?, parts.next()?);
+        (inode.parse() == Ok(wanted.ino())).then(|| pid.parse().ok())?
+    })
 }
 
 fn open(path: &Path) -> io::Result<File> {

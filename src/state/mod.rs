@@ -5,6 +5,7 @@ pub mod paths;
 pub mod process;
 pub mod record;
 pub mod remedy;
+pub mod stuck;
 
 pub use lock::Lock;
 pub use paths::{ContainerPaths, Paths, ProjectPaths};

@@ -22,7 +22,7 @@ pub fn boot_id() -> io::Result<String> {
 /// # Errors
 /// When `/proc` is not there.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
-    Ok(stat(pid)?.filter(|stat| !stat.dead).map(|stat| stat.began))
+    Ok(stat(pid)?.filter(|stat| !matches!(stat.state, 'Z' | 'X')).map(|stat| stat.began))
 }
 
 /// The same, also of a process that has ended and that nobody has waited for.
@@ -39,6 +39,12 @@ pub fn parent(pid: i32) -> Option<i32> {
     stat(pid).ok().flatten().map(|stat| stat.parent)
 }
 
+/// What a process is doing, in a letter of `proc_pid_stat(5)`; `None` when there is none of that number.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    stat(pid).ok().flatten().map(|stat| stat.state)
+}
+
 /// The arguments of a process, each with a zero byte behind it; nothing of one that has ended.
 #[must_use]
 pub fn command_line(pid: i32) -> Vec<u8> {
@@ -47,7 +53,7 @@ pub fn command_line(pid: i32) -> Vec<u8> {
 
 /// What the kernel says of a process, `proc_pid_stat(5)`.
 struct Stat {
-    dead: bool,
+    state: char,
     parent: i32,
     began: u64,
 }
@@ -63,11 +69,11 @@ fn stat(pid: i32) -> io::Result<Option<Stat>> {
     // The name in parentheses may hold anything, parentheses and blanks too.
     let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
     let Some(fields) = fields else { return Ok(None) };
-    let dead = matches!(fields.first(), Some(&("Z" | "X")));
+    let state = fields.first().and_then(|field| field.chars().next()).unwrap_or('?');
     let number = |index: usize| fields.get(index).copied();
     let parent = number(1).and_then(|parent| parent.parse().ok());
     let began = number(19).and_then(|ticks| ticks.parse().ok());
-    Ok(parent.zip(began).map(|(parent, began)| Stat { dead, parent, began }))
+    Ok(parent.zip(began).map(|(parent, began)| Stat { state, parent, began }))
 }
 
 /// Whether it still runs. When that cannot be found out it is taken to.

@@ -32,6 +32,9 @@ pub fn of(error: &(dyn Error + 'static)) -> Option<&'static str> {
                      what nobody uses",
                 );
             }
+            Some(Errno::ACCESS | Errno::PERM) if !nix::unistd::geteuid().is_root() => {
+                return Some("this needs root: run it with sudo, or keep a state of your own: WINDLASS_HOME=/folder");
+            }
             Some(Errno::ROFS) => {
                 return Some(
                     "mount that file system for writing, or keep the state of windlass elsewhere: WINDLASS_HOME=/folder",

@@ -8,6 +8,7 @@ use crate::network::NetworkError;
 use crate::network::ports::PortConflict;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{ReadError, WriteError};
+use crate::state::stuck::Stuck;
 use crate::supervisor::record::ProbeResult;
 use crate::volumes::VolumeError;
 use crate::volumes::bind::BindError;
@@ -59,6 +60,8 @@ pub enum SupervisorError {
     ExtraHost { host: String, reason: String },
     #[error("container {name} does not end, not even when killed; its processes hang in the kernel")]
     Immortal { name: String },
+    #[error(transparent)]
+    Stuck(#[from] Stuck),
     #[error("the keeper of the project has died; its containers are taken over by a new one, try again")]
     KeeperLost,
 }

@@ -96,7 +96,7 @@ impl Project {
             }
         };
         let exit = tokio::select! {
-            status = exec.wait() => Some(status),
+            status = exec.wait() => Some(status?),
             () = reading => None,
             () = limited => None,
         };

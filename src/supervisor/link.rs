@@ -11,9 +11,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use super::signal;
 use crate::keeper::protocol::{self, Event, Request, StartError};
 use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
+use crate::state::process;
+use crate::state::stuck::{LOOK, Stuck, Watch};
 use crate::sys::readiness;
 
 /// A container whose program has been executed.
@@ -35,12 +38,23 @@ pub struct Exec {
     /// The master of its terminal, when it has one.
     pub terminal: Option<OwnedFd>,
     exit: oneshot::Receiver<ExitStatus>,
+    link: Rc<Link>,
 }
 
 impl Exec {
     /// Waits for its end.
-    pub async fn wait(&mut self) -> ExitStatus {
-        (&mut self.exit).await.unwrap_or(ExitStatus::Unknown)
+    ///
+    /// # Errors
+    /// When it has ended and the keeper, which would tell how, stands still.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Stuck> {
+        loop {
+            tokio::select! {
+                exit = &mut self.exit => return Ok(exit.unwrap_or(ExitStatus::Unknown)),
+                stuck = self.link.stuck() => if has_ended(self.pid) {
+                    return Err(stuck);
+                },
+            }
+        }
     }
 }
 
@@ -51,8 +65,11 @@ enum Answer {
 }
 
 type Answered = oneshot::Sender<Result<Answer, StartError>>;
+type Waiting = oneshot::Receiver<Result<Answer, StartError>>;
 
 pub(super) struct Link {
+    /// The keeper's process.
+    keeper: i32,
     socket: AsyncFd<OwnedFd>,
     next: Cell<u64>,
     asked: RefCell<HashMap<u64, Answered>>,
@@ -71,6 +88,7 @@ impl Link {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Rc<Self>> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Rc::new(Self {
+            keeper: nix::unistd::getppid().as_raw(),
             socket: readiness::register(socket, Interest::READABLE | Interest::WRITABLE)?,
             next: Cell::new(1),
             asked: RefCell::default(),
@@ -92,12 +110,21 @@ impl Link {
                 return Ok(None);
             };
             match event {
-                Event::Started { seq, pid, start_time, warnings, .. } => {
+                Event::Started { seq, pid, start_time, warnings, .. } if self.is_asked(seq) => {
                     self.answer(seq, Ok(Answer::Started(Started { pid, start_time, warnings, fds })));
                 }
-                Event::ExecStarted { seq, pid, .. } => self.answer(seq, Ok(Answer::Exec(pid, fds))),
+                Event::ExecStarted { seq, pid, .. } if self.is_asked(seq) => {
+                    self.answer(seq, Ok(Answer::Exec(pid, fds)));
+                }
+                // Whoever wanted it has given up meanwhile.
+                Event::Started { .. } | Event::ExecStarted { .. } => {
+                    if let Some(pidfd) = fds.first() {
+                        let _ = signal::send(pidfd, nix::libc::SIGKILL);
+                    }
+                }
                 Event::Failed { seq, error } => self.answer(seq, Err(error)),
                 Event::CaughtUp { seq } => self.answer(seq, Ok(Answer::CaughtUp)),
+                Event::Unknown { seq } => self.answer(seq, Err(unanswered("the keeper's answer was lost"))),
                 Event::ExecExited { exec, status } => {
                     if let Some(waiting) = self.execs.borrow_mut().remove(&exec) {
                         let _ = waiting.send(status);
@@ -108,13 +135,17 @@ impl Link {
         }
     }
 
+    fn is_asked(&self, seq: u64) -> bool {
+        self.asked.borrow().contains_key(&seq)
+    }
+
     fn answer(&self, seq: u64, answer: Result<Answer, StartError>) {
         if let Some(asked) = self.asked.borrow_mut().remove(&seq) {
             let _ = asked.send(answer);
         }
     }
 
-    fn ask(&self) -> (u64, oneshot::Receiver<Result<Answer, StartError>>) {
+    fn ask(&self) -> (u64, Waiting) {
         let seq = self.next.get();
         self.next.set(seq + 1);
         let (sender, receiver) = oneshot::channel();
@@ -135,7 +166,7 @@ impl Link {
         let piped = streams.as_ref().map(which);
         let request = Request::Start { seq, piped, spec: Box::new(spec), pipes, exit_record };
         self.tell(request, network.into_iter().chain(streams.into_iter().flatten().flatten()).collect());
-        match answer.await.map_err(|_| lost())?? {
+        match self.answered(seq, answer).await? {
             Answer::Started(started) => Ok(started),
             _ => Err(lost()),
         }
@@ -155,12 +186,11 @@ impl Link {
         let (exec_id, piped) = (exec.clone(), which(&streams));
         let request = Request::Exec { seq, exec: exec_id, container, spec: Box::new(spec), piped };
         self.tell(request, streams.into_iter().flatten().collect());
-        let answer = answer.await.map_err(|_| lost()).and_then(|answer| answer);
-        match answer {
+        match self.answered(seq, answer).await {
             Ok(Answer::Exec(pid, fds)) => {
                 let mut fds = fds.into_iter();
                 let pidfd = fds.next().ok_or_else(lost)?;
-                Ok(Exec { pid, pidfd, terminal: fds.next(), exit })
+                Ok(Exec { pid, pidfd, terminal: fds.next(), exit, link: Rc::clone(self) })
             }
             Ok(_) => Err(lost()),
             Err(error) => {
@@ -174,7 +204,37 @@ impl Link {
     pub(super) async fn caught_up(self: &Rc<Self>) {
         let (seq, answer) = self.ask();
         self.tell(Request::CatchUp { seq }, Vec::new());
-        let _ = answer.await;
+        if let Err(error) = self.answered(seq, answer).await {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Waits for an answer for as long as there is one to come: not when the keeper stands still, and not when it knows
+    /// nothing of the request any more.
+    async fn answered(self: &Rc<Self>, seq: u64, mut answer: Waiting) -> Result<Answer, StartError> {
+        let stuck = self.stuck();
+        tokio::pin!(stuck);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer.map_err(|_| lost()).and_then(|answer| answer),
+                stuck = &mut stuck => {
+                    self.asked.borrow_mut().remove(&seq);
+                    return Err(unanswered(&stuck.to_string()));
+                }
+                () = tokio::time::sleep(LOOK) => self.tell(Request::Ask { seq }, Vec::new()),
+            }
+        }
+    }
+
+    /// Returns when the keeper has been standing still for some time.
+    pub(super) async fn stuck(&self) -> Stuck {
+        let mut watch = Watch::of(self.keeper);
+        loop {
+            if let Some(stuck) = watch.look("the keeper of the project") {
+                return stuck;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Says something that has no answer. Never waits; the order is kept.
@@ -210,15 +270,19 @@ impl Link {
     }
 }
 
+/// Also while nobody has waited for it.
+fn has_ended(pid: i32) -> bool {
+    matches!(process::state(pid), None | Some('Z' | 'X'))
+}
+
 fn which(streams: &Pipes) -> [bool; 3] {
     [streams[0].is_some(), streams[1].is_some(), streams[2].is_some()]
 }
 
 fn lost() -> StartError {
-    StartError {
-        step: "start".to_owned(),
-        detail: "the keeper of the project has died".to_owned(),
-        errno: None,
-        exit_code: 125,
-    }
+    unanswered("the keeper of the project has died")
+}
+
+fn unanswered(detail: &str) -> StartError {
+    StartError { step: "start".to_owned(), detail: detail.to_owned(), errno: None, exit_code: 125 }
 }

@@ -112,6 +112,9 @@ impl Project {
         match self.try_start(container).await {
             Ok(()) => Ok(()),
             Err(error) => {
+                // Whatever of it runs all the same, because nobody answered for it.
+                let group = self.cgroup(container);
+                let _ = tokio::task::spawn_blocking(move || group.kill()).await;
                 self.let_go(container).await;
                 container.update(|state| state.error = Some(error.to_string()));
                 Err(error)

@@ -14,6 +14,8 @@ use super::record::{ContainerState, Status};
 use super::signal;
 use crate::keeper::protocol::Request;
 use crate::runtime::spec::{ExitStatus, Namespace};
+use crate::state::process;
+use crate::state::stuck::Stuck;
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 /// The kernel needs this long at most to end a killed process that does not hang in it.
@@ -69,8 +71,14 @@ impl Project {
             stopping.shorten(timeout);
             // One that is to be started again is stopped for good once that is done.
             if stopping.purpose.get() != Purpose::Restart || purpose != Purpose::Stop {
-                self.ended(&container).await;
-                return Ok(());
+                // Whoever stops it may give up; then it is for the next.
+                tokio::select! {
+                    () = self.ended(&container) => return Ok(()),
+                    _ = container.turn.lock() => {}
+                }
+                if !container.is_running() {
+                    return Ok(());
+                }
             }
         }
         let stopping = Stopping::new(timeout, purpose);
@@ -131,6 +139,8 @@ impl Project {
             () = self.ended(container) => {}
             // The grace period begins when the hooks are done.
             () = stopping.over(Instant::now()) => self.kill_all_of(container).await?,
+            // It is the keeper that tells of ends.
+            stuck = self.inner.link.stuck() => return Err(stuck.into()),
         }
         hooks
     }
@@ -142,10 +152,11 @@ impl Project {
             let group = self.cgroup(container);
             let _ = tokio::task::spawn_blocking(move || group.kill()).await;
         }
-        if tokio::time::timeout(AFTER_KILL, self.ended(container)).await.is_err() {
-            return Err(SupervisorError::Immortal { name: container.name() });
+        tokio::select! {
+            () = self.ended(container) => Ok(()),
+            stuck = self.inner.link.stuck() => Err(stuck.into()),
+            () = tokio::time::sleep(AFTER_KILL) => Err(SupervisorError::Immortal { name: container.name() }),
         }
-        Ok(())
     }
 
     /// Sends a signal to the container's process.
@@ -177,6 +188,21 @@ impl Project {
                 container.record.name
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Returns when the keeper has been standing still for some time: no end of a container is told then.
+    pub async fn keeper_stuck(&self) -> Stuck {
+        self.inner.link.stuck().await
+    }
+
+    /// Whether the process of a container that is taken to run is gone.
+    #[must_use]
+    pub fn has_vanished(&self, id: &str) -> bool {
+        let Some(view) = self.container(id) else { return true };
+        match view.state.status {
+            Status::Running { pid, .. } => matches!(process::state(pid), None | Some('Z' | 'X')),
+            _ => false,
         }
     }
 

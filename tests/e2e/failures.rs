@@ -217,3 +217,40 @@ fn a_home_with_a_long_path_works() {
     let left = crate::leaks::settled(&home, &[("long".into(), id)]);
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn without_root_every_command_says_so() {
+    let env = TestEnv::with(
+        "no-root",
+        "services: { box: { image: \"busybox:1.35\", command: sleep 1000, stop_signal: SIGKILL } }",
+    );
+    env.ok(&["up", "-d"]);
+    // Where another user can read and execute it.
+    let shared = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(shared.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = shared.path().join("windlass");
+    fs::copy(crate::env::binary(), &program).unwrap();
+    let nobody = |arguments: &str| {
+        let mut command = std::process::Command::new("setpriv");
+        env.prepare(&mut command);
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+        command.args(arguments.split_whitespace());
+        crate::env::Running::start(command, arguments.to_owned()).finish(crate::env::PATIENCE)
+    };
+    let commands = "up -d|down|ps|ps -a|ls|logs|logs -f|events --until 1s|exec -T box true|attach box|top|stats --no-stream|\
+        port box 80|images|volumes|volume ls|volume inspect x|volume prune -f|network ls|network inspect x|network prune -f|\
+        system df|system prune -f|image ls|image rm x|image prune -f|image save busybox:1.35 -o x|image inspect busybox:1.35|\
+        image history busybox:1.35|explain box|pull|run box true|stop|start|restart|kill|pause|unpause|rm -f|create|\
+        scale box=2|wait box|watch|cp x box:/x|commit box x|export box|shell box";
+    for command in commands.split('|').map(str::trim) {
+        let output = nobody(command);
+        let text = output.text();
+        assert!(output.code == 1, "{command}: {text}");
+        assert!(output.stderr.contains("needs root") && output.stderr.contains("sudo"), "{command}: {text}");
+        assert!(!output.stderr.contains("os error"), "{command}: {text}");
+    }
+    for command in ["config", "version", "graph"] {
+        assert_eq!(nobody(command).code, 0, "{command}");
+    }
+    env.down();
+}

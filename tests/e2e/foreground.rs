@@ -149,3 +149,36 @@ services:
     assert_eq!(env.ps().len(), 4);
     env.down();
 }
+
+#[test]
+fn ctrl_c_during_the_start_waits_for_nobody_else() {
+    let env = TestEnv::with(
+        "early-ctrl-c",
+        r#"
+services:
+  first:
+    x-windlass: { rootfs: host }
+    command: sleep 1000
+    stop_signal: SIGKILL
+    post_start: [{ command: ["sh", "-c", "touch /marks/begun; while ! test -e /marks/go; do sleep 0.02; done"] }]
+    volumes: ["./marks:/marks"]
+  second: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, depends_on: [first] }
+"#,
+    );
+    let mut up = env.start(&["up"]);
+    support::eventually("the hook runs", PATIENCE, || {
+        if env.folder().join("marks/begun").exists() { Ok(()) } else { Err("not yet".to_owned()) }
+    });
+    up.signal(Signal::SIGINT);
+    support::eventually("it says what it does", PATIENCE, || {
+        let said = up.stderr();
+        if said.contains("Gracefully stopping") { Ok(()) } else { Err(said) }
+    });
+    env.file("marks/go", "");
+    let output = up.finish(PATIENCE);
+    assert_eq!(output.code, 130, "{}", output.text());
+    assert!(!output.stderr.contains("waiting for another"), "{}", output.text());
+    assert_eq!(env.ps_field("first", "State"), "exited");
+    assert_ne!(env.ps_field("second", "State"), "running");
+    env.down();
+}

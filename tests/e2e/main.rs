@@ -44,6 +44,7 @@ mod reading;
 mod registries;
 mod restarts;
 mod streams;
+mod stuck;
 mod survival;
 mod terminal;
 mod toolchains;

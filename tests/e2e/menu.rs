@@ -254,3 +254,23 @@ services:
     assert!(terminal.wait_to_see("wait ").contains("start "), "{}", terminal.picture().join("\n"));
     env.down();
 }
+
+#[test]
+fn ctrl_c_during_a_restart_stops_and_a_second_one_forces() {
+    let env = TestEnv::with(
+        "menu-force",
+        "services: { deaf: { x-windlass: { rootfs: host }, stop_grace_period: 1h, command: [sh, -c, \"trap 'echo heard' TERM; echo here; while :; do sleep 0.05; done\"] } }",
+    );
+    let mut terminal = Terminal::start(&env, &["up"]);
+    terminal.wait_to_see("here");
+    wait_for_menu(&mut terminal, MENU);
+    terminal.type_text("r");
+    terminal.wait_to_see("Restarting");
+    terminal.type_text("\x03");
+    terminal.wait_to_see("Gracefully stopping... (press Ctrl+C again to force)");
+    terminal.type_text("\x03");
+    assert_eq!(terminal.finish(), 130);
+    assert_eq!(env.ps_field("deaf", "State"), "exited", "it is not started again");
+    assert!(!terminal.screen().contains("waiting for another"), "{}", terminal.screen());
+    env.down();
+}

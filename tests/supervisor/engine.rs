@@ -96,7 +96,7 @@ async fn answer(project: &Project, call: Call) -> Result<Value, String> {
             let (streams, reader) = Streams::gathered().unwrap();
             match project.exec(&id, *spec, streams).await {
                 Ok(mut exec) => {
-                    let code = exec.wait().await.code();
+                    let code = exec.wait().await.unwrap().code();
                     let mut output = [0; 4096];
                     let count = rustix::io::read(&reader, &mut output).unwrap_or(0);
                     Ok(json!([code, String::from_utf8_lossy(&output[..count])]))

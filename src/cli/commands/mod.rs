@@ -47,6 +47,11 @@ use super::{CommandResult, Context};
 /// # Errors
 /// Whatever the command fails with, ready to be printed.
 pub fn run(command: Command, context: &Context) -> CommandResult {
+    let is_of_files =
+        matches!(command, Command::Config(_) | Command::Graph(_) | Command::Version(_) | Command::Completion(_));
+    if !is_of_files {
+        context.require_access()?;
+    }
     match command {
         Command::Up(args) => up::run(&args, context),
         Command::Config(args) => config::run(&args, context),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::cli::conversation::converge;
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::exit::{CommandError, INTERRUPTED};
-use crate::cli::foreground::{Abort, Foreground, interruptible, stop};
+use crate::cli::foreground::{Abort, Foreground, give_up, interruptible, stop};
 use crate::cli::keys::Keys;
 use crate::cli::load::Loading;
 use crate::cli::logs::Screen;
@@ -167,9 +167,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
                 match interruptible(&mut client, interrupts, &progress)? {
                     Some(answer) => answer,
                     None => {
-                        // It begins nothing more.
-                        drop(client);
-                        progress.note("Gracefully stopping... (press Ctrl+C again to force)");
+                        give_up(context, &paths, client, interrupts, &progress, &chosen)?;
                         stop(context, &paths, interrupts, &progress, chosen, args.timeout)?;
                         return Ok(INTERRUPTED);
                     }
@@ -221,7 +219,8 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         timeout: args.timeout,
         since: begun,
     };
-    let keys = Keys { context, following, paths: &paths, services: &chosen, timeout: args.timeout };
+    let keys =
+        Keys { context, following, paths: &paths, interrupts: &interrupts, services: &chosen, timeout: args.timeout };
     foreground.run(&mut screen, watching, &keys, menu)
 }
 

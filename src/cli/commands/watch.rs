@@ -65,7 +65,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
     let mut watching = Some(watching::start(&following, watched, args.format)?);
     let paths = context.paths.project(&loaded.project.name);
-    let keys = Keys { context, following, paths: &paths, services: &chosen, timeout: None };
+    let keys = Keys { context, following, paths: &paths, interrupts: &interrupts, services: &chosen, timeout: None };
     if let Some(menu) = &mut menu {
         menu.watching = true;
     }
@@ -100,7 +100,11 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
         match menu.typed()? {
             None => {}
             Some(Choice::Watch) => keys.watch(menu, &mut watching),
-            Some(Choice::Restart(service)) => keys.restart(menu, &service),
+            Some(Choice::Restart(service)) => {
+                if !keys.restart(menu, &service) {
+                    return Ok(INTERRUPTED);
+                }
+            }
             Some(Choice::Shell(service)) => keys.shell(menu, &service),
             Some(Choice::Logs(Some(service))) => lines = Some(keys.logs(menu, Some(&service), &[])?),
             Some(Choice::Logs(None)) => lines = None,

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::Hello;
 use super::frame::{self, FrameError, Incoming, Received};
 use crate::state::ProjectPaths;
+use crate::state::stuck::{LOOK, Stuck, Watch};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,8 @@ pub enum ConnectError {
     Io { project: String, source: io::Error },
     #[error("cannot talk to the supervisor of project {project}")]
     Frame { project: String, source: FrameError },
+    #[error(transparent)]
+    Stuck(#[from] Stuck),
     #[error(
         "the supervisor of project {project} is windlass {theirs} and this is windlass {ours}; \
          use that version, or bring the project down with it first"
@@ -33,6 +37,20 @@ pub enum ConnectError {
         /// Theirs is the older one: ours may take over.
         older: bool,
     },
+}
+
+/// The supervisor of a project in a message.
+#[must_use]
+pub fn supervisor_of(project: &str) -> String {
+    format!("the supervisor of project {project}")
+}
+
+/// Its first words take a supervisor less than a millisecond; a machine that has no memory left may need this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+enum Unheard {
+    Frame(FrameError),
+    Stuck(Stuck),
 }
 
 /// A connection to the supervisor of a project.
@@ -65,8 +83,11 @@ impl Client {
             source => ConnectError::Frame { project: project(), source },
         };
         client.send(&Hello::ours()).map_err(frame)?;
-        let (hello, _): (Hello, _) =
-            client.recv().map_err(frame)?.ok_or_else(|| ConnectError::Absent { project: project() })?;
+        let (hello, _): (Hello, _) = match client.recv_from(paths) {
+            Ok(hello) => hello.ok_or_else(|| ConnectError::Absent { project: project() })?,
+            Err(Unheard::Frame(error)) => return Err(frame(error)),
+            Err(Unheard::Stuck(stuck)) => return Err(stuck.into()),
+        };
         let ours = Hello::ours();
         if hello.protocol != ours.protocol {
             return Err(ConnectError::Version {
@@ -77,6 +98,36 @@ impl Client {
             });
         }
         Ok(client)
+    }
+
+    /// The supervisor's process.
+    #[must_use]
+    pub fn peer(&self) -> Option<i32> {
+        let credentials = rustix::net::sockopt::socket_peercred(&self.stream).ok()?;
+        Some(credentials.pid.as_raw_nonzero().get())
+    }
+
+    /// Waits for an answer that comes at once from a supervisor that is well.
+    fn recv_from<T: DeserializeOwned>(&mut self, paths: &ProjectPaths) -> Result<Option<(T, Vec<OwnedFd>)>, Unheard> {
+        let io = |error: io::Error| Unheard::Frame(error.into());
+        self.stream.set_read_timeout(Some(LOOK)).map_err(io)?;
+        let mut watch = self.peer().map(Watch::of);
+        let began = Instant::now();
+        let answer = loop {
+            match self.recv() {
+                Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let Some(watch) = &mut watch else { continue };
+                    let what = supervisor_of(paths.name());
+                    let late = began.elapsed() > PATIENCE;
+                    if let Some(stuck) = watch.look(&what).or_else(|| late.then(|| watch.silent(&what))) {
+                        return Err(Unheard::Stuck(stuck));
+                    }
+                }
+                other => break other.map_err(Unheard::Frame)?,
+            }
+        };
+        self.stream.set_read_timeout(None).map_err(io)?;
+        Ok(answer)
     }
 
     /// Sends one message.
@@ -111,8 +162,8 @@ impl Client {
     ///
     /// # Errors
     /// When the connection cannot be waited for.
-    pub fn wait_for_end(&mut self, limit: std::time::Duration) -> io::Result<bool> {
-        self.stream.set_read_timeout(Some(limit.max(std::time::Duration::from_millis(1))))?;
+    pub fn wait_for_end(&mut self, limit: Duration) -> io::Result<bool> {
+        self.stream.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
         let ended = loop {
             match self.incoming.receive(&self.stream) {
                 Ok(Some(Received::End)) | Err(FrameError::Cut) => break true,

@@ -10,7 +10,7 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{Client, ConnectError};
+pub use client::{Client, ConnectError, supervisor_of};
 pub use frame::{FrameError, MAX_FDS, MAX_FRAME};
 pub use server::{Connection, Handler, Server};
 

@@ -1,0 +1,98 @@
+//! A process behind a project that stands still: whoever waits for it says so, and it goes on where it stood.
+
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::crash::{keeper, supervisor};
+use crate::env::{PATIENCE, TestEnv};
+
+const BOX: &str = r#"
+services:
+  box: { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }
+"#;
+
+/// Lets a process go on when the test fails, too.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn process(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn a_stopped_supervisor_is_named_and_not_waited_for() {
+    let env = TestEnv::with("stuck-supervisor", BOX);
+    env.ok(&["up", "-d"]);
+    // One command that was there before.
+    let running = env.start(&["exec", "-T", "box", "sleep", "1000"]);
+    support::eventually("it runs", PATIENCE, || {
+        let processes = env.sh("box", "ps");
+        if processes.matches("sleep 1000").count() == 2 { Ok(()) } else { Err(processes) }
+    });
+    let pid = supervisor(&env).expect("a supervisor");
+    let stopped = Stopped::process(pid);
+    let named =
+        format!("the supervisor of project stuck-supervisor (process {pid}) does not answer: it is stopped (state T)");
+    let commands: [&[&str]; 3] = [&["exec", "-T", "box", "true"], &["down"], &["stop"]];
+    let begun = commands.map(|command| (command, env.start(command)));
+    for (command, output) in begun.map(|(command, begun)| (command, begun.finish(PATIENCE))) {
+        assert_eq!(output.code, 1, "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&named), "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&format!("kill -CONT {pid}")), "{command:?}: {}", output.text());
+    }
+    assert!(running.finish(PATIENCE).stderr.contains(&named));
+    drop(stopped);
+    assert_eq!(env.sh("box", "echo on"), "on");
+    env.down();
+}
+
+#[test]
+fn a_stopped_keeper_is_named_and_not_waited_for() {
+    let env = TestEnv::with("stuck-keeper", BOX);
+    env.ok(&["up", "-d"]);
+    let pid = keeper(&env);
+    let stopped = Stopped::process(pid);
+    let commands: [&[&str]; 3] = [&["exec", "-T", "box", "true"], &["restart", "-t", "0"], &["down", "-t", "0"]];
+    for command in commands {
+        let output = env.run(command);
+        assert!(output.code > 0 && output.code < 128, "{command:?}: {}", output.text());
+        let named = format!("the keeper of the project (process {pid}) does not answer: it is stopped (state T)");
+        assert!(output.stderr.contains(&named), "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&format!("kill -CONT {pid}")), "{command:?}: {}", output.text());
+    }
+    drop(stopped);
+    // Nobody's turn is held, and what was asked for in vain has not come to be.
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("box", "echo on"), "on");
+    env.down();
+}
+
+#[test]
+fn a_moment_is_no_reason_to_give_up() {
+    let env = TestEnv::with("stuck-moment", BOX);
+    env.ok(&["up", "-d"]);
+    let begun = Instant::now();
+    let running = env.start(&["exec", "-T", "box", "sh", "-c", "sleep 12; echo done"]);
+    let stopped = Stopped::process(keeper(&env));
+    let short = env.start(&["exec", "-T", "box", "echo", "later"]);
+    support::eventually("the command waits", PATIENCE, || {
+        let waits = begun.elapsed() > std::time::Duration::from_secs(2);
+        if waits { Ok(()) } else { Err("not yet".to_owned()) }
+    });
+    drop(stopped);
+    let short = short.finish(PATIENCE);
+    assert_eq!((short.code, short.stdout.as_str()), (0, "later\n"), "{}", short.text());
+    let output = running.finish(PATIENCE);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "done\n"), "a long command is no silence: {}", output.text());
+    env.down();
+}
