@@ -89,7 +89,7 @@ pub fn desired(
         scale,
         digests: &digests,
         locks: &locks,
-        for_person: context.environment.get("SUDO_UID").is_some_and(|uid| !uid.is_empty() && uid != "0"),
+        for_person: context.is_through_sudo(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;

@@ -75,8 +75,21 @@ impl Context {
         }
         match self.faults_as_data {
             true => eprintln!("{}", to_json(&loaded.warnings, &loaded.sources)),
-            false => eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint())),
+            false => {
+                eprint!("{}", render_all(&loaded.warnings, &loaded.sources, self.paint()));
+                if self.is_through_sudo() && loaded.warnings.iter().any(|warning| warning.is_about_variables) {
+                    eprintln!(
+                        "hint: sudo drops the variables of your shell: `sudo NAME=VALUE windlass ...`, or write them into .env"
+                    );
+                }
+            }
         }
+    }
+
+    /// Whether a person who is not root called us through sudo.
+    #[must_use]
+    pub fn is_through_sudo(&self) -> bool {
+        self.environment.get("SUDO_UID").is_some_and(|uid| !uid.is_empty() && uid != "0")
     }
 
     /// What the global flags ask for.

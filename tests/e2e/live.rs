@@ -124,7 +124,7 @@ services:
   cat: { x-windlass: { rootfs: host }, stdin_open: true, command: [sh, -c, "echo before; trap 'echo caught; exit 7' INT; while :; do read line && echo \"got $$line\"; done"] }
 "#,
     );
-    assert!(env.fails(&["attach", "cat"]).stderr.contains("no such service"));
+    assert!(env.fails(&["attach", "cat"]).stderr.contains("service \"cat\" is not running"));
     env.ok(&["up", "-d"]);
     let mut command = env.command(&["attach", "cat"]);
     command.stdin(Stdio::piped());

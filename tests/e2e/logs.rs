@@ -116,13 +116,13 @@ services:
     });
     assert_eq!(lines(&["--since", &between]), ["late", "late"]);
     assert_eq!(lines(&["--until", &between]), ["early"; 4]);
-    assert_eq!(lines(&["--until", &between, "--index", "2"]), ["early"; 2]);
+    assert_eq!(lines(&["--until", &between, "--index", "2", "web"]), ["early"; 2]);
     assert_eq!(lines(&["-n", "1", "--index", "1", "web"]), ["late"]);
     assert_eq!(lines(&["--since", "1h"]).len(), 6);
     assert!(env.fails(&["logs", "--since", "yesterday"]).stderr.contains("--since"));
-    let prefixed = env.ok(&["--ansi", "always", "logs", "--index", "1", "-n", "1"]).stdout;
+    let prefixed = env.ok(&["--ansi", "always", "logs", "--index", "1", "-n", "1", "web"]).stdout;
     assert!(prefixed.contains("web-1") && prefixed.contains('\x1b'), "{prefixed:?}");
-    let plain = env.ok(&["--ansi", "always", "logs", "--no-color", "--index", "1", "-n", "1"]).stdout;
+    let plain = env.ok(&["--ansi", "always", "logs", "--no-color", "--index", "1", "-n", "1", "web"]).stdout;
     assert_eq!(plain, "web-1  | late\n");
     env.down();
 }

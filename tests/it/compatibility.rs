@@ -39,6 +39,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a script may want one of the two",
     ),
     (
+        "`run` says nothing of its own where standard output is no terminal; `--progress plain` shows the rest",
+        "a script gets what the command says",
+    ),
+    (
         "On a narrow terminal `ps`, `images`, `stats`, `top` and other lists shorten and leave out columns",
         "a line that wraps cannot be read; in a pipe everything is there",
     ),

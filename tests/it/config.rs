@@ -285,3 +285,14 @@ fn variables_choose_files_projects_and_profiles() {
     folder.set("COMPOSE_PROJECT_NAME", "named");
     assert!(config(&folder).contains("name: named\n"));
 }
+
+#[test]
+fn who_calls_through_sudo_is_told_where_variables_went() {
+    let mut folder = Folder::with("services: { web: { image: \"a:${TAG}\" } }\n");
+    assert!(!folder.run(&["config"]).stderr.contains("sudo"));
+    folder.set("SUDO_UID", "1000");
+    let told = folder.run(&["config"]).stderr;
+    assert!(told.contains("TAG is not set") && told.contains("sudo NAME=VALUE windlass"), "{told}");
+    folder.set("TAG", "1");
+    assert_eq!(folder.run(&["config"]).stderr, "");
+}
