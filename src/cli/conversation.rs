@@ -15,6 +15,8 @@ pub struct Answer {
     pub exit_code: i32,
     /// The containers that the request was about.
     pub containers: Vec<ContainerRef>,
+    /// What their hooks have written, for a foreground that shows lines.
+    pub hooks: Vec<(ContainerRef, Vec<String>)>,
 }
 
 /// The end of the processes behind a project takes milliseconds; nobody waits longer for it than this.
@@ -83,6 +85,7 @@ pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<b
         Event::Warning { text } => progress.note(&format!("warning: {text}")),
         Event::Note { text } | Event::Planned { text } => progress.note(text),
         Event::Containers { containers } => answer.containers.clone_from(containers),
+        Event::Hooks { container, lines } => answer.hooks.push((container.clone(), lines.clone())),
         Event::Timing { step, start_us, took_us } => super::trace::foreign(step, *start_us, *took_us),
         Event::Done { exit_code } => {
             answer.exit_code = *exit_code;

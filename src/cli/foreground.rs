@@ -12,6 +12,7 @@ use super::keys::Keys;
 use super::logs::{Follower, Screen, Selection as Lines, Wake};
 use super::menu::{Choice, Menu};
 use super::signals::{self, Interrupts};
+use super::ui::prefix;
 use super::ui::progress::Progress;
 use super::watching::Watching;
 use super::{CommandResult, Context};
@@ -38,6 +39,8 @@ pub struct Foreground<'a> {
     pub attached: &'a [String],
     /// The containers of this `up`.
     pub containers: &'a [ContainerRef],
+    /// What the hooks of their start have written.
+    pub hooks: &'a [(ContainerRef, Vec<String>)],
     /// Services that others wait for to complete: their success ends nothing.
     pub one_shots: &'a [String],
     pub abort: Option<Abort>,
@@ -71,6 +74,7 @@ impl Foreground<'_> {
             let mut follower = Follower::open(self.paths, lines, span, true).map_err(unreadable)?;
             follower.tell_ends_since(self.since);
             eprintln!("Attaching to {}", follower.names().join(", "));
+            self.show_hooks(screen, self.hooks).map_err(unreadable)?;
             Some(follower)
         };
         let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
@@ -160,7 +164,7 @@ impl Foreground<'_> {
                             follower.drain(screen).map_err(unreadable)?;
                         }
                         eprintln!("Aborting on container exit...");
-                        self.stop()?;
+                        self.stop(screen)?;
                     }
                 }
                 // What was edited may run again.
@@ -197,7 +201,7 @@ impl Foreground<'_> {
     }
 
     fn ended(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
-        self.stop()?;
+        self.stop(screen)?;
         if let Some(mut follower) = follower {
             follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
             follower.drain(screen).map_err(unreadable)?;
@@ -205,11 +209,22 @@ impl Foreground<'_> {
         Ok(INTERRUPTED)
     }
 
-    fn stop(&self) -> Result<(), CommandError> {
+    fn show_hooks(&self, screen: &mut Screen<'_>, hooks: &[(ContainerRef, Vec<String>)]) -> io::Result<()> {
+        let services: Vec<String> = self.containers.iter().map(|container| container.service.clone()).collect();
+        for (container, lines) in hooks.iter().filter(|(container, _)| self.attached.contains(&container.service)) {
+            let name = prefix::short_name(self.paths.name(), &container.name);
+            screen.hook(name, prefix::colour(&services, &container.service), lines)?;
+        }
+        Ok(())
+    }
+
+    fn stop(&self, screen: &mut Screen<'_>) -> Result<(), CommandError> {
         let mut services: Vec<String> = self.containers.iter().map(|container| container.service.clone()).collect();
         services.dedup();
         let progress = self.context.progress("stop");
-        stop(self.context, self.paths, self.interrupts, &progress, services, self.timeout)
+        let hooks = stop(self.context, self.paths, self.interrupts, &progress, services, self.timeout)?;
+        progress.finish();
+        self.show_hooks(screen, &hooks).map_err(unreadable)
     }
 }
 
@@ -229,7 +244,7 @@ impl Ending {
     }
 }
 
-/// Stops services gracefully (all when none is named); a second Ctrl-C kills.
+/// Stops services gracefully (all when none is named); a second Ctrl-C kills. What their hooks have written.
 ///
 /// # Errors
 /// When the supervisor cannot be asked.
@@ -240,7 +255,7 @@ pub fn stop(
     progress: &Progress,
     services: Vec<String>,
     timeout: Option<u64>,
-) -> Result<(), CommandError> {
+) -> Result<Vec<(ContainerRef, Vec<String>)>, CommandError> {
     let request = Request::Act {
         action: Action::Stop,
         selection: Selection { services: services.clone(), ..Selection::default() },
@@ -249,10 +264,11 @@ pub fn stop(
     };
     let mut client = Client::connect_or_start(&context.paths, paths)?;
     client.send(&request)?;
-    if interruptible(&mut client, interrupts, progress)?.is_none() {
+    let answer = interruptible(&mut client, interrupts, progress)?;
+    if answer.is_none() {
         force(context, paths, progress, &services)?;
     }
-    Ok(())
+    Ok(answer.map_or_else(Vec::new, |answer| answer.hooks))
 }
 
 /// Kills services, all when none is named.

@@ -131,6 +131,11 @@ pub enum Event {
     },
     /// Descriptor: the container's standard input or terminal, when it has one.
     Attached,
+    /// What the hooks of a container that was started or stopped have written.
+    Hooks {
+        container: ContainerRef,
+        lines: Vec<String>,
+    },
     /// The container stands still.
     Held,
     /// Nothing has happened for some seconds, and the supervisor is well. Nobody sends it: the client says it to itself.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::executor::Cancelled;
 use super::failure::{condition_failure, start_failure};
-use super::message::{Failure, ObjectKind};
+use super::message::{Event, Failure, ObjectKind};
+use super::observe::reference;
 use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
@@ -103,6 +104,7 @@ impl Engine {
                 for warning in self.project.start_warnings(id) {
                     report.warning(format!("{name}: {warning}"));
                 }
+                self.tell_hooks(id, report);
                 match started {
                     Ok(()) => {
                         report.done(Container, name, "Started");
@@ -117,6 +119,7 @@ impl Engine {
             OperationKind::StopContainer { id, name, restart: false } => {
                 report.working(Container, name, "Stopping");
                 let result = self.project.stop(id, grace).await;
+                self.tell_hooks(id, report);
                 finish(report, Container, name, "Stopped", result, "cannot stop container")
             }
             OperationKind::StopContainer { id, name, restart: true } => {
@@ -186,6 +189,13 @@ impl Engine {
                 }
                 finish(report, Volume, name, "Removed", result, "cannot remove volume")
             }
+        }
+    }
+
+    fn tell_hooks(&self, id: &str, report: &Report) {
+        let lines = self.project.hooks_said(id);
+        if let Some(view) = self.project.container(id).filter(|_| !lines.is_empty()) {
+            report.send(&Event::Hooks { container: reference(&view), lines });
         }
     }
 

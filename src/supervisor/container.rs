@@ -64,6 +64,8 @@ pub(super) struct Live {
     pub following: Option<AbortHandle>,
     /// What the last start did without.
     pub warnings: Vec<String>,
+    /// What the hooks of the last start or stop wrote.
+    pub said: Vec<String>,
     /// Whoever starts it has its streams or its terminal.
     pub attaching: Option<Attaching>,
 }
@@ -173,6 +175,7 @@ impl Container {
                 restart_timer: None,
                 following: None,
                 warnings: Vec::new(),
+                said: Vec::new(),
                 attaching: None,
             }),
             removed: Cell::new(false),

@@ -33,6 +33,9 @@ pub(super) enum Keep {
     Last(usize),
 }
 
+/// As much of what a hook writes is shown; of one that fails the last lines.
+const HOOK_OUTPUT: usize = 64 * 1024;
+
 /// How long the end of a process that was killed is waited for.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
@@ -119,10 +122,18 @@ impl Project {
         hooks: &[Hook],
         limit: Option<Duration>,
     ) -> Result<(), SupervisorError> {
+        container.live.borrow_mut().said.clear();
         for hook in hooks {
-            self.run_hook(container, which, hook, limit).await?;
+            let output = self.run_hook(container, which, hook, limit).await?;
+            container.live.borrow_mut().said.extend(output.lines().map(str::to_owned));
         }
         Ok(())
+    }
+
+    /// What the hooks of a container's last start or stop wrote, once.
+    #[must_use]
+    pub fn hooks_said(&self, id: &str) -> Vec<String> {
+        self.find(id).map(|container| std::mem::take(&mut container.live.borrow_mut().said)).unwrap_or_default()
     }
 
     /// Runs a command in a running container to its end, and gives the end of what it wrote.
@@ -150,7 +161,7 @@ impl Project {
             size: TerminalSize::default(),
             privileged: hook.privileged,
         };
-        let captured = self.capture(container, spec, limit, Keep::Last(2048)).await?;
+        let captured = self.capture(container, spec, limit, Keep::Last(HOOK_OUTPUT)).await?;
         let exit = captured.exit.unwrap_or(ExitStatus::Signal(nix::libc::SIGKILL));
         let text = String::from_utf8_lossy(&captured.output).into_owned();
         if exit.code() == 0 {

@@ -182,3 +182,27 @@ services:
     assert_ne!(env.ps_field("second", "State"), "running");
     env.down();
 }
+
+#[test]
+fn what_hooks_write_is_shown_among_the_lines() {
+    let env = TestEnv::with(
+        "hook-lines",
+        r#"
+services:
+  box:
+    image: "busybox:1.35"
+    command: ["sh", "-c", "echo here; exec sleep 1000"]
+    stop_signal: SIGKILL
+    post_start: [{ command: ["sh", "-c", "echo after; echo start >&2"] }]
+    pre_stop: [{ command: echo before stop }]
+"#,
+    );
+    let mut up = env.start(&["up"]);
+    up.wait_for("box-1 ->  | after\nbox-1 ->  | start\n");
+    up.wait_for("here");
+    up.signal(Signal::SIGINT);
+    let output = up.finish(PATIENCE);
+    assert!(output.stdout.contains("box-1 ->  | before stop\n"), "{}", output.text());
+    assert!(!env.ok(&["up", "-d"]).text().contains("after"), "nobody is attached");
+    env.down();
+}

@@ -213,6 +213,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         interrupts: &interrupts,
         attached: &attached,
         containers: &answer.containers,
+        hooks: &answer.hooks,
         one_shots: &one_shots(project),
         abort: args.abort(),
         exit_code_from: args.exit_code_from.as_deref(),

@@ -100,6 +100,17 @@ impl<'a> Screen<'a> {
         Ok(())
     }
 
+    /// What a hook wrote: `web-1 ->  | line`.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn hook(&mut self, container: &str, colour: usize, lines: &[String]) -> io::Result<()> {
+        let origin = Origin::new(&format!("{container} ->"), colour);
+        self.register(&origin.name);
+        lines.iter().try_for_each(|line| self.line(&origin, Stream::Stdout, line, Timestamp::now()))?;
+        self.flush()
+    }
+
     /// `web-1 exited with code 0`
     pub(super) fn remark(&mut self, origin: &Origin, text: &str) -> io::Result<()> {
         let remark = self.prefixes.remark(&origin.name, origin.colour, text);
