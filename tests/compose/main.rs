@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
 mod corpus;
+mod empty;
 mod fixture;
 mod found;
 mod growth;

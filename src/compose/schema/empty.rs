@@ -35,6 +35,9 @@ pub fn empty_text(object: &Object, key: &str) -> EmptyText {
         // The contents of a file may be empty, and a published port is any.
         ("config", "content") => EmptyText::Kept,
         ("port", "published") => EmptyText::Unset,
+        // There is no such file.
+        ("extends", "file") | ("include", "env_file") | ("service", "label_file") => EmptyText::Refused,
+        ("x-windlass", "install") => EmptyText::Refused,
         _ => of_shape(shape),
     }
 }
