@@ -52,7 +52,7 @@ pub(in crate::cli) const LISTING: Listing = Listing {
     gap: 3,
     narrow: Narrow {
         leave_out: &["Command", "RunningFor", "Image", "Service", "Ports"],
-        shorten: &[("Command", 12), ("Image", 12), ("Ports", 12), ("Name", 10), ("Status", 10)],
+        shorten: &[("Command", 12), ("Image", 12), ("Ports", 12), ("Name", 10), ("Status", 18)],
     },
     json_array: false,
 };
