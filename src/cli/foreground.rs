@@ -121,7 +121,8 @@ impl Foreground<'_> {
                     None => {}
                     Some(Choice::Watch) => keys.watch(menu, &mut watching),
                     Some(Choice::Restart(service)) => {
-                        if !keys.restart(menu, &service) {
+                        let goes_on = keys.restart(menu, &service);
+                        if !goes_on {
                             drop((watching, menu.hide()));
                             return self.ended(follower, screen);
                         }

@@ -101,7 +101,8 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
             None => {}
             Some(Choice::Watch) => keys.watch(menu, &mut watching),
             Some(Choice::Restart(service)) => {
-                if !keys.restart(menu, &service) {
+                let goes_on = keys.restart(menu, &service);
+                if !goes_on {
                     return Ok(INTERRUPTED);
                 }
             }
