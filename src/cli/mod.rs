@@ -9,6 +9,7 @@ pub mod complete;
 pub mod confirm;
 pub mod containers;
 pub mod context;
+mod converging;
 pub mod conversation;
 mod desired;
 mod ended;

@@ -1,6 +1,6 @@
 //! Checks of the whole: names that must be known, attributes that exclude each other, circles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::project::Enabled;
 use super::session::Session;
@@ -9,7 +9,8 @@ use crate::diag::{Diagnostic, Span, nearest};
 use crate::language::{Language, Wanted};
 
 /// Checks the active services and all resources.
-pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
+/// `named` are the services that a command is about; all when empty.
+pub fn check(tree: &Node, enabled: &Enabled, named: &[String], session: &mut Session) {
     let empty = Mapping::default();
     let table = |kind: &str| tree.get(kind).and_then(Node::as_mapping).unwrap_or(&empty);
     let checks = Checks {
@@ -20,10 +21,13 @@ pub fn check(tree: &Node, enabled: &Enabled, session: &mut Session) {
         configs: table("configs"),
         models: table("models"),
         enabled,
+        named,
     };
+    let asked = checks.asked();
     for (name, entry) in checks.services.iter().filter(|(name, _)| enabled.contains(*name)) {
-        checks.service(name, entry, session);
+        checks.service(name, entry, asked.contains(name.as_str()), session);
     }
+    checks.container_names(session);
     checks.circles(session);
     resources(tree, session);
 }
@@ -42,15 +46,31 @@ struct Checks<'a> {
     configs: &'a Mapping,
     models: &'a Mapping,
     enabled: &'a Enabled,
+    named: &'a [String],
 }
 
 impl Checks<'_> {
-    fn service(&self, name: &str, entry: &Entry, session: &mut Session) {
+    /// The services that a command is about, with all that these depend on.
+    fn asked(&self) -> HashSet<&str> {
+        if self.named.is_empty() {
+            return self.services.0.keys().map(String::as_str).collect();
+        }
+        let mut asked = HashSet::new();
+        let mut pending: Vec<&str> = self.named.iter().map(String::as_str).collect();
+        while let Some(name) = pending.pop() {
+            if asked.insert(name) {
+                pending.extend(self.edges(name).into_iter().map(|(used, _)| used));
+            }
+        }
+        asked
+    }
+
+    fn service(&self, name: &str, entry: &Entry, is_asked: bool, session: &mut Session) {
         let service = &entry.node;
         let path = format!("services.{name}");
         source(name, entry, &path, session);
         exclusive(service, name, &path, session);
-        self.dependencies(name, service, &path, session);
+        self.dependencies(name, service, &path, is_asked, session);
         self.shared_namespaces(name, service, &path, session);
         let tables = [("networks", "network", self.networks), ("models", "model", self.models)];
         for (key, what, known) in tables {
@@ -86,13 +106,32 @@ impl Checks<'_> {
         }
     }
 
-    fn dependencies(&self, name: &str, service: &Node, path: &str, session: &mut Session) {
+    /// A name belongs to one container.
+    fn container_names(&self, session: &mut Session) {
+        let mut names: HashMap<&str, (&str, Span)> = HashMap::new();
+        for (service, entry) in self.services.iter().filter(|(name, _)| self.enabled.contains(*name)) {
+            let Some(node) = entry.node.get("container_name") else { continue };
+            let Some(name) = node.as_str().filter(|name| !name.is_empty()) else { continue };
+            if let Some((other, span)) = names.insert(name, (service, node.span)) {
+                session.report(
+                    Diagnostic::error(format!("services {other:?} and {service:?} have the same `container_name`"))
+                        .at(node.span, format!("{name} again"))
+                        .related(span, "named here")
+                        .path(format!("services.{service}.container_name"))
+                        .hint("give one of them another name"),
+                );
+            }
+        }
+    }
+
+    /// What a service needs must be there; in a profile that is off it may be when nobody asks for that service.
+    fn dependencies(&self, name: &str, service: &Node, path: &str, is_asked: bool, session: &mut Session) {
         for (used, entry) in service.get("depends_on").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
             let required = entry.node.get("required").and_then(Node::as_bool).unwrap_or(true);
             let implied = entry.node.get("#origin").is_some();
             let path = if implied { path.to_owned() } else { format!("{path}.depends_on.{used}") };
             match self.services.get(used) {
-                Some(_) if self.enabled.contains(used) || !required => {}
+                Some(_) if self.enabled.contains(used) || !required || !is_asked => {}
                 Some(dependency) => {
                     let profiles: Vec<_> = dependency
                         .get("profiles")

@@ -15,6 +15,7 @@ mod install;
 pub mod inventory;
 pub mod leftovers;
 pub mod message;
+mod names;
 mod needs;
 mod observe;
 mod operations;

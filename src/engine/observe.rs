@@ -1,6 +1,6 @@
 //! What exists of the project, as a plan needs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::ContainerRef;
 use super::serve::Engine;
@@ -21,10 +21,20 @@ impl Engine {
         found
     }
 
-    /// With the packages that these services want.
-    pub(super) fn observe_for<'a>(&self, services: impl Iterator<Item = &'a DesiredService>) -> Observed {
+    /// With the volumes and packages that are wanted, also those that outlived an earlier `down`.
+    pub(super) fn observe_for(&self, desired: &Desired, oneoff: Option<&DesiredService>) -> Observed {
         let mut observed = self.observe();
-        for install in services.filter_map(|service| service.install.as_ref()) {
+        let names = desired.volumes.iter().map(|volume| &volume.name);
+        observed.volumes.extend(names.filter(|name| self.project.has_volume(name)).cloned());
+        for volume in desired.volumes.iter().filter(|volume| !volume.external) {
+            if let Some(owner) = self.project.volume_owner_elsewhere(&volume.name) {
+                observed.foreign.insert(volume.name.clone(), owner);
+            }
+            if let Some(change) = self.project.volume_divergence(volume) {
+                observed.diverged.insert(volume.name.clone(), change);
+            }
+        }
+        for install in desired.services.iter().chain(oneoff).filter_map(|service| service.install.as_ref()) {
             let (exists, complete) = self.project.has_packages(&install.volume.name);
             observed.volumes.extend(exists.then(|| install.volume.name.clone()));
             observed.installed.extend(complete.then(|| install.volume.name.clone()));
@@ -34,10 +44,16 @@ impl Engine {
 
     pub(super) fn observe(&self) -> Observed {
         let record = self.project.record();
+        let containers = self.project.containers();
+        let adrift = containers.iter().filter_map(|have| {
+            let id = &have.record.id;
+            Some((id.clone(), self.project.adrift(id)?))
+        });
         Observed {
-            containers: self
-                .project
-                .containers()
+            adrift: adrift.collect(),
+            diverged: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            containers: containers
                 .into_iter()
                 .map(|have| ObservedContainer { record: (*have.record).clone(), state: have.state })
                 .collect(),

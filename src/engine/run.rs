@@ -105,7 +105,7 @@ impl Engine {
     /// a dry run.
     async fn start_oneoff(&self, oneoff: Oneoff, report: &Report) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
         let Oneoff { desired, service, options, attach, stdin, dry_run } = oneoff;
-        let observed = self.observe_for(desired.services.iter().chain([&service]));
+        let observed = self.observe_for(&desired, Some(&service));
         let (plan, id) = self.with_names(|names| plan::run(&desired, &service, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());

@@ -29,7 +29,7 @@ impl Engine {
         self.project
             .with_unreadable(|error| Failure::caused("a container of the project cannot be read", error))
             .map_or(Ok(()), Err)?;
-        let observed = self.observe_for(desired.services.iter());
+        let observed = self.observe_for(&desired, None);
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
             report.warning(warning.clone());
@@ -112,6 +112,8 @@ impl Engine {
         note(self.until_renewed(desired.project.clone(), plan))?;
         // Everything that can be known to fail is tried before anything is stopped or started.
         let start = Instant::now();
+        self.check_names(plan)?;
+        self.relabel(desired, plan).await?;
         self.reserve(plan)?;
         report.timing("reserve ports", start);
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });

@@ -6,6 +6,7 @@ mod containers;
 mod copy;
 mod link;
 mod main;
+mod other;
 mod pipes;
 mod predecessor;
 pub mod protocol;
@@ -14,5 +15,6 @@ mod spawn;
 mod terminals;
 
 pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
+pub use other::OtherProcess;
 pub use predecessor::Predecessor;
 pub use spawn::{SpawnError, find, find_lost, revive, spawn};

@@ -13,6 +13,7 @@ use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::Link;
+use crate::keeper::other::OtherProcess;
 use crate::keeper::pipes::{self, Pipes};
 use crate::keeper::protocol::{Event, ExitRecord, Request};
 use crate::keeper::terminals::Terminals;
@@ -292,6 +293,9 @@ impl Keeper {
         self.removals.retain(|known| known.path() != group.path());
         let containers = &self.containers;
         let peer = |id: &str| {
+            if let Some(process) = OtherProcess::parse(id) {
+                return process.open();
+            }
             let container = containers.get(id).filter(|c| c.exit.is_none())?;
             container.pidfd.as_ref()?.try_clone().ok()
         };

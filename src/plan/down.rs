@@ -32,7 +32,7 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
         .filter(|have| everything && !chosen.iter().any(|other| other.record.id == have.record.id))
         .map(|have| have.record.name.as_str())
         .collect();
-    if !orphans.is_empty() {
+    if !orphans.is_empty() && !options.ignore_orphans {
         plan.warnings.push(format!(
             "found orphan containers ({}) for this project; run this command with --remove-orphans to clean it up",
             orphans.join(", ")

@@ -1,6 +1,6 @@
 //! What exists of a project.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::supervisor::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 
@@ -12,6 +12,12 @@ pub struct Observed {
     /// Names of the networks and volumes that exist.
     pub networks: BTreeSet<String>,
     pub volumes: BTreeSet<String>,
+    /// Running containers that are not in the namespaces that they are to share, by id, and why.
+    pub adrift: BTreeMap<String, String>,
+    /// Volumes that exist in another form than is wanted: in what they differ.
+    pub diverged: BTreeMap<String, String>,
+    /// Volumes that exist and were not made for this project: for which one, if for any.
+    pub foreign: BTreeMap<String, Option<String>>,
     /// Names of the volumes whose packages are all there.
     pub installed: BTreeSet<String>,
 }
@@ -31,6 +37,10 @@ impl ObservedContainer {
     /// Whether it wants to be restarted when `service` is.
     pub(super) fn restarts_with(&self, service: &str) -> bool {
         self.record.depends_on.iter().any(|needed| needed.restart && needed.service == service)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state.status, Status::Exited { .. })
     }
 
     pub(super) fn completed(&self) -> bool {

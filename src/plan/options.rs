@@ -12,7 +12,13 @@ pub struct UpOptions {
     pub always_recreate_deps: bool,
     pub no_start: bool,
     pub remove_orphans: bool,
+    /// Say nothing of containers that the file does not know.
+    #[serde(default)]
+    pub ignore_orphans: bool,
     pub renew_anonymous_volumes: bool,
+    /// Named volumes that are made anew, with the loss of what they hold, because they exist in another form.
+    #[serde(default)]
+    pub renew_volumes: Vec<String>,
     /// Services named on the command line; empty is all.
     pub named: Vec<String>,
 }
@@ -24,6 +30,9 @@ pub struct DownOptions {
     pub services: Vec<String>,
     pub volumes: bool,
     pub remove_orphans: bool,
+    /// Say nothing of containers that the file does not know.
+    #[serde(default)]
+    pub ignore_orphans: bool,
 }
 
 /// Where the names in a plan come from.

@@ -73,6 +73,12 @@ impl Root {
         Ok(Self { fd: openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())? })
     }
 
+    /// A folder that is opened already.
+    #[must_use]
+    pub fn of_folder(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
     /// That of a running container, with all its mounts.
     ///
     /// # Errors

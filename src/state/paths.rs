@@ -84,6 +84,12 @@ impl Paths {
         self.run.join("lock")
     }
 
+    /// Held while the name of a new container is looked for among those of all projects, and until it is written down.
+    #[must_use]
+    pub fn names_lock(&self) -> PathBuf {
+        self.run.join("names.lock")
+    }
+
     #[must_use]
     pub fn project(&self, name: &str) -> ProjectPaths {
         let mut hash = Sha256::new();

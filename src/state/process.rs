@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 /// Different after every boot.
@@ -43,6 +44,15 @@ pub fn parent(pid: i32) -> Option<i32> {
 #[must_use]
 pub fn state(pid: i32) -> Option<char> {
     stat(pid).ok().flatten().map(|stat| stat.state)
+}
+
+/// Which namespace of a kind (`net`, `ipc`, ...) a process is in: what tells it from every other one.
+///
+/// # Errors
+/// When the process has ended.
+pub fn namespace(pid: i32, kind: &str) -> io::Result<(u64, u64)> {
+    let found = fs::metadata(format!("/proc/{pid}/ns/{kind}"))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// The arguments of a process, each with a zero byte behind it; nothing of one that has ended.

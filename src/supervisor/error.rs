@@ -9,6 +9,7 @@ use crate::network::ports::PortConflict;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{ReadError, WriteError};
 use crate::state::stuck::Stuck;
+use crate::supervisor::holders::Holder;
 use crate::supervisor::record::ProbeResult;
 use crate::volumes::VolumeError;
 use crate::volumes::bind::BindError;
@@ -28,6 +29,10 @@ pub enum SupervisorError {
     PausedAlready { name: String },
     #[error("container {name} is not paused")]
     NotPaused { name: String },
+    #[error("the container name {name} is in use by {holder}")]
+    NameTaken { name: String, holder: Holder },
+    #[error("there is no container {name}, in this project or another, whose {namespace} could be shared")]
+    NoPeer { namespace: &'static str, name: String },
     #[error("the {namespace} of container {target} cannot be shared, because it is not running")]
     Shared { namespace: &'static str, target: String },
     #[error(transparent)]

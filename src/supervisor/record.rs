@@ -152,8 +152,9 @@ pub struct InjectedFile {
     /// A file of the host that is read at every start, instead of `content`.
     #[serde(default)]
     pub source: Option<PathBuf>,
-    pub uid: u32,
-    pub gid: u32,
+    /// `None` is that of the container's user.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
     pub mode: u32,
 }
 

@@ -1,7 +1,9 @@
 //! Starting a container: network, files, ports, then the process. What a failed start has made is undone.
 
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,10 +19,11 @@ use super::logs::{LogFile, Rotation, Stream};
 use super::output::Output;
 use super::probe;
 use super::project::{Project, blocking};
-use super::record::{Health, HealthStatus, Status};
+use super::record::{ContainerRecord, Health, HealthStatus, Status};
 use super::signal;
 use crate::runtime::Pipes;
-use crate::runtime::spec::{ContainerSpec, Mount, MountKind, Namespace, NetworkNamespace, Propagation};
+use crate::runtime::root::Root;
+use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};
 use crate::sys::fault;
 use crate::volumes::{self, VolumeSpec, bind, files};
 
@@ -147,17 +150,17 @@ impl Project {
 
     async fn try_start(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
         let record = &container.record;
-        self.check_shared(container)?;
         let mut spec = record.spec.clone();
+        let network_peer = self.join_peers(&mut spec)?;
         self.prepare_files(container, &mut spec).await?;
         let namespace = self.prepare_network(container).await?;
         let addresses = Addresses {
             own: container.live.borrow().network.as_ref().map(|network| network.addresses()).unwrap_or_default(),
             gateway: self.inner.network.gateway(record),
         };
-        match &record.spec.namespaces.network {
-            NetworkNamespace::Container(target) => etc::share(record, &self.find(target)?.record)?,
-            _ => etc::write(record, &addresses)?,
+        match network_peer {
+            Some(peer) => etc::share(record, &peer)?,
+            None => etc::write(record, &addresses)?,
         }
         let run = container.paths.run();
         fs::create_dir_all(run).map_err(SupervisorError::io("create", run))?;
@@ -288,24 +291,6 @@ impl Project {
         }
     }
 
-    /// Namespaces of other containers exist only while those run.
-    fn check_shared(&self, container: &Container) -> Result<(), SupervisorError> {
-        let namespaces = &container.record.spec.namespaces;
-        let check = |namespace: &'static str, target: &str| {
-            let running = self.find(target).is_ok_and(|target| target.is_running());
-            if running { Ok(()) } else { Err(SupervisorError::Shared { namespace, target: self.name_of(target) }) }
-        };
-        if let NetworkNamespace::Container(target) = &namespaces.network {
-            check("network", target)?;
-        }
-        for (what, namespace) in [("processes", &namespaces.pid), ("ipc", &namespaces.ipc), ("uts", &namespaces.uts)] {
-            if let Namespace::Container(target) = namespace {
-                check(what, target)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The network that goes with the start message: the one of the last run when the policy has brought it back.
     async fn prepare_network(&self, container: &Rc<Container>) -> Result<Option<OwnedFd>, SupervisorError> {
         if container.record.spec.namespaces.network != NetworkNamespace::Passed {
@@ -373,11 +358,17 @@ impl Project {
                     None => file.content.clone(),
                 });
             }
+            let (uid, gid) = owner_of_files(record)?;
             let specs: Vec<files::FileSpec<'_>> = record
                 .files
                 .iter()
                 .zip(&contents)
-                .map(|(file, content)| files::FileSpec { content, uid: file.uid, gid: file.gid, mode: file.mode })
+                .map(|(file, content)| files::FileSpec {
+                    content,
+                    uid: file.uid.unwrap_or(uid),
+                    gid: file.gid.unwrap_or(gid),
+                    mode: file.mode,
+                })
                 .collect();
             let paths = files::write(&container.paths.run().join("files"), &specs)?;
             for (file, source) in record.files.iter().zip(paths) {
@@ -423,4 +414,30 @@ impl Project {
             }
         }
     }
+}
+
+/// Whose files are that name no owner: the container's user's, by the accounts of its own root.
+fn owner_of_files(record: &ContainerRecord) -> Result<(u32, u32), SupervisorError> {
+    let user = &record.spec.process.user;
+    let is_named = record.files.iter().all(|file| file.uid.is_some() && file.gid.is_some());
+    if is_named || matches!(user.as_str(), "" | "0" | "root" | "0:0" | "root:root") {
+        return Ok((0, 0));
+    }
+    let rootfs = &record.spec.rootfs;
+    let is_of_host = record
+        .spec
+        .mounts
+        .iter()
+        .any(|mount| matches!(mount.kind, MountKind::Overlay { .. }) && mount.target == Path::new("/etc"));
+    let failed = SupervisorError::io("read the accounts of the container, for its user", &rootfs.upper);
+    let root = match is_of_host {
+        true => Root::of_host(),
+        false => {
+            // What the container has added counts.
+            let layers: Vec<PathBuf> = std::iter::once(&rootfs.upper).chain(&rootfs.lower).cloned().collect();
+            let folder = volumes::source::open_in_layers(&layers, Path::new("/"));
+            folder.and_then(|folder| folder.map(Root::of_folder).ok_or_else(|| io::ErrorKind::NotFound.into()))
+        }
+    };
+    Ok(root.map_err(failed)?.owner(user)?)
 }

@@ -22,4 +22,4 @@ pub use error::VolumeError;
 pub use fill::Filled;
 pub use name::NameError;
 pub use spec::{FillState, InstallState, VolumeRecord, VolumeSpec};
-pub use store::{Ensured, Note, Store};
+pub use store::{Ensured, Store};

@@ -1,5 +1,6 @@
 //! All named and anonymous volumes of the data root.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -25,16 +26,6 @@ pub struct Store {
 pub struct Ensured {
     pub volume: VolumeRecord,
     pub created: bool,
-    /// What a person should know about a volume that was there already.
-    pub notes: Vec<Note>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// It was made for another project, or by hand.
-    OtherProject { owner: Option<String> },
-    /// Its driver options differ from what is wanted; they stay as they are.
-    OtherOptions,
 }
 
 impl Store {
@@ -58,7 +49,7 @@ impl Store {
         name::check(&spec.name)?;
         if spec.external {
             return match self.find(&spec.name)? {
-                Some(volume) => Ok(Ensured { volume, created: false, notes: Vec::new() }),
+                Some(volume) => Ok(Ensured { volume, created: false }),
                 None => Err(VolumeError::ExternalMissing { name: spec.name.clone() }),
             };
         }
@@ -68,16 +59,14 @@ impl Store {
         DriverMount::parse(&spec.name, &spec.driver_opts)?;
         let path = self.root.join(&spec.name);
         let folder = Folder::create(&path).map_err(VolumeError::io("create volume folder", &path))?;
-        if let Some(volume) = record::read::<VolumeRecord>(&folder.record())? {
+        if let Some(mut volume) = record::read::<VolumeRecord>(&folder.record())? {
             folder.create_data().map_err(VolumeError::io("create", folder.data()))?;
-            let mut notes = Vec::new();
-            if volume.project.as_deref() != project {
-                notes.push(Note::OtherProject { owner: volume.project.clone() });
+            // Labels are no reason to lose what a volume holds.
+            if volume.project.as_deref() == project && volume.labels != spec.labels {
+                volume.labels.clone_from(&spec.labels);
+                record::write(&folder.record(), &volume, Durability::Process)?;
             }
-            if volume.driver_opts != spec.driver_opts {
-                notes.push(Note::OtherOptions);
-            }
-            return Ok(Ensured { volume, created: false, notes });
+            return Ok(Ensured { volume, created: false });
         }
         folder.create_data().map_err(VolumeError::io("create", folder.data()))?;
         let volume = VolumeRecord {
@@ -95,7 +84,7 @@ impl Store {
         };
         // The record comes last: a folder without one is a creation that was interrupted, and is simply finished.
         record::write(&folder.record(), &volume, Durability::Process)?;
-        Ok(Ensured { volume, created: true, notes: Vec::new() })
+        Ok(Ensured { volume, created: true })
     }
 
     /// # Errors
@@ -103,6 +92,30 @@ impl Store {
     pub fn find(&self, name: &str) -> Result<Option<VolumeRecord>, VolumeError> {
         name::check(name)?;
         Ok(record::read(&self.root.join(name).join("volume.json"))?)
+    }
+
+    /// In what a volume that exists and was made for `project` differs from what is wanted now: it would have to be made
+    /// anew, with the loss of what it holds.
+    #[must_use]
+    pub fn divergence(&self, spec: &VolumeSpec, project: &str) -> Option<String> {
+        if spec.external {
+            return None;
+        }
+        let volume = self.find(&spec.name).ok()??;
+        if volume.project.as_deref() != Some(project) {
+            return None;
+        }
+        let keys: BTreeSet<&String> = volume.driver_opts.keys().chain(spec.driver_opts.keys()).collect();
+        let said =
+            |options: &BTreeMap<String, String>, key| options.get(key).map_or("(none)", String::as_str).to_owned();
+        let changed: Vec<String> = keys
+            .into_iter()
+            .filter(|key| volume.driver_opts.get(*key) != spec.driver_opts.get(*key))
+            .map(|key| {
+                format!("driver_opts.{key} {} → {}", said(&volume.driver_opts, key), said(&spec.driver_opts, key))
+            })
+            .collect();
+        (!changed.is_empty()).then(|| changed.join(", "))
     }
 
     /// Whether there is something for [`Store::remove`]: a volume, or one whose making was interrupted.

@@ -272,3 +272,33 @@ fn explain_says_what_would_become_of_a_service() {
     assert_eq!(env.ps_field("web", "ID"), before, "nothing was done");
     env.down();
 }
+
+#[test]
+fn what_changes_nothing_makes_nothing_anew() {
+    let file = |service: &str| {
+        format!("x-windlass: {{ rootfs: host }}\n    command: sleep 1000\n    stop_signal: SIGKILL\n{service}")
+    };
+    let file = |service: &str| format!("services:\n  a:\n    {}", file(service));
+    let first = "    environment: { A: '1', B: '2' }\n    labels: [\"x=1\", \"y=2\"]\n    mem_limit: 1G\n    cap_add: [NET_ADMIN, SYS_TIME]\n    \
+                 volumes: [\"./d:/d\", \"./e:/e\"]\n    ulimits: { nofile: 2048 }\n    stop_grace_period: 90s\n    tmpfs: /t\n";
+    let env = TestEnv::with("unchanged", &file(first));
+    env.ok(&["up", "-d"]);
+    let id = env.ps_field("a", "ID");
+    env.file("own.env", "B=2\n");
+    for other in [
+        // Order, forms, comments, anchors, and where a value comes from.
+        "    # said\n    x-note: 1\n    labels: { y: '2', x: '1' }\n    environment: [\"B=2\", \"A=1\"]\n    mem_limit: 1024m\n    cap_add: [SYS_TIME, NET_ADMIN]\n    \
+         volumes:\n      - { type: bind, source: ./e, target: /e, bind: { create_host_path: true } }\n      - ./d:/d\n    ulimits: { nofile: { soft: 2048, hard: 2048 } }\n    stop_grace_period: 1m30s\n    tmpfs: [/t]\n",
+        "    environment: { A: '1' }\n    env_file: own.env\n    labels: { x: '1', y: '2' }\n    mem_limit: 1073741824\n    cap_add: &caps [NET_ADMIN, SYS_TIME]\n    \
+         volumes: [\"./d:/d\", \"./e:/e\"]\n    ulimits: { nofile: 2048 }\n    stop_grace_period: 90s\n    tmpfs: /t\n    profiles: []\n    x-more: *caps\n    deploy: { replicas: 1, labels: { z: '3' } }\n",
+    ] {
+        env.file("compose.yaml", &file(other));
+        let plan = env.ok(&["--dry-run", "up", "-d"]).stderr;
+        assert!(plan.contains("nothing to do"), "{plan}");
+        env.ok(&["up", "-d"]);
+        assert_eq!(env.ps_field("a", "ID"), id);
+    }
+    env.file("compose.yaml", &file(&first.replace("1G", "2G")));
+    assert!(env.ok(&["--dry-run", "up", "-d"]).stderr.contains("recreate container unchanged-a-1: mem_limit"));
+    env.down();
+}

@@ -136,3 +136,31 @@ fn a_file_system_that_cannot_is_told_once() {
     env.down();
     drop(mounted);
 }
+
+#[test]
+fn what_names_no_owner_is_the_users() {
+    let mut env = TestEnv::with(
+        "secret-owner",
+        r#"
+x-box: &box { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, secrets: [{ source: key, mode: 0400 }] }
+services:
+  numbers: { <<: *box, user: "1005:1006" }
+  name: { <<: *box, user: nobody }
+  root: *box
+  own: { <<: *box, user: "1005", secrets: [{ source: key, uid: "7", gid: "8", mode: 0440 }], configs: [{ source: text }] }
+secrets: { key: { environment: KEY } }
+configs: { text: { content: hello } }
+"#,
+    );
+    env.set("KEY", "hush");
+    env.ok(&["up", "-d"]);
+    let seen = |service: &str, path: &str| env.sh(service, &format!("stat -c '%u:%g %a' {path}"));
+    assert_eq!(seen("numbers", "/run/secrets/key"), "1005:1006 400");
+    assert_eq!(env.sh("numbers", "cat /run/secrets/key"), "hush");
+    let nobody = env.sh("name", "id -u") + ":" + &env.sh("name", "id -g");
+    assert_eq!(seen("name", "/run/secrets/key"), format!("{nobody} 400"));
+    assert_eq!(seen("root", "/run/secrets/key"), "0:0 400");
+    assert_eq!(seen("own", "/run/secrets/key"), "7:8 440");
+    assert_eq!(seen("own", "/text"), "1005:0 444");
+    env.down();
+}

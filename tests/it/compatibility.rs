@@ -100,6 +100,15 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "A container's terminal is 24 by 80, or of the person's size, before its program starts; `--ansi never` and `CI` make plain lines of progress",
         "a terminal without a size makes programs fail, and logs are not drawn over",
     ),
+    (
+        "`up` starts a container again that sits in a namespace which its owner does not have any more",
+        "after `stop` and `start` of that one it would be without its network in silence",
+    ),
+    ("Other labels of a volume are taken over without asking", "they are no reason to lose what it holds"),
+    (
+        "The order of keys and of lists in which it means nothing, and other forms of a value, make no container anew",
+        "what runs is the same",
+    ),
     ("A one-shot that succeeded does not run again until its inputs change", "`--force-recreate` runs it"),
     (
         "`cp` drops set-id bits without `-a`, sees tmpfs mounts of a running container, and leaves sockets and devices out",

@@ -171,8 +171,8 @@ fn secrets_volumes_and_etc() {
         target: "/run/secrets/key".into(),
         content: b"hush\n".to_vec(),
         source: None,
-        uid: 12,
-        gid: 13,
+        uid: Some(12),
+        gid: Some(13),
         mode: 0o440,
     }];
     record.volumes =

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::converging::{Orphans, volumes_to_renew};
 use crate::cli::conversation::converge;
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::load::Loading;
@@ -28,7 +29,7 @@ pub struct CreateArgs {
     /// Number of containers of a service (can be repeated)
     #[arg(long, value_name = "SERVICE=N")]
     pub scale: Vec<String>,
-    /// Answer every question with yes; nothing is asked
+    /// Answer every question with yes: volumes that exist in another form than the file's are made anew
     #[arg(short = 'y', long)]
     pub yes: bool,
 }
@@ -42,12 +43,16 @@ pub fn run(args: &CreateArgs, context: &Context) -> CommandResult {
     let scale = scale(&args.scale, &loaded.project)?;
     let progress = context.progress("create");
     let desired = desired(context, &loaded, &chosen, &scale, &args.images, &progress)?;
+    let orphans = Orphans::of(args.remove_orphans, &loaded.project.environment)?;
+    let renew_volumes = volumes_to_renew(context, &desired, args.yes)?;
     let request = Request::Up {
         desired: Box::new(desired),
         options: UpOptions {
             force_recreate: args.force_recreate,
             no_recreate: args.no_recreate,
-            remove_orphans: args.remove_orphans,
+            remove_orphans: orphans.remove,
+            ignore_orphans: orphans.ignore,
+            renew_volumes,
             no_start: true,
             named: args.services.clone(),
             ..UpOptions::default()

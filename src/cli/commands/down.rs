@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::converging::is_set;
 use crate::cli::conversation::converge;
 use crate::cli::images::open_store;
 use crate::cli::load::{Loaded, Loading};
@@ -70,11 +71,13 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
+    let variables = loaded.as_ref().map_or(&context.environment, |loaded| &loaded.project.environment);
     let request = Request::Down {
         options: DownOptions {
             services: args.services.clone(),
             volumes: args.volumes,
-            remove_orphans: args.remove_orphans,
+            remove_orphans: args.remove_orphans || is_set(variables, "COMPOSE_REMOVE_ORPHANS"),
+            ignore_orphans: is_set(variables, "COMPOSE_IGNORE_ORPHANS"),
         },
         project,
         timeout_ms: args.timeout.map(|seconds| seconds * 1000),

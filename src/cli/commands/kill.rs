@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::act::ask;
+use crate::cli::converging::is_set;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::plan::{Action, Selection};
 use crate::supervisor::signal;
@@ -35,7 +36,7 @@ pub fn run(args: &KillArgs, context: &Context) -> CommandResult {
     let selection = Selection {
         services: args.services.clone(),
         oneoff: true,
-        orphans: args.remove_orphans,
+        orphans: args.remove_orphans || is_set(&context.environment, "COMPOSE_REMOVE_ORPHANS"),
         ..Selection::default()
     };
     ask(context, "kill", &paths, Action::Signal { signal: args.signal.clone() }, selection, None)?;

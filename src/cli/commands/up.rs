@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use clap::Args;
 use jiff::Timestamp;
 
+use crate::cli::converging::{Orphans, volumes_to_renew};
 use crate::cli::conversation::converge;
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::exit::{CommandError, INTERRUPTED};
@@ -98,7 +99,7 @@ pub struct UpArgs {
     pub scale: Vec<String>,
     #[command(flatten)]
     pub images: ImageArgs,
-    /// Answer every question with yes; nothing is asked
+    /// Answer every question with yes: volumes that exist in another form than the file's are made anew
     #[arg(short = 'y', long)]
     pub yes: bool,
     /// Print no colours
@@ -142,6 +143,8 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let mut desired = interrupts.as_ref().map_or_else(want, |interrupts| interrupts.at_default(want))?;
     desired.initial_sync = crate::engine::watch::initial(&watched).into_iter().collect();
     let services = desired.project.services.clone();
+    let orphans = Orphans::of(args.remove_orphans, &project.environment)?;
+    let renew_volumes = volumes_to_renew(context, &desired, args.yes)?;
     let paths = context.paths.project(&project.name);
     let request = Request::Up {
         desired: Box::new(desired),
@@ -150,7 +153,9 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
             no_recreate: args.no_recreate,
             always_recreate_deps: args.always_recreate_deps,
             no_start: args.no_start,
-            remove_orphans: args.remove_orphans,
+            remove_orphans: orphans.remove,
+            ignore_orphans: orphans.ignore,
+            renew_volumes,
             renew_anonymous_volumes: args.renew_anon_volumes,
             named: args.services.clone(),
         },

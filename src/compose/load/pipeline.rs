@@ -141,7 +141,7 @@ impl Loader<'_> {
         let profiles = profiles(request, &environment);
         let enabled = project::enabled(&mut tree, &profiles, &self.options.services);
         if self.options.check_consistency {
-            consistency::check(&tree, &enabled, &mut self.session);
+            consistency::check(&tree, &enabled, &self.options.services, &mut self.session);
         }
         if self.options.resolve_environment {
             resolve::env_files(

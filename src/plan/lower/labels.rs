@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::compose::model::{Project, Service};
@@ -9,7 +10,8 @@ use crate::supervisor::record::{Condition, Dependency};
 
 use super::ServiceImage;
 
-const PREFIX: &str = "com.docker.compose.";
+/// What the keys of all of Compose's own labels begin with.
+pub(crate) const PREFIX: &str = "com.docker.compose.";
 
 /// Whether a container is none of a service's own.
 pub(crate) const ONEOFF: &str = "com.docker.compose.oneoff";
@@ -53,8 +55,60 @@ pub(super) fn lower(
     labels
 }
 
-/// Parts of a service that may change without its container being made anew.
-const NOT_HASHED: &[&str] = &["build", "pull_policy", "scale", "depends_on", "profiles", "develop", "attach"];
+/// Compose's labels of a network or volume; `kind` is `network` or `volume`.
+pub(super) fn of_resource(project: &str, kind: &str, key: &str, labels: &mut BTreeMap<String, String>, config: &Value) {
+    let hash = hex::encode(Sha256::digest(config.to_string().as_bytes()));
+    for (name, value) in
+        [("project", project), (kind, key), ("version", env!("CARGO_PKG_VERSION")), ("config-hash", &hash)]
+    {
+        labels.insert(format!("{PREFIX}{name}"), value.to_owned());
+    }
+}
+
+/// Parts of a service that may change without its container being made anew: they are for other commands, or told by the
+/// parts that they were put into.
+const NOT_HASHED: &[&str] = &[
+    EXTENSIONS,
+    "attach",
+    "build",
+    "depends_on",
+    "develop",
+    "env_file",
+    "extends",
+    "label_file",
+    "profiles",
+    "pull_policy",
+    "pull_refresh_after",
+    "scale",
+];
+
+/// The same of `deploy`: what only a scheduler or an update reads.
+const NOT_HASHED_OF_DEPLOY: &[&str] =
+    &["endpoint_mode", "labels", "mode", "placement", "replicas", "rollback_config", "update_config"];
+
+/// Lists whose order means nothing.
+const SETS: &[&str] = &[
+    "aliases",
+    "cap_add",
+    "cap_drop",
+    "configs",
+    "devices",
+    "expose",
+    "external_links",
+    "group_add",
+    "links",
+    "ports",
+    "secrets",
+    "security_opt",
+    "volumes",
+];
+
+/// Tables whose keys are people's own.
+const FREE: &[&str] =
+    &["annotations", "driver_opts", "environment", "extra_hosts", "labels", "options", "storage_opt", "sysctls"];
+
+/// Where the model keeps the `x-` keys.
+const EXTENSIONS: &str = "#extensions";
 
 /// Below this key a configuration has the digests of the secrets and configs that the service uses.
 pub(crate) const CONTENTS: &str = "contents";
@@ -67,26 +121,100 @@ pub(super) fn config(
     service: &Service,
     contents: &BTreeMap<String, String>,
     packages: &BTreeMap<String, String>,
-) -> (serde_json::Value, String) {
+) -> (Value, String) {
     let mut value = serde_json::to_value(service).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
-        for key in NOT_HASHED {
-            map.remove(*key);
-        }
-        if let Some(deploy) = map.get_mut("deploy").and_then(serde_json::Value::as_object_mut) {
-            deploy.remove("replicas");
-            deploy.remove("update_config");
-            deploy.remove("rollback_config");
-        }
-        map.retain(|_, value| !value.is_null());
         if !contents.is_empty() {
             map.insert(CONTENTS.to_owned(), serde_json::json!(contents));
         }
         if !packages.is_empty() {
             map.insert(PACKAGES.to_owned(), serde_json::json!(packages));
         }
-        map.sort_keys();
     }
+    let value = canonical(value);
     let hash = hex::encode(Sha256::digest(value.to_string().as_bytes()));
     (value, hash)
+}
+
+/// The same for every way to write the same container.
+pub(crate) fn canonical(mut config: Value) -> Value {
+    if let Some(map) = config.as_object_mut() {
+        map.retain(|key, value| !NOT_HASHED.contains(&key.as_str()) && !value.is_null());
+        if let Some(deploy) = map.get_mut("deploy").and_then(Value::as_object_mut) {
+            deploy.retain(|key, _| !NOT_HASHED_OF_DEPLOY.contains(&key.as_str()));
+        }
+        for (key, value) in map.iter_mut() {
+            plain(key, value);
+        }
+        // What is left empty was never said.
+        map.retain(|key, value| key == "command" || key == "entrypoint" || !is_empty(value));
+    }
+    config.sort_all_objects();
+    config
+}
+
+fn plain(key: &str, value: &mut Value) {
+    match value {
+        Value::Object(map) if key == "ulimits" => {
+            for limit in map.values_mut().filter(|limit| limit.is_number()) {
+                *limit = serde_json::json!({ "soft": limit, "hard": limit });
+            }
+        }
+        Value::Object(map) if !FREE.contains(&key) => {
+            map.remove(EXTENSIONS);
+            map.iter_mut().for_each(|(key, value)| plain(key, value));
+        }
+        Value::Array(list) => {
+            for item in list.iter_mut() {
+                plain("", item);
+                item.sort_all_objects();
+            }
+            if SETS.contains(&key) {
+                list.sort_by_cached_key(Value::to_string);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_means_the_same_is_the_same() {
+        let one = json!({
+            "image": "a", "environment": { "A": "1", "B": "2" }, "#extensions": { "x-a": 1 }, "cap_add": ["A", "B"],
+            "ports": [{ "target": 80, "#extensions": { "x-b": 1 } }, { "target": 81 }], "ulimits": { "nofile": 5 },
+            "deploy": { "replicas": 3, "placement": {} }, "env_file": [{ "path": "/a" }],
+        });
+        let other = json!({
+            "cap_add": ["B", "A"], "environment": { "B": "2", "A": "1" }, "image": "a",
+            "ports": [{ "target": 81 }, { "target": 80 }], "ulimits": { "nofile": { "hard": 5, "soft": 5 } },
+        });
+        assert_eq!(canonical(one.clone()).to_string(), canonical(other).to_string());
+        assert_eq!(canonical(canonical(one.clone())), canonical(one));
+    }
+
+    #[test]
+    fn what_means_something_else_is_something_else() {
+        let base = json!({ "image": "a", "dns": ["1.1.1.1", "2.2.2.2"], "command": ["a", "b"], "environment": {} });
+        for other in [
+            json!({ "image": "a", "dns": ["2.2.2.2", "1.1.1.1"], "command": ["a", "b"] }),
+            json!({ "image": "a", "dns": ["1.1.1.1", "2.2.2.2"], "command": ["b", "a"] }),
+            json!({ "image": "a", "dns": ["1.1.1.1", "2.2.2.2"], "command": ["a", "b"], "environment": { "A": null } }),
+            json!({ "image": "a", "dns": ["1.1.1.1", "2.2.2.2"], "command": ["a", "b"], "environment": { "#extensions": "" } }),
+            json!({ "image": "a", "dns": ["1.1.1.1", "2.2.2.2"] }),
+        ] {
+            assert_ne!(canonical(base.clone()), canonical(other.clone()), "{other}");
+        }
+        // An empty command clears the image's.
+        assert_ne!(canonical(json!({ "command": [] })), canonical(json!({})));
+    }
 }

@@ -26,6 +26,7 @@ use crate::supervisor::record::{
     RestartPolicy,
 };
 
+use crate::supervisor::peers::CONTAINER_PREFIX;
 use crate::volumes::spec::VolumeSpec;
 
 use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};
@@ -349,15 +350,24 @@ fn lower_service(
 }
 
 fn namespaces(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Namespaces {
+    let is_peer = |text: &str| {
+        [SERVICE_PREFIX, CONTAINER_PREFIX]
+            .iter()
+            .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()))
+    };
     let mut plain = |attribute: &str, value: Option<&String>| -> Namespace {
         match value.map(String::as_str) {
             None | Some("" | "private" | "shareable") => Namespace::Private,
             Some("host") => Namespace::Host,
-            Some(text) if text.starts_with(SERVICE_PREFIX) => Namespace::Container(text.to_owned()),
+            Some(text) if is_peer(text) && attribute != "cgroup" => Namespace::Container(text.to_owned()),
             Some(other) => {
+                let hint = match attribute {
+                    "cgroup" => "use `host` or `private`",
+                    _ => "use `host`, `private`, `service:NAME` or `container:NAME`",
+                };
                 faults.push(
                     Fault::new(format!("services.{name}.{attribute}"), format!("`{other}` is not supported"))
-                        .hint("use `host`, `private` or `service:NAME`"),
+                        .hint(hint),
                 );
                 Namespace::Private
             }
@@ -370,11 +380,11 @@ fn namespaces(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Namespa
     let network = match service.network_mode.as_deref() {
         None | Some("" | "none" | "bridge" | "default") => NetworkNamespace::Passed,
         Some("host") => NetworkNamespace::Host,
-        Some(text) if text.starts_with(SERVICE_PREFIX) => NetworkNamespace::Container(text.to_owned()),
+        Some(text) if is_peer(text) => NetworkNamespace::Container(text.to_owned()),
         Some(other) => {
             faults.push(
                 Fault::new(format!("services.{name}.network_mode"), format!("`{other}` is not supported"))
-                    .hint("use `host`, `none`, `service:NAME`, or `networks:`"),
+                    .hint("use `host`, `none`, `service:NAME`, `container:NAME`, or `networks:`"),
             );
             NetworkNamespace::Passed
         }

@@ -5,26 +5,33 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::compose::model::{ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType};
+use crate::compose::model::{
+    self, ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType,
+};
 use crate::runtime::spec::{MatchUser, Mount, MountKind, Propagation};
 use crate::supervisor::record::{BindSource, InjectedFile, VolumeUse};
 use crate::volumes::spec::VolumeSpec;
 
+use super::labels::of_resource;
 use super::{Fault, Inputs, ServiceImage};
 
 pub(super) fn volumes(project: &Project) -> Vec<VolumeSpec> {
-    project
-        .volumes
-        .iter()
-        .map(|(key, volume)| VolumeSpec {
+    let spec = |(key, volume): (&String, &model::Volume)| {
+        let mut spec = VolumeSpec {
             name: volume.name.clone(),
             key: key.clone(),
             driver: volume.driver.clone().unwrap_or_else(|| "local".to_owned()),
             driver_opts: volume.driver_opts.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             labels: volume.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             external: volume.external,
-        })
-        .collect()
+        };
+        if !spec.external {
+            let config = serde_json::json!(spec);
+            of_resource(&project.name, "volume", key, &mut spec.labels, &config);
+        }
+        spec
+    };
+    project.volumes.iter().map(spec).collect()
 }
 
 /// What a service mounts.
@@ -323,12 +330,13 @@ fn file(
         return;
     }
     let owned = reference.uid.is_some() || reference.gid.is_some() || reference.mode.is_some();
-    let mut number = |attribute: &str, text: Option<&String>| -> u32 {
-        let Some(text) = text else { return 0 };
-        text.parse().unwrap_or_else(|_| {
+    let mut number = |attribute: &str, text: Option<&String>| -> Option<u32> {
+        let parsed = text?.parse().ok();
+        if parsed.is_none() {
+            let text = text.map_or("", String::as_str);
             faults.push(Fault::new(path, format!("{attribute} `{text}` of the reference is not a number")));
-            0
-        })
+        }
+        parsed
     };
     let (uid, gid) = (number("uid", reference.uid.as_ref()), number("gid", reference.gid.as_ref()));
     let mode = reference.mode.map_or(0o444, |mode| mode.0);

@@ -7,6 +7,7 @@ use crate::compose::model::{self, NetworkAttachment, Project, Service};
 use crate::network::spec::{EndpointSpec, IpamConfig, NetworkSpec, PortSpec, Protocol};
 
 use super::Fault;
+use super::labels::of_resource;
 
 /// `network_mode: bridge` means a network of the engine's own; here each project has its own such network.
 const BRIDGE_MODE: &str = "bridge";
@@ -26,6 +27,10 @@ pub(super) fn networks(project: &Project) -> Vec<NetworkSpec> {
             labels: BTreeMap::new(),
             external: false,
         });
+    }
+    for network in networks.iter_mut().filter(|network| !network.external) {
+        let config = serde_json::json!(network);
+        of_resource(&project.name, "network", &network.key, &mut network.labels, &config);
     }
     networks
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::Up;
 use super::batches::can_start_first;
-use super::{Up, namespace_parents};
+use super::followers::namespace_parents;
 use crate::plan::desired::DesiredService;
 use crate::plan::install::step;
 use crate::plan::observed::ObservedContainer;
@@ -28,8 +29,9 @@ impl Up<'_> {
             return (record.id.clone(), Some(start));
         }
         if let Some(stops) = self.restarted.get(&service.name).filter(|_| have.is_running()) {
-            let (cause, after) = ("something that it depends on is made anew", stops.clone());
-            let start = self.start(&service.template, &record.id, &record.name, after, cause);
+            let after = stops.clone();
+            let cause = stops.first().map_or_else(String::new, |&stop| self.plan.operations[stop].cause.clone());
+            let start = self.start(&service.template, &record.id, &record.name, after, &cause);
             return (record.id.clone(), Some(start));
         }
         if have.is_running() || self.options.no_start || self.is_finished_one_shot(service, have) {
@@ -106,7 +108,7 @@ impl Up<'_> {
             let start = self.start(&service.template, &id, &name, vec![create], cause);
             (start, self.await_updated(service, update, &id, &name, start, cause))
         });
-        if let Some(old) = replaces {
+        if let Some(old) = replaces.filter(|old| !self.gone.contains(&old.id)) {
             let stop = self.stop(old, cause);
             self.plan.operations[stop].after.push(first.map_or(create, |(_, awaited)| awaited));
             // Those that want to be restarted with it are stopped before it is.
@@ -177,6 +179,9 @@ impl Up<'_> {
     }
 
     pub(super) fn remove(&mut self, record: &ContainerRecord, cause: &str) {
+        if self.gone.contains(&record.id) {
+            return;
+        }
         let stop = self.stop(record, cause);
         let kind = OperationKind::RemoveContainers {
             containers: vec![(record.id.clone(), record.name.clone())],

@@ -3,7 +3,9 @@
 mod batches;
 mod containers;
 mod difference;
+mod followers;
 mod networks;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +13,7 @@ use self::difference::difference;
 use super::desired::{Desired, DesiredService};
 use super::down::stop_in_reverse;
 use super::install::is_step;
+use super::lower::labels;
 use super::observed::{Observed, ObservedContainer};
 use super::operation::{OperationKind, Plan};
 use super::options::{Names, UpOptions};
@@ -58,6 +61,8 @@ struct Up<'a> {
     restarted: BTreeMap<String, Vec<usize>>,
     /// Containers that are stopped while a network of theirs is made anew: the network, by id.
     detached: BTreeMap<String, String>,
+    /// Containers that are removed with a volume that is made anew, by id.
+    gone: BTreeSet<String>,
     /// What the containers that are made anew now wait for, and the ends of those that are: an update in batches.
     gate: Vec<usize>,
     ends: Vec<usize>,
@@ -85,6 +90,7 @@ impl<'a> Up<'a> {
             recreated: BTreeSet::new(),
             restarted: BTreeMap::new(),
             detached: BTreeMap::new(),
+            gone: BTreeSet::new(),
             gate: Vec::new(),
             ends: Vec::new(),
             tolerated: 0,
@@ -143,48 +149,52 @@ impl<'a> Up<'a> {
         if self.options.no_start {
             return;
         }
-        let mut restarted: BTreeSet<&str> = BTreeSet::new();
+        let mut restarted: BTreeMap<&str, String> = BTreeMap::new();
         for &index in order {
             let service = &self.desired.services[index];
-            let follows = service.template.depends_on.iter().any(|needed| {
-                needed.restart
-                    && (self.recreated.contains(&needed.service) || restarted.contains(needed.service.as_str()))
-            });
-            if follows && !self.recreated.contains(&service.name) {
-                restarted.insert(&service.name);
+            let is_renewed = |parent: &str| self.recreated.contains(parent) || restarted.contains_key(parent);
+            let depends =
+                service.template.depends_on.iter().any(|needed| needed.restart && is_renewed(&needed.service));
+            let follows = depends || self.follows_one_of(service, is_renewed);
+            let cause = match follows {
+                true => Some("something that it depends on is made anew".to_owned()),
+                false => self.is_adrift(service),
+            };
+            if let Some(cause) = cause.filter(|_| !self.recreated.contains(&service.name)) {
+                restarted.insert(&service.name, cause);
             }
         }
         let chosen: Vec<&ObservedContainer> = restarted
-            .iter()
+            .keys()
             .flat_map(|service| self.existing(service))
             .filter(|have| have.is_running() && !self.detached.contains_key(&have.record.id))
             .collect();
-        let stops = stop_in_reverse(&mut self.plan, &chosen, true, "something that it depends on is made anew");
-        self.restarted = stops.into_iter().map(|(service, stops)| (service.to_owned(), stops)).collect();
+        let stops = stop_in_reverse(&mut self.plan, &chosen, true, "");
+        for (service, stops) in stops {
+            for &stop in &stops {
+                self.plan.operations[stop].cause.clone_from(&restarted[service]);
+            }
+            self.restarted.insert(service.to_owned(), stops);
+        }
     }
 
+    /// Containers of services that the file does not know, and those of `run` that have ended.
     fn orphans(&mut self) {
         let known: BTreeSet<&str> = self.desired.project.services.iter().map(String::as_str).collect();
-        let orphans: Vec<&ObservedContainer> = self
-            .observed
-            .containers
-            .iter()
-            .filter(|have| !have.record.oneoff && !known.contains(have.record.service.as_str()))
-            .collect();
-        if orphans.is_empty() {
-            return;
-        }
+        let is_orphan = |have: &&ObservedContainer| match have.record.oneoff {
+            true => have.has_ended() && !have.record.auto_remove && !is_step(&have.record),
+            false => !known.contains(have.record.service.as_str()),
+        };
+        let orphans: Vec<&ObservedContainer> = self.observed.containers.iter().filter(is_orphan).collect();
         if self.options.remove_orphans {
             for orphan in orphans {
-                let record = &orphan.record;
-                let stop = self.stop(record, "its service is not in the file any more");
-                let remove = OperationKind::RemoveContainers {
-                    containers: vec![(record.id.clone(), record.name.clone())],
-                    anonymous_volumes: false,
+                let cause = match orphan.record.oneoff {
+                    true => "a container of `run` that has ended",
+                    false => "its service is not in the file any more",
                 };
-                self.plan.push(remove, "its service is not in the file any more", vec![stop]);
+                self.remove(&orphan.record, cause);
             }
-        } else {
+        } else if !orphans.is_empty() && !self.options.ignore_orphans {
             let names: Vec<&str> = orphans.iter().map(|orphan| orphan.record.name.as_str()).collect();
             self.plan.warnings.push(format!(
                 "found orphan containers ({}) for this project; if you removed or renamed this service in your \
@@ -237,6 +247,9 @@ impl<'a> Up<'a> {
 
     /// Why a container cannot stay as it is.
     fn must_recreate(&self, service: &DesiredService, have: &ObservedContainer) -> Option<String> {
+        if self.gone.contains(&have.record.id) {
+            return Some("a volume of its own is made anew".to_owned());
+        }
         if self.options.no_recreate {
             return None;
         }
@@ -247,13 +260,16 @@ impl<'a> Up<'a> {
         if self.options.always_recreate_deps && !named {
             return Some("--always-recreate-deps".to_owned());
         }
-        for parent in namespace_parents(&service.template) {
-            if self.recreated.contains(parent) {
-                return Some(format!("shares a namespace with {parent}, which is recreated"));
-            }
-        }
-        if have.record.config_hash != service.template.config_hash {
+        if have.record.config_hash != service.template.config_hash
+            && labels::canonical(have.record.config.clone()) != service.template.config
+        {
             return Some(difference(&have.record.config, &service.template.config, &service.places));
+        }
+        if let Some(cause) = self.other_parent(service, have) {
+            return Some(cause);
+        }
+        if self.options.renew_anonymous_volumes && named && have.record.volumes.iter().any(|volume| volume.anonymous) {
+            return Some("--renew-anon-volumes".to_owned());
         }
         if have.record.image.id != service.template.image.id {
             return Some(format!("image {} is another one now", service.template.image.reference));
@@ -269,29 +285,4 @@ impl<'a> Up<'a> {
         };
         (networks(&have.record) != networks(&service.template)).then(|| "its networks changed".to_owned())
     }
-
-    /// The container whose namespaces `service:NAME` means.
-    fn first_container(&self, service: &str) -> Option<String> {
-        if let Some(placed) = self.placed.get(service) {
-            return placed.first().map(|(id, _)| id.clone());
-        }
-        self.observed
-            .containers
-            .iter()
-            .filter(|have| have.record.service == service && !have.record.oneoff)
-            .min_by_key(|have| have.record.number)
-            .map(|have| have.record.id.clone())
-    }
-}
-
-/// Services whose namespaces a template shares.
-fn namespace_parents(template: &ContainerRecord) -> impl Iterator<Item = &str> {
-    use crate::runtime::spec::{Namespace, NetworkNamespace};
-    let namespaces = &template.spec.namespaces;
-    let plain = [&namespaces.pid, &namespaces.ipc, &namespaces.uts].into_iter().filter_map(|namespace| {
-        if let Namespace::Container(target) = namespace { Some(target.as_str()) } else { None }
-    });
-    let network =
-        if let NetworkNamespace::Container(target) = &namespaces.network { Some(target.as_str()) } else { None };
-    plain.chain(network).filter_map(|target| target.strip_prefix(super::desired::SERVICE_PREFIX))
 }

@@ -3,6 +3,7 @@
 use super::Up;
 use crate::network::spec::NetworkSpec;
 use crate::plan::down::stop_in_reverse;
+use crate::plan::lower::labels;
 use crate::plan::observed::ObservedContainer;
 use crate::plan::operation::OperationKind;
 
@@ -36,11 +37,7 @@ impl Up<'_> {
             }
         }
         for volume in &desired.volumes {
-            if !self.observed.volumes.contains(&volume.name) {
-                let kind = OperationKind::CreateVolume { name: volume.name.clone() };
-                let index = self.plan.push(kind, "not found", vec![]);
-                self.foundation.push(index);
-            }
+            self.volume(volume);
         }
     }
 
@@ -53,7 +50,8 @@ impl Up<'_> {
             .and_then(|project| project.networks.iter().find(|known| known.name == network.name));
         self.observed.networks.contains(&network.name)
             && !network.external
-            && before.is_some_and(|before| !before.external && before != network)
+            && before
+                .is_some_and(|before| !before.external && without_own_labels(before) != without_own_labels(network))
     }
 
     /// Containers are stopped, the network is made anew, and they are started again: they stay what they are.
@@ -81,4 +79,11 @@ impl Up<'_> {
         let create = self.plan.push(create, cause, vec![remove]);
         self.foundation.push(create);
     }
+}
+
+/// Labels of Compose's own say what the rest is, and by which version it was made.
+fn without_own_labels(network: &NetworkSpec) -> NetworkSpec {
+    let mut network = network.clone();
+    network.labels.retain(|key, _| !key.starts_with(labels::PREFIX));
+    network
 }

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, broadcast};
 use super::container::{Container, View};
 use super::error::SupervisorError;
 use super::event::{Event, What};
+use super::holders::Names;
 use super::journal::Journal;
 use super::link::Link;
 use super::logs::Rotation;
@@ -65,6 +66,8 @@ pub(super) struct Inner {
     keeper_changed: Notify,
     /// Containers whose record cannot be read: somebody may repair it, or have a newer version.
     pub unreadable: RefCell<Vec<(ContainerId, ReadError)>>,
+    /// Names of other projects' containers.
+    pub names: RefCell<Names>,
     /// What the keeper says while the project is taken over.
     pub early: RefCell<Option<Vec<Told>>>,
 }
@@ -111,6 +114,7 @@ impl Project {
                 keeper_lost: Cell::new(false),
                 keeper_changed: Notify::new(),
                 unreadable: RefCell::default(),
+                names: RefCell::default(),
                 early: RefCell::new(Some(Vec::new())),
             }),
         })
@@ -231,6 +235,7 @@ impl Project {
                 }
             }
             record::write(&paths.state(), &state, Durability::Process)?;
+            let _names = self.claim_name(&record.name)?;
             // The record comes last: a folder without one is no container.
             record::write(&paths.record(), &record, Durability::Process)?;
             Ok(())

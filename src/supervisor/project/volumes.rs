@@ -74,11 +74,29 @@ impl Project {
         move || users::of_volume(&paths, &volume, Some(&own))
     }
 
+    /// In what a volume that exists differs from what is wanted, so that it would have to be made anew.
+    #[must_use]
+    pub fn volume_divergence(&self, spec: &VolumeSpec) -> Option<String> {
+        self.inner.volumes.divergence(spec, self.inner.project.name())
+    }
+
+    /// Of a volume that exists and was not made for this project: for which one, if for any.
+    #[must_use]
+    pub fn volume_owner_elsewhere(&self, name: &str) -> Option<Option<String>> {
+        let owner = self.inner.volumes.find(name).ok()??.project;
+        (owner.as_deref() != Some(self.inner.project.name())).then_some(owner)
+    }
+
     /// Which of the project's volumes exist.
     #[must_use]
     pub fn existing_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
         let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        names.filter(|name| matches!(self.inner.volumes.find(name), Ok(Some(_)))).cloned().collect()
+        names.filter(|name| self.has_volume(name)).cloned().collect()
+    }
+
+    #[must_use]
+    pub fn has_volume(&self, name: &str) -> bool {
+        matches!(self.inner.volumes.find(name), Ok(Some(_)))
     }
 
     /// Which of the project's volumes there is something of, those included whose making was interrupted.

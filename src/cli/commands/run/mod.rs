@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use clap::{ArgAction, Args};
 
+use crate::cli::converging::Orphans;
 use crate::cli::conversation::{Answer, show};
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::{CommandError, INTERRUPTED};
@@ -134,11 +135,17 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
     };
     let oneoff = oneoff(args, desired.services.remove(place));
     let paths = context.paths.project(&loaded.project.name);
+    let orphans = Orphans::of(args.remove_orphans, &loaded.project.environment)?;
     let dependencies = desired.services.iter().map(|service| service.name.clone()).collect();
     let request = Request::Run {
         desired: Box::new(desired),
         oneoff: Box::new(oneoff),
-        options: UpOptions { remove_orphans: args.remove_orphans, named: dependencies, ..UpOptions::default() },
+        options: UpOptions {
+            remove_orphans: orphans.remove,
+            ignore_orphans: orphans.ignore,
+            named: dependencies,
+            ..UpOptions::default()
+        },
         attach: !args.detach,
         stdin: args.interactive,
         dry_run: context.global.dry_run,

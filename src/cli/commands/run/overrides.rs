@@ -56,7 +56,8 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
     if !args.service_ports {
         service.ports = flags.ports;
     }
-    service.environment.extend(flags.environment);
+    // A variable without a value anywhere stays what the file or the image makes it.
+    service.environment.extend(flags.environment.into_iter().filter(|(_, value)| value.is_some()));
     service.labels.extend(flags.labels);
     service.cap_drop.retain(|name| !args.cap_add.contains(name));
     service.cap_add.retain(|name| !args.cap_drop.contains(name));
