@@ -69,7 +69,7 @@ fn they_are_started_again_when_the_one_that_they_follow_was() {
         let plan = env.ok(&["--dry-run", "up", "-d"]).stderr;
         if change[0] == "stop" {
             let expected =
-                "start container followers-restart-net-1: the network of followers-restart-vpn-1 that it shares";
+                "stop container followers-restart-net-1: the network of followers-restart-vpn-1 that it shares";
             assert!(plan.contains(expected), "{plan}");
         }
         env.ok(&["up", "-d"]);
