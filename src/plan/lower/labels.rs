@@ -57,7 +57,7 @@ pub(super) fn lower(
 
 /// Compose's labels of a network or volume; `kind` is `network` or `volume`.
 pub(super) fn of_resource(project: &str, kind: &str, key: &str, labels: &mut BTreeMap<String, String>, config: &Value) {
-    let hash = hex::encode(Sha256::digest(config.to_string().as_bytes()));
+    let hash = hash(config);
     for (name, value) in
         [("project", project), (kind, key), ("version", env!("CARGO_PKG_VERSION")), ("config-hash", &hash)]
     {
@@ -132,8 +132,12 @@ pub(super) fn config(
         }
     }
     let value = canonical(value);
-    let hash = hex::encode(Sha256::digest(value.to_string().as_bytes()));
+    let hash = hash(&value);
     (value, hash)
+}
+
+pub(crate) fn hash(config: &Value) -> String {
+    hex::encode(Sha256::digest(config.to_string().as_bytes()))
 }
 
 /// The same for every way to write the same container.

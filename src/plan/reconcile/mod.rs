@@ -261,7 +261,7 @@ impl<'a> Up<'a> {
             return Some("--always-recreate-deps".to_owned());
         }
         if have.record.config_hash != service.template.config_hash
-            && labels::canonical(have.record.config.clone()) != service.template.config
+            && labels::hash(&labels::canonical(have.record.config.clone())) != service.template.config_hash
         {
             return Some(difference(&have.record.config, &service.template.config, &service.places));
         }
