@@ -83,7 +83,7 @@ impl Containers {
         let index = index.filter(|index| *index > 0);
         let fits = |container: &&ObservedContainer| {
             container.record.service == service
-                && index.is_none_or(|index| container.record.number == index)
+                && index.is_none_or(|index| container.record.number == index && !container.record.oneoff)
                 && (!running || is_running(container))
         };
         let found = self.all.iter().filter(fits);

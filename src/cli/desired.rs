@@ -1,10 +1,11 @@
 //! From a loaded project to what a supervisor is asked to make of it: images, then lowering.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use sha2::{Digest, Sha256};
 
 use super::Context;
 use super::commands::up::faults_of_the_file;
@@ -13,10 +14,11 @@ use super::images::{PullFlags, ensure};
 use super::load::Loaded;
 use super::names;
 use super::ui::progress::Progress;
-use crate::compose::model::Project;
+use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
-use crate::plan::lower::{Inputs, PACKAGES, lower};
+use crate::plan::desired::{Origin, port_key, source_key};
+use crate::plan::lower::{Fault, Inputs, PACKAGES, lower};
 use crate::plan::{Desired, DesiredService};
 
 /// Where images come from.
@@ -80,7 +82,7 @@ pub fn desired(
     let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull, ..PullFlags::default() };
     let images = ensure(context, project, services, pull, progress)?;
     let volumes = context.paths.volumes();
-    let digests = digests(project);
+    let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let inputs = Inputs {
         images: &images,
@@ -97,23 +99,83 @@ pub fn desired(
     for service in &mut desired.services {
         service.template.spec.process.size = super::terminal::size();
     }
-    if context.global.dry_run {
-        for service in &mut desired.services {
+    for service in &mut desired.services {
+        service.origins = origins(project, service);
+        if context.global.dry_run {
             service.places = places(project, service);
         }
     }
     Ok(desired)
 }
 
-/// What the files of secrets and configs hold; one that cannot be read is for the start to complain of.
-fn digests(project: &Project) -> BTreeMap<PathBuf, String> {
-    let secrets = project.secrets.values().filter_map(|secret| secret.file.as_ref());
-    let configs = project.configs.values().filter_map(|config| config.file.as_ref());
-    let digest = |file: &String| {
-        let content = std::fs::read(file).ok()?;
-        Some((PathBuf::from(file), hex::encode(Sha256::digest(content))))
-    };
-    secrets.chain(configs).filter_map(digest).collect()
+/// What the files of the services' secrets and configs hold. One that is missing is for the supervisor to tell of, when
+/// it is needed.
+fn digests(project: &Project, services: &[String]) -> Result<BTreeMap<PathBuf, String>, Vec<Fault>> {
+    let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
+    for (path, file) in files_of(project, services) {
+        match packages::digest(Path::new(&file)) {
+            Ok(digest) => _ = found.insert(PathBuf::from(file), digest),
+            // Bound as it is, where nobody has to read it for that.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && is_mountable(&file) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                faults.push(Fault { path, message: format!("{file}: {error}"), hint: None });
+            }
+            Err(_) => {}
+        }
+    }
+    if faults.is_empty() { Ok(found) } else { Err(faults) }
+}
+
+/// A folder, and a device as `/dev/null`; nothing that a program would wait for.
+fn is_mountable(file: &str) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.is_dir() || found.file_type().is_char_device())
+}
+
+/// The files that secrets and configs of these services come from, each with its path in the project.
+fn files_of(project: &Project, services: &[String]) -> BTreeMap<String, String> {
+    let services = || services.iter().filter_map(|name| project.services.get(name));
+    let secrets = services().flat_map(|service| &service.secrets).filter_map(|reference| {
+        let file = project.secrets.get(&reference.source)?.file.clone()?;
+        Some((format!("secrets.{}.file", reference.source), file))
+    });
+    let configs = services().flat_map(|service| &service.configs).filter_map(|reference| {
+        let file = project.configs.get(&reference.source)?.file.clone()?;
+        Some((format!("configs.{}.file", reference.source), file))
+    });
+    secrets.chain(configs).collect()
+}
+
+/// Where the file asks for what a start may fail for.
+fn origins(project: &Project, service: &DesiredService) -> BTreeMap<String, Origin> {
+    let name = &service.name;
+    let Some(written) = project.services.get(name) else { return BTreeMap::new() };
+    let of_service = |attribute: String| format!("services.{name}.{attribute}");
+    let mut paths: Vec<(String, String)> = Vec::new();
+    for (key, value) in service.template.config.as_object().into_iter().flatten() {
+        paths.push((key.clone(), of_service(key.clone())));
+        let inner = value.as_object().into_iter().flatten().map(|(inner, _)| format!("{key}.{inner}"));
+        paths.extend(inner.map(|path| (path.clone(), of_service(path))));
+    }
+    for (path, file) in files_of(project, std::slice::from_ref(name)) {
+        paths.push((source_key(Path::new(&file)), path));
+    }
+    for (index, mount) in written.volumes.iter().enumerate().filter(|(_, mount)| mount.kind == VolumeMountType::Bind) {
+        let source = mount.source.as_deref().unwrap_or_default();
+        paths.push((source_key(Path::new(source)), of_service(format!("volumes[{index}]"))));
+    }
+    for (index, device) in service.template.spec.devices.iter().enumerate() {
+        paths.push((source_key(&device.source), of_service(format!("devices[{index}]"))));
+    }
+    for (index, port) in service.template.ports.iter().enumerate() {
+        paths.push((port_key(port), of_service(format!("ports[{index}]"))));
+    }
+    let found = paths.into_iter().filter_map(|(key, path)| {
+        let place = project.place(&path)?;
+        let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file);
+        let place = format!("{}:{}:{}", file.display(), place.line, place.column);
+        Some((key, Origin { path, place }))
+    });
+    found.collect()
 }
 
 /// The lines of what a service is made of, down to the second level: `environment.DEBUG`.

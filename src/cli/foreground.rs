@@ -37,12 +37,14 @@ pub struct Foreground<'a> {
     pub interrupts: &'a Interrupts,
     /// Services whose lines are shown.
     pub attached: &'a [String],
+    /// Services that are stopped at the end: what the others only depend on goes on.
+    pub stopped: &'a [String],
     /// The containers of this `up`.
     pub containers: &'a [ContainerRef],
     /// What the hooks of their start have written.
     pub hooks: &'a [(ContainerRef, Vec<String>)],
-    /// Services that others wait for to complete: their success ends nothing.
-    pub one_shots: &'a [String],
+    /// Containers of this `up` that had ended before it, and were not to run again: that ends nothing.
+    pub ended_before: &'a [String],
     pub abort: Option<Abort>,
     pub exit_code_from: Option<&'a str>,
     /// Grace period in seconds.
@@ -190,9 +192,10 @@ impl Foreground<'_> {
 
     fn ends_all(&self, container: &ContainerRef, exit_code: i32) -> bool {
         match self.abort {
+            _ if self.ended_before.contains(&container.id) => false,
             None => false,
             Some(Abort::OnFailure) => exit_code != 0,
-            Some(Abort::OnExit) => exit_code != 0 || !self.one_shots.contains(&container.service),
+            Some(Abort::OnExit) => true,
         }
     }
 
@@ -220,10 +223,8 @@ impl Foreground<'_> {
     }
 
     fn stop(&self, screen: &mut Screen<'_>) -> Result<(), CommandError> {
-        let mut services: Vec<String> = self.containers.iter().map(|container| container.service.clone()).collect();
-        services.dedup();
         let progress = self.context.progress("stop");
-        let hooks = stop(self.context, self.paths, self.interrupts, &progress, services, self.timeout)?;
+        let hooks = stop(self.context, self.paths, self.interrupts, &progress, self.stopped.to_vec(), self.timeout)?;
         progress.finish();
         self.show_hooks(screen, &hooks).map_err(unreadable)
     }

@@ -37,6 +37,23 @@ pub fn enabled(tree: &mut Node, profiles: &[String], asked: &[String]) -> Enable
     services.iter().filter(|(_, entry)| is_active(&entry.node)).map(|(name, _)| name.clone()).collect()
 }
 
+/// Those of `enabled` that are asked for (all when none is), with what they depend on.
+pub fn needed(tree: &Node, enabled: &Enabled, asked: &[String]) -> Enabled {
+    let Some(services) = tree.get("services").and_then(Node::as_mapping).filter(|_| !asked.is_empty()) else {
+        return enabled.clone();
+    };
+    let mut needed = Enabled::new();
+    let mut next: Vec<&str> = asked.iter().map(String::as_str).collect();
+    while let Some(name) = next.pop() {
+        if !enabled.contains(name) || !needed.insert(name.to_owned()) {
+            continue;
+        }
+        let depends_on = services.get(name).and_then(|service| service.get("depends_on")).and_then(Node::as_mapping);
+        next.extend(depends_on.into_iter().flat_map(Mapping::iter).map(|(name, _)| name.as_str()));
+    }
+    needed
+}
+
 /// The typed project.
 pub fn decode(tree: &Node, enabled: &Enabled, options: &LoadOptions, session: &mut Session) -> Option<Project> {
     let mut project = Project::default();

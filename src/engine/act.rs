@@ -23,6 +23,7 @@ impl Engine {
         report: &Report,
     ) -> Result<i32, Failure> {
         let begin = Instant::now();
+        self.project.ends_recorded().await;
         let plan = plan::act(&self.observe(), selection, action);
         if plan.operations.is_empty() {
             if let Action::Signal { .. } = action {
@@ -33,6 +34,10 @@ impl Engine {
         if dry_run {
             describe(&plan, report);
             return Ok(0);
+        }
+        if let Err(failure) = self.preflight(&plan, None, report) {
+            self.project.settle().await;
+            return Err(failure);
         }
         let task = Task::new(timeout_ms, report);
         let cancel = watch::Sender::new(false);

@@ -21,6 +21,7 @@ mod observe;
 mod operations;
 mod outline;
 pub mod packages;
+mod preflight;
 pub mod processes;
 mod refresh;
 pub mod report;

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 
 use super::executor::Cancelled;
 use super::failure::condition_failure;
@@ -76,9 +76,7 @@ impl Engine {
                 }
             });
         let all = async {
-            for result in join_all(waits).await {
-                result?;
-            }
+            try_join_all(waits).await?;
             Ok(())
         };
         tokio::select! {

@@ -12,7 +12,9 @@ use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
 use crate::plan::{Desired, Operation, OperationKind};
+use crate::runtime::spec::{ExitStatus, Namespace};
 use crate::supervisor::SupervisorError;
+use crate::supervisor::record::Status;
 use crate::volumes::VolumeError;
 use crate::watch::Transfer;
 
@@ -118,13 +120,18 @@ impl Engine {
             }
             OperationKind::StopContainer { id, name, restart: false } => {
                 report.working(Container, name, "Stopping");
+                let begin = Instant::now();
                 let result = self.project.stop(id, grace).await;
                 self.tell_hooks(id, report);
+                self.tell_patience(id, grace, begin, report);
                 finish(report, Container, name, "Stopped", result, "cannot stop container")
             }
             OperationKind::StopContainer { id, name, restart: true } => {
                 report.working(Container, name, "Restarting");
-                self.project.stop_to_restart(id, grace).await.map_err(|error| {
+                let begin = Instant::now();
+                let result = self.project.stop_to_restart(id, grace).await;
+                self.tell_patience(id, grace, begin, report);
+                result.map_err(|error| {
                     report.error(Container, name, "Error", &error.to_string());
                     Failure::caused(format!("cannot stop container {name}"), &error)
                 })
@@ -197,6 +204,36 @@ impl Engine {
         if let Some(view) = self.project.container(id).filter(|_| !lines.is_empty()) {
             report.send(&Event::Hooks { container: reference(&view), lines });
         }
+    }
+
+    /// A stop that took the whole grace period, because the program did not heed the signal, is told with what helps.
+    fn tell_patience(&self, id: &str, grace: Option<Duration>, begin: Instant, report: &Report) {
+        let Some(view) = self.project.container(id) else { return };
+        let record = &view.record;
+        let grace = grace.unwrap_or(Duration::from_millis(record.stop_grace_ms));
+        let killed = matches!(
+            view.state.status,
+            Status::Exited { exit: ExitStatus::Signal(9), .. } | Status::Restarting { exit: ExitStatus::Signal(9), .. }
+        );
+        if grace.is_zero() || begin.elapsed() < grace || !killed {
+            return;
+        }
+        let advice = if record.spec.init || record.spec.namespaces.pid != Namespace::Private {
+            format!(
+                "if its program waits for another signal than {}, name that with `stop_signal:`",
+                record.stop_signal
+            )
+        } else {
+            format!(
+                "`init: true` ends a program that has no handler for {}; `stop_signal:` names another",
+                record.stop_signal
+            )
+        };
+        report.warning(format!(
+            "{}: still running after its grace period of {}s, and killed; {advice}",
+            record.name,
+            grace.as_secs_f64()
+        ));
     }
 
     /// Files that are to be in a container before its process is. It starts without them rather than not at all: the

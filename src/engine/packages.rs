@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::compose::model::{HostRootfs, Project, Service};
 use crate::plan::lower::{Fault, Locks, ServiceImage, folder, is_lock};
+use crate::sys::regular;
 
 /// What says which system a machine runs.
 const SYSTEM: &str = "/etc/os-release";
@@ -90,8 +91,15 @@ fn known(folder: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// When it cannot be read.
 pub fn digest(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+    let mut reader = io::BufReader::with_capacity(1 << 16, regular::open(path)?);
+    let mut hasher = Sha256::new();
+    loop {
+        let read = reader.fill_buf()?;
+        if read.is_empty() {
+            return Ok(hex::encode(hasher.finalize()));
+        }
+        hasher.update(read);
+        let length = read.len();
+        reader.consume(length);
     }
-    Ok(hex::encode(Sha256::digest(fs::read(path)?)))
 }

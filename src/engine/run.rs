@@ -105,6 +105,7 @@ impl Engine {
     /// a dry run.
     async fn start_oneoff(&self, oneoff: Oneoff, report: &Report) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
         let Oneoff { desired, service, options, attach, stdin, dry_run } = oneoff;
+        self.project.ends_recorded().await;
         let observed = self.observe_for(&desired, Some(&service));
         let (plan, id) = self.with_names(|names| plan::run(&desired, &service, &observed, &options, names));
         for warning in &plan.warnings {
@@ -113,6 +114,12 @@ impl Engine {
         if dry_run {
             describe(&plan, report);
             return Ok(None);
+        }
+        let mut whole = desired.clone();
+        whole.services.push(service.clone());
+        if let Err(failure) = self.preflight(&plan, Some(&whole), report) {
+            self.project.settle().await;
+            return Err(failure);
         }
         let is_piped = attach && !service.template.spec.process.tty;
         let streams = is_piped.then(|| Streams::piped(stdin)).transpose();

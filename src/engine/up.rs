@@ -14,7 +14,7 @@ use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
 use crate::plan::{self, Desired, Observed, OperationKind, Plan, UpOptions};
-use crate::supervisor::record::ProjectRecord;
+use crate::supervisor::record::{ProjectRecord, Status};
 
 impl Engine {
     pub(super) async fn up(
@@ -29,6 +29,7 @@ impl Engine {
         self.project
             .with_unreadable(|error| Failure::caused("a container of the project cannot be read", error))
             .map_or(Ok(()), Err)?;
+        self.project.ends_recorded().await;
         let observed = self.observe_for(&desired, None);
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
         for warning in &plan.warnings {
@@ -42,6 +43,12 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
+        let start = Instant::now();
+        if let Err(failure) = self.preflight(&plan, Some(&desired), report) {
+            self.project.settle().await;
+            return Err(failure);
+        }
+        report.timing("preflight", start);
         let result = self.converge(&desired, &plan, timeout_ms, None, report).await;
         if let Err(failure) = result {
             self.give_up_restarts(&plan).await;
@@ -79,7 +86,9 @@ impl Engine {
             ..options.clone()
         };
         let plan = self.with_names(|names| plan::up(&wanted, &self.observe(), &options, names));
-        match Box::pin(self.converge(&wanted, &plan, timeout_ms, None, report)).await {
+        let ready = self.preflight(&plan, Some(&wanted), report);
+        let again = async { Box::pin(self.converge(&wanted, &plan, timeout_ms, None, report)).await };
+        match if ready.is_ok() { again.await } else { ready } {
             Ok(()) => failure.hints.push(format!("{services}: as before the update")),
             Err(error) => {
                 self.give_up_restarts(&plan).await;
@@ -110,12 +119,8 @@ impl Engine {
             self.project.set_record(record).map_err(|error| Failure::caused("cannot note the project", &error))
         };
         note(self.until_renewed(desired.project.clone(), plan))?;
-        // Everything that can be known to fail is tried before anything is stopped or started.
-        let start = Instant::now();
         self.check_names(plan)?;
         self.relabel(desired, plan).await?;
-        self.reserve(plan)?;
-        report.timing("reserve ports", start);
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
         let task = Task { desired: Some(desired), attach, ..Task::new(timeout_ms, report) };
         let cancel = watch::Sender::new(false);
@@ -129,11 +134,43 @@ impl Engine {
                 None
             }
         };
-        match early {
+        let abandoned = early.is_none();
+        let result = match early {
             Some(result) => result,
             None => work.await,
-        }?;
+        };
+        self.undo_replacements(plan, abandoned, report).await;
+        result?;
         note(desired.project.clone())
+    }
+
+    /// A container whose replacement did not take its place goes on in that place; it is never beside one that is made
+    /// but not used.
+    async fn undo_replacements(&self, plan: &Plan, abandoned: bool, report: &Report) {
+        for operation in &plan.operations {
+            let OperationKind::CreateContainer { record, replaces: Some(old) } = &operation.kind else { continue };
+            let (Some(new), Some(before)) = (self.project.container(&record.id), self.project.container(old)) else {
+                continue;
+            };
+            if new.is_running() && self.project.stop(&record.id, None).await.is_err() {
+                continue;
+            }
+            if let Err(error) = self.project.remove(std::slice::from_ref(&record.id), false).await {
+                report.warning(format!("{}: its replacement stays: {error}", record.name));
+            }
+            let was_stopped = plan
+                .operations
+                .iter()
+                .any(|operation| matches!(&operation.kind, OperationKind::StopContainer { id, .. } if id == old));
+            let ended = matches!(before.state.status, Status::Exited { finished, .. } if finished >= record.created);
+            if was_stopped
+                && ended
+                && !abandoned
+                && let Err(error) = self.project.start(old).await
+            {
+                report.warning(format!("{}: it was stopped, and cannot be started again: {error}", record.name));
+            }
+        }
     }
 
     /// A network that is to be made anew is noted as it is until that is done: an `up` after a failure does it then.
@@ -160,26 +197,6 @@ impl Engine {
                 self.project.give_up_restart(id).await;
             }
         }
-    }
-
-    /// Binds the ports of all containers that the plan creates or starts.
-    fn reserve(&self, plan: &Plan) -> Result<(), Failure> {
-        let leaving: BTreeSet<&str> = plan
-            .operations
-            .iter()
-            .filter_map(|operation| match &operation.kind {
-                OperationKind::StopContainer { id, .. } => Some(id.as_str()),
-                _ => None,
-            })
-            .collect();
-        for operation in &plan.operations {
-            if let OperationKind::CreateContainer { record, .. } = &operation.kind {
-                self.project
-                    .reserve_ports(record, &leaving)
-                    .map_err(|error| Failure::caused(format!("cannot publish the ports of {}", record.name), &error))?;
-            }
-        }
-        Ok(())
     }
 }
 

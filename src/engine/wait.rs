@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::failure::condition_failure;
-use super::message::{Event, Failure, ObjectKind};
+use super::message::{ContainerRef, Event, Failure, ObjectKind};
 use super::observe::reference;
 use super::report::Report;
 use super::serve::Engine;
+use crate::supervisor::View;
 
 impl Engine {
-    /// Each container must run, be healthy when it has a health check, or have ended with 0.
+    /// Each container must run and have settled, be healthy when it has a health check, or have ended with 0.
     pub(super) async fn wait(
         &self,
         containers: &[String],
@@ -33,9 +34,8 @@ impl Engine {
             }
         });
         let all = async {
-            for result in join_all(waits).await {
-                result?;
-            }
+            // The first that will not be as it is waited for is told at once.
+            try_join_all(waits).await?;
             Ok(0)
         };
         match timeout_ms.map(Duration::from_millis) {
@@ -47,22 +47,33 @@ impl Engine {
         }
     }
 
-    /// Tells about exits until all of `containers` have ended for good.
+    /// Tells about exits until all of `containers`, and what takes their places, have ended for good.
     pub(super) async fn follow(&self, containers: &[String], report: &Report) -> Result<i32, Failure> {
         let ends = containers.iter().map(|id| async move {
-            let Some(container) = self.project.containers().iter().find(|have| have.record.id == *id).map(reference)
-            else {
-                return;
-            };
-            loop {
-                let Some((exit_code, last)) = self.project.next_exit(id).await else { return };
-                report.send(&Event::Exited { container: container.clone(), exit_code, last });
-                if last {
-                    return;
+            let mut next = self.project.container(id).map(|view| reference(&view));
+            while let Some(container) = next {
+                let exit = self.project.next_exit(&container.id).await;
+                let successor = self.successor(&container);
+                let goes_on = matches!(exit, Some((_, false)));
+                if let Some((exit_code, last)) = exit {
+                    let last = last && successor.is_none();
+                    report.send(&Event::Exited { container: container.clone(), exit_code, last });
                 }
+                next = if goes_on { Some(container) } else { successor };
             }
         });
         join_all(ends).await;
         Ok(0)
+    }
+
+    /// The container that takes the place of one that is made anew: it is there before the other one ends.
+    fn successor(&self, of: &ContainerRef) -> Option<ContainerRef> {
+        let containers = self.project.containers();
+        let takes_its_place = |view: &&View| {
+            let record = &view.record;
+            !record.oneoff && record.service == of.service && record.number == of.number && record.id != of.id
+        };
+        let newest = containers.iter().filter(takes_its_place).max_by_key(|view| view.record.created);
+        newest.map(reference)
     }
 }

@@ -87,7 +87,7 @@ pub fn act(observed: &Observed, selection: &Selection, action: &Action) -> Plan 
             start_in_order(&mut plan, &chosen, &stops, cause);
         }
         Action::Signal { signal } => {
-            for have in chosen.iter().filter(running) {
+            for have in chosen.iter().filter(|have| have.is_running()) {
                 let (id, name, signal) = (have.record.id.clone(), have.record.name.clone(), signal.clone());
                 plan.push(OperationKind::SignalContainer { id, name, signal }, cause, vec![]);
             }
@@ -159,7 +159,7 @@ fn start_in_order(plan: &mut Plan, chosen: &[&ObservedContainer], stops: &BTreeM
         for have in chosen.iter().filter(|have| have.record.service == service) {
             let record = &have.record;
             let stopped = stops.get(service);
-            if have.is_running() && stopped.is_none() {
+            if matches!(have.state.status, Status::Running { .. }) && stopped.is_none() {
                 own.push((record.id.clone(), None));
                 continue;
             }

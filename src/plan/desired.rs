@@ -1,11 +1,11 @@
 //! What a project should look like, in the drivers' terms: made of the file and the images, sent to the supervisor.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::spec::{EndpointSpec, NetworkSpec};
+use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
 use crate::supervisor::record::{ContainerRecord, ProjectRecord};
@@ -47,6 +47,30 @@ pub struct DesiredService {
     /// Where the file says what a container is made anew for, by path below the service; for `--dry-run`.
     #[serde(default)]
     pub places: BTreeMap<String, String>,
+    /// Where the file asks for what a start may fail for: by attribute, [`source_key`] or [`port_key`].
+    #[serde(default)]
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// A place of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// `services.web.volumes[0]`
+    pub path: String,
+    /// `compose.yaml:7:9`
+    pub place: String,
+}
+
+/// For something of the host: a bind mount, a secret, a device.
+#[must_use]
+pub fn source_key(path: &Path) -> String {
+    format!("from {}", path.display())
+}
+
+#[must_use]
+pub fn port_key(port: &PortSpec) -> String {
+    let (first, last) = port.published.unwrap_or_default();
+    format!("port {first}-{last}/{}", port.protocol)
 }
 
 /// Packages in a volume of their own, which a step installs before a container mounts it.

@@ -124,6 +124,7 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
                 rollback: None,
                 install: None,
                 places: BTreeMap::new(),
+                origins: BTreeMap::new(),
             })
             .collect(),
     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::runtime::StartError;
 use crate::runtime::error::Step;
 use crate::runtime::inroot::{self, Kind, show};
-use crate::runtime::spec::ContainerSpec;
+use crate::runtime::spec::{ContainerSpec, Device};
 
 /// What every container has: name, major, minor.
 const DEFAULT: [(&str, u32, u32); 6] =
@@ -36,23 +36,31 @@ pub(super) fn find(spec: &ContainerSpec) -> Result<Vec<Node>, StartError> {
         collect(Path::new("/dev"), Path::new("/dev"), "rwm", 0, &mut nodes);
     }
     for device in &spec.devices {
-        let step = || format!("device {}", show(&device.source));
-        let permissions = if device.permissions.is_empty() { "rwm" } else { device.permissions.as_str() };
-        if permissions.chars().any(|c| !"rwm".contains(c)) {
-            return Err(StartError::new(step(), format!("`{permissions}` are not permissions: letters of rwm")));
-        }
-        if !super::filesystem::is_valid(&device.target) {
-            return Err(StartError::new(step(), "the path in the container must be absolute"));
-        }
-        let metadata = std::fs::metadata(&device.source).step(step)?;
-        if metadata.is_dir() {
-            collect(&device.source, &device.target, permissions, 0, &mut nodes);
-        } else {
-            let node = node(&metadata, device.target.clone(), permissions)
-                .ok_or_else(|| StartError::new(step(), "is not a device"))?;
+        for node in find_one(device)? {
             nodes.retain(|known: &Node| known.target != node.target);
             nodes.push(node);
         }
+    }
+    Ok(nodes)
+}
+
+/// A device of the specification, or all of a folder.
+pub(super) fn find_one(device: &Device) -> Result<Vec<Node>, StartError> {
+    let step = || format!("device {}", show(&device.source));
+    let permissions = if device.permissions.is_empty() { "rwm" } else { device.permissions.as_str() };
+    if permissions.chars().any(|c| !"rwm".contains(c)) {
+        return Err(StartError::new(step(), format!("`{permissions}` are not permissions: letters of rwm")));
+    }
+    if !super::filesystem::is_valid(&device.target) {
+        return Err(StartError::new(step(), "the path in the container must be absolute"));
+    }
+    let metadata = std::fs::metadata(&device.source).step(step)?;
+    let mut nodes = Vec::new();
+    if metadata.is_dir() {
+        collect(&device.source, &device.target, permissions, 0, &mut nodes);
+    } else {
+        let node = node(&metadata, device.target.clone(), permissions);
+        nodes.push(node.ok_or_else(|| StartError::new(step(), "is not a device"))?);
     }
     Ok(nodes)
 }

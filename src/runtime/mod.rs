@@ -13,6 +13,7 @@ pub mod inroot;
 mod intermediate;
 mod match_user;
 mod mounts;
+pub mod preflight;
 mod process;
 mod protect;
 mod report;

@@ -204,10 +204,8 @@ fn strings(what: &str, all: &[String]) -> Result<Vec<CString>, StartError> {
     all.iter().map(one).collect()
 }
 
-/// Sets a limit; the kernel's refusal to raise it is a warning, and the limit is then as high as it may be.
-fn set_limit(limit: &Rlimit) -> Result<Option<String>, StartError> {
-    let step = || format!("ulimit {}", limit.name);
-    let resource = match limit.name.as_str() {
+fn resource(limit: &Rlimit) -> Result<Resource, StartError> {
+    Ok(match limit.name.as_str() {
         "as" => Resource::As,
         "core" => Resource::Core,
         "cpu" => Resource::Cpu,
@@ -224,8 +222,26 @@ fn set_limit(limit: &Rlimit) -> Result<Option<String>, StartError> {
         "rttime" => Resource::Rttime,
         "sigpending" => Resource::Sigpending,
         "stack" => Resource::Stack,
-        _ => return Err(StartError::new(step(), "there is no such limit")),
-    };
+        _ => return Err(StartError::new(format!("ulimit {}", limit.name), "there is no such limit")),
+    })
+}
+
+/// What the kernel would not take as a limit.
+pub(super) fn check_limit(limit: &Rlimit) -> Result<(), StartError> {
+    resource(limit)?;
+    // -1 is the highest.
+    let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
+    if value(limit.soft) > value(limit.hard) {
+        let detail = format!("the soft limit {} is above the hard limit {}", limit.soft, limit.hard);
+        return Err(StartError::new(format!("ulimit {}", limit.name), detail));
+    }
+    Ok(())
+}
+
+/// Sets a limit; the kernel's refusal to raise it is a warning, and the limit is then as high as it may be.
+fn set_limit(limit: &Rlimit) -> Result<Option<String>, StartError> {
+    let step = || format!("ulimit {}", limit.name);
+    let resource = resource(limit)?;
     let value = |number: i64| u64::try_from(number).ok();
     let wanted = rustix::process::Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
     match rustix::process::setrlimit(resource, wanted) {

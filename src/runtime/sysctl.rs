@@ -11,30 +11,32 @@ use crate::runtime::spec::{ContainerSpec, Namespace, NetworkNamespace};
 
 /// Checks what the user asks for: only parameters that belong to a namespace of this container's own.
 pub(super) fn check(spec: &ContainerSpec) -> Result<(), StartError> {
-    for (key, value) in &spec.sysctls {
-        let refuse = |why: &str| Err(StartError::new(format!("sysctl {key}"), why));
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if key.is_empty() || !key.chars().all(plain) || key.split(['.', '/']).any(|part| part.is_empty()) {
-            return refuse("this is not the name of a kernel parameter");
+    spec.sysctls.iter().try_for_each(|(key, value)| check_one(spec, key, value))
+}
+
+pub(super) fn check_one(spec: &ContainerSpec, key: &str, value: &str) -> Result<(), StartError> {
+    let refuse = |why: &str| Err(StartError::new(format!("sysctl {key}"), why));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if key.is_empty() || !key.chars().all(plain) || key.split(['.', '/']).any(|part| part.is_empty()) {
+        return refuse("this is not the name of a kernel parameter");
+    }
+    // A value that smuggles a second assignment was CVE-2022-0811.
+    if value.chars().any(|c| c.is_control() && c != '\t') || value.contains(['+', '=']) {
+        return refuse("the value holds a character that no kernel parameter needs");
+    }
+    let dotted = key.replace('/', ".");
+    if dotted.starts_with("net.") {
+        if spec.namespaces.network == NetworkNamespace::Host {
+            return refuse("the container uses the host's network, whose parameters it may not change");
         }
-        // A value that smuggles a second assignment was CVE-2022-0811.
-        if value.chars().any(|c| c.is_control() && c != '\t') || value.contains(['+', '=']) {
-            return refuse("the value holds a character that no kernel parameter needs");
+    } else if is_ipc(&dotted) {
+        if spec.namespaces.ipc == Namespace::Host {
+            return refuse("the container uses the host's ipc namespace, whose parameters it may not change");
         }
-        let dotted = key.replace('/', ".");
-        if dotted.starts_with("net.") {
-            if spec.namespaces.network == NetworkNamespace::Host {
-                return refuse("the container uses the host's network, whose parameters it may not change");
-            }
-        } else if is_ipc(&dotted) {
-            if spec.namespaces.ipc == Namespace::Host {
-                return refuse("the container uses the host's ipc namespace, whose parameters it may not change");
-            }
-        } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {
-            return refuse("set `hostname` or `domainname` instead");
-        } else {
-            return refuse("the parameter belongs to the whole machine, not to a container");
-        }
+    } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {
+        return refuse("set `hostname` or `domainname` instead");
+    } else {
+        return refuse("the parameter belongs to the whole machine, not to a container");
     }
     Ok(())
 }

@@ -124,22 +124,36 @@ pub(super) enum Purpose {
 pub(super) struct Stopping {
     pub purpose: Cell<Purpose>,
     timeout: Cell<Duration>,
+    /// Somebody has asked again, for no time at all: hooks are not waited for either.
+    hurried: Cell<bool>,
     changed: tokio::sync::Notify,
 }
 
 impl Stopping {
     pub(super) fn new(timeout: Duration, purpose: Purpose) -> Rc<Self> {
-        Rc::new(Self { purpose: Cell::new(purpose), timeout: Cell::new(timeout), changed: tokio::sync::Notify::new() })
+        Rc::new(Self {
+            purpose: Cell::new(purpose),
+            timeout: Cell::new(timeout),
+            hurried: Cell::new(false),
+            changed: tokio::sync::Notify::new(),
+        })
     }
 
     pub(super) fn shorten(&self, timeout: Duration) {
         self.timeout.set(self.timeout.get().min(timeout));
+        self.hurried.set(self.hurried.get() || timeout.is_zero());
         self.changed.notify_waiters();
     }
 
-    /// Returns when there is no time left at all.
+    /// Returns when somebody has asked again, for no time at all.
     pub(super) async fn hurried(&self) {
-        self.over(Instant::now() + Duration::from_secs(365 * 24 * 3600)).await;
+        loop {
+            let changed = self.changed.notified();
+            if self.hurried.get() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Returns when the grace period that began at `since` is over.
@@ -217,6 +231,11 @@ impl Container {
 
     pub(super) fn is_paused(&self) -> bool {
         matches!(self.state.borrow().status, Status::Running { paused: true, .. })
+    }
+
+    /// How long its process has run; nothing when there is none.
+    pub(super) fn running_for(&self) -> Duration {
+        self.live.borrow().process.as_ref().map(|process| process.since.elapsed()).unwrap_or_default()
     }
 
     pub(super) fn pidfd(&self) -> Option<Rc<OwnedFd>> {

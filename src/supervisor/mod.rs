@@ -19,6 +19,7 @@ mod main;
 mod network;
 mod output;
 pub mod peers;
+pub mod preflight;
 mod probe;
 mod project;
 pub mod record;

@@ -75,13 +75,22 @@ impl Project {
 }
 
 /// Whether the stop signal would be lost on the container's process.
-fn is_deaf(container: &Container) -> bool {
+pub(super) fn is_deaf(container: &Container) -> bool {
     let Status::Running { pid, .. } = container.state().status else { return false };
     let number = signal::parse(&container.record.stop_signal).unwrap_or(nix::libc::SIGTERM);
-    if container.record.spec.namespaces.pid != Namespace::Private {
+    if container.record.spec.namespaces.pid != Namespace::Private
+        || container.record.spec.init
+        || waits_for_signals(pid)
+    {
         return false;
     }
     std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !hears(&status, number))
+}
+
+/// While a process waits in `rt_sigtimedwait(2)`, as `tini` does, the signals that it waits for are not shown as blocked.
+fn waits_for_signals(pid: i32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.split_whitespace().next().and_then(|number| number.parse().ok()) == Some(nix::libc::SYS_rt_sigtimedwait)
 }
 
 /// By the kernel's rule for the first process of a pid namespace: the signal is caught, or blocked (and read from a

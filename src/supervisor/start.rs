@@ -17,6 +17,7 @@ use super::event::What;
 use super::link::Started;
 use super::logs::{LogFile, Rotation, Stream};
 use super::output::Output;
+use super::preflight::LONGEST_FILE;
 use super::probe;
 use super::project::{Project, blocking};
 use super::record::{ContainerRecord, Health, HealthStatus, Status};
@@ -24,7 +25,7 @@ use super::signal;
 use crate::runtime::Pipes;
 use crate::runtime::root::Root;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};
-use crate::sys::fault;
+use crate::sys::{fault, regular};
 use crate::volumes::{self, VolumeSpec, bind, files};
 
 impl Project {
@@ -354,7 +355,7 @@ impl Project {
             let mut contents = Vec::with_capacity(record.files.len());
             for file in &record.files {
                 contents.push(match &file.source {
-                    Some(path) => fs::read(path).map_err(SupervisorError::io("read", path))?,
+                    Some(path) => regular::read(path, LONGEST_FILE).map_err(SupervisorError::io("read", path))?,
                     None => file.content.clone(),
                 });
             }

@@ -11,15 +11,19 @@ use super::error::SupervisorError;
 use super::event::What;
 use super::project::Project;
 use super::record::{ContainerState, Status};
+use super::reload::is_deaf;
 use super::signal;
 use crate::keeper::protocol::Request;
 use crate::runtime::spec::{ExitStatus, Namespace};
 use crate::state::process;
 use crate::state::stuck::Stuck;
+use crate::sys::pidfd;
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 /// The kernel needs this long at most to end a killed process that does not hang in it.
 const AFTER_KILL: Duration = Duration::from_secs(10);
+/// A program that ends on the container's own stop signal has most often done so after this long.
+const AFTER_SIGNAL: Duration = Duration::from_secs(1);
 
 impl Project {
     /// Stops a container: hooks, stop signal, grace period, kill. `timeout` replaces its grace period. Asked again
@@ -44,15 +48,10 @@ impl Project {
     pub async fn give_up_restart(&self, id: &str) {
         let Ok(container) = self.find(id) else { return };
         let _turn = container.turn.lock().await;
-        let Status::Restarting { exit, finished } = container.state().status else { return };
-        if container.live.borrow().restart_timer.is_some() {
-            return;
+        let waits = matches!(container.state().status, Status::Restarting { .. });
+        if waits && container.live.borrow().restart_timer.is_none() {
+            self.end_restarts(&container).await;
         }
-        self.let_go(&container).await;
-        container.update(|state| {
-            state.stopped_by_user = true;
-            state.status = Status::Exited { exit, started: None, finished };
-        });
     }
 
     async fn bring_to_stop(
@@ -85,22 +84,17 @@ impl Project {
         let _turn = container.turn.lock().await;
         match purpose {
             Purpose::Stop => {
+                if !container.is_running() {
+                    self.end_restarts(&container).await;
+                }
                 container.cancel_restart();
-                container.update(|state| {
-                    state.stopped_by_user = true;
-                    if let Status::Restarting { exit, finished } = state.status {
-                        state.status = Status::Exited { exit, started: None, finished };
-                    }
-                });
+                container.update(|state| state.stopped_by_user = true);
             }
             Purpose::Restart => container.cancel_restart(),
             Purpose::Unhealthy if !container.is_unhealthy() => return Ok(()),
             Purpose::Unhealthy => {}
         }
         if !container.is_running() {
-            if purpose == Purpose::Stop {
-                self.let_go(&container).await;
-            }
             return Ok(());
         }
         container.live.borrow_mut().stopping = Some(Rc::clone(&stopping));
@@ -152,24 +146,31 @@ impl Project {
             let group = self.cgroup(container);
             let _ = tokio::task::spawn_blocking(move || group.kill()).await;
         }
-        tokio::select! {
-            () = self.ended(container) => Ok(()),
-            stuck = self.inner.link.stuck() => Err(stuck.into()),
-            () = tokio::time::sleep(AFTER_KILL) => Err(SupervisorError::Immortal { name: container.name() }),
-        }
+        self.ended_by_kill(container).await
     }
 
-    /// Sends a signal to the container's process.
+    /// Sends a signal to the container's process. After one that cannot be withstood it returns when the end is
+    /// recorded; after the container's stop signal, which a program may take its time over or ignore, it waits a moment
+    /// for that.
     ///
     /// # Errors
-    /// When there is no such signal, or the container does not run.
+    /// When there is no such signal, the container does not run, or the kernel cannot end it.
     pub async fn kill(&self, id: &str, signal: &str) -> Result<(), SupervisorError> {
         let number = signal::parse(signal).ok_or_else(|| SupervisorError::Signal { text: signal.to_owned() })?;
         let container = self.find(id)?;
+        let is_stop = number == SIGKILL || signal::parse(&container.record.stop_signal) == Some(number);
+        if matches!(container.state().status, Status::Restarting { .. }) && is_stop {
+            // Nothing is there to be signalled; a start that is under way is finished first.
+            let _turn = container.turn.lock().await;
+            if let Status::Restarting { .. } = container.state().status {
+                self.end_restarts(&container).await;
+                return Ok(());
+            }
+        }
         if !container.is_running() {
             return Err(SupervisorError::NotRunning { name: container.name() });
         }
-        if number == SIGKILL || signal::parse(&container.record.stop_signal) == Some(number) {
+        if is_stop {
             // Such a signal from a person is a stop: no policy brings it back.
             container.update(|state| state.stopped_by_user = true);
             if container.is_paused() {
@@ -178,7 +179,43 @@ impl Project {
         }
         self.signal(&container, number)?;
         self.emit(&container, What::Killed { signal: number });
+        if number == SIGKILL {
+            return self.ended_by_kill(&container).await;
+        }
+        if is_stop && !is_deaf(&container) {
+            let _ = tokio::time::timeout(AFTER_SIGNAL, self.ended(&container)).await;
+        }
         Ok(())
+    }
+
+    async fn ended_by_kill(&self, container: &Container) -> Result<(), SupervisorError> {
+        tokio::select! {
+            () = self.ended(container) => Ok(()),
+            stuck = self.inner.link.stuck() => Err(stuck.into()),
+            () = tokio::time::sleep(AFTER_KILL) => Err(SupervisorError::Immortal { name: container.name() }),
+        }
+    }
+
+    /// A container whose turn the caller holds, and which waits to be started again, has ended.
+    async fn end_restarts(&self, container: &Rc<Container>) {
+        container.cancel_restart();
+        self.let_go(container).await;
+        container.update(|state| {
+            state.stopped_by_user = true;
+            if let Status::Restarting { exit, finished } = state.status {
+                state.status = Status::Exited { exit, started: None, finished };
+            }
+        });
+    }
+
+    /// Returns when the ends of all processes that are gone by now are recorded.
+    pub async fn ends_recorded(&self) {
+        for container in self.all() {
+            let gone = container.pidfd().is_some_and(|pidfd| pidfd::has_ended(&*pidfd));
+            if gone && self.ended_by_kill(&container).await.is_err() {
+                tracing::warn!(container = %container.record.name, "its end is not recorded");
+            }
+        }
     }
 
     fn signal(&self, container: &Container, number: i32) -> Result<(), SupervisorError> {

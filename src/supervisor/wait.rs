@@ -1,5 +1,7 @@
 //! Waiting for containers, by events alone.
 
+use std::time::Duration;
+
 use super::container::Container;
 use super::error::{ConditionFailure, Reason, SupervisorError};
 use super::logs::reader::{Reader, Span};
@@ -7,6 +9,9 @@ use super::project::Project;
 use super::record::{Condition, ContainerState, HealthStatus, Status};
 use crate::runtime::spec::ExitStatus;
 
+/// What has run this long has not failed at its start. Counted from the start of the container itself, and no longer than
+/// the peer looks away between two looks.
+const SETTLED: Duration = Duration::from_millis(500);
 /// Lines of the log that go with a failure.
 const LOG_TAIL: usize = 10;
 
@@ -15,6 +20,8 @@ enum Verdict {
     Reached(&'static str),
     Never(Reason),
     NotYet,
+    /// Reached, unless something changes before this long.
+    In(Duration),
 }
 
 impl Project {
@@ -33,8 +40,8 @@ impl Project {
         .map(drop)
     }
 
-    /// Waits until a container runs and is healthy if it has a health check, or has ended with 0. Answers with the
-    /// word for it.
+    /// Waits until a container is healthy if it has a health check, has otherwise run for long enough not to have failed
+    /// at its start, or has ended with 0. Answers with the word for it.
     ///
     /// # Errors
     /// Why it will not be, with the last probe and the end of the log.
@@ -44,7 +51,10 @@ impl Project {
             match &state.status {
                 Status::Exited { exit, .. } if exit.code() == 0 => Verdict::Reached("Exited"),
                 _ if has_check => healthy(state),
-                Status::Running { .. } => Verdict::Reached("Running"),
+                Status::Running { .. } => match SETTLED.saturating_sub(container.running_for()) {
+                    Duration::ZERO => Verdict::Reached("Running"),
+                    left => Verdict::In(left),
+                },
                 _ => ended(state),
             }
         })
@@ -69,12 +79,17 @@ impl Project {
                 return Err(removed());
             }
             let verdict = judge(&container, &changes.borrow_and_update());
-            match verdict {
+            let left = match verdict {
                 Verdict::Reached(word) => return Ok(word),
                 Verdict::Never(reason) => return Err(self.explain(&container, reason)),
-                Verdict::NotYet => {}
-            }
-            if changes.changed().await.is_err() {
+                Verdict::NotYet => None,
+                Verdict::In(left) => Some(left),
+            };
+            let changed = match left {
+                None => changes.changed().await,
+                Some(left) => tokio::time::timeout(left, changes.changed()).await.unwrap_or(Ok(())),
+            };
+            if changed.is_err() {
                 return Err(removed());
             }
         }

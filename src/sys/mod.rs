@@ -16,6 +16,7 @@ pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod readiness;
+pub mod regular;
 pub mod resolve;
 pub mod seccomp;
 pub mod spawn;

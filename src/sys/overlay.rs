@@ -13,6 +13,20 @@ use rustix::mount::{
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree, unmount,
 };
 
+/// The root of an image made of `layers` (the topmost first), to be looked at: one layer itself, or an overlay that is
+/// mounted nowhere. `None` without layers.
+///
+/// # Errors
+/// When a layer is missing or the kernel refuses the overlay.
+pub fn root(layers: &[PathBuf]) -> io::Result<Option<OwnedFd>> {
+    use rustix::fs::{Mode, OFlags, open};
+    match layers {
+        [] => Ok(None),
+        [layer] => Ok(Some(open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)),
+        layers => detached(layers, None).map(Some),
+    }
+}
+
 /// Makes an overlay of `lower` (the topmost first) and, when it is to be written, `upper` and `work`.
 ///
 /// It is gone when the descriptor is closed and nobody has mounted it. What is written to it is on disk only some time

@@ -1,6 +1,6 @@
 //! What a pidfd tells about a process that has ended (`PIDFD_GET_INFO`, Linux 6.15).
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 const EXIT: u64 = 1 << 3;
 
@@ -23,6 +23,13 @@ pub fn exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     // SAFETY: the kernel writes at most the size that is part of the request, which is that of `info`.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), request, &raw mut info) };
     (result == 0 && info.mask & EXIT != 0).then_some(info.exit_code)
+}
+
+/// Whether the process has ended, whoever waits for it.
+#[must_use]
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends a signal by number, real-time signals included.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub enum BindError {
     #[error("bind source {} is not an absolute path", path.display())]
     Relative { path: PathBuf },
-    #[error("bind source {} does not exist; create it, or allow it with `create_host_path: true`", path.display())]
+    #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
     #[error("bind source {} is a symbolic link to {}, which does not exist", path.display(), target.display())]
     Dangling { path: PathBuf, target: PathBuf },
@@ -22,17 +22,16 @@ pub enum BindError {
     Look { path: PathBuf, source: io::Error },
 }
 
-/// Checks that the source exists; with `create`, a missing one becomes an empty folder, which belongs to the owner of the
-/// folder above it when `like_parent`. `true` when it was made.
+/// Whether the source exists; nothing is made. With `create` a missing one is no fault, unless something is in its way.
 ///
 /// # Errors
-/// When it is missing and may not, or cannot, be made.
-pub fn ensure_source(path: &Path, create: bool, like_parent: bool) -> Result<bool, BindError> {
+/// When it is missing and may not be made, or its path leads through something else than folders.
+pub fn check_source(path: &Path, create: bool) -> Result<bool, BindError> {
     if !path.is_absolute() {
         return Err(BindError::Relative { path: path.into() });
     }
     match fs::metadata(path) {
-        Ok(_) => return Ok(false),
+        Ok(_) => return Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(blocked(path, error)),
         Err(source) => return Err(BindError::Look { path: path.into(), source }),
@@ -40,8 +39,17 @@ pub fn ensure_source(path: &Path, create: bool, like_parent: bool) -> Result<boo
     if let Ok(target) = fs::read_link(path) {
         return Err(BindError::Dangling { path: path.into(), target });
     }
-    if !create {
-        return Err(BindError::Missing { path: path.into() });
+    if create { Ok(false) } else { Err(BindError::Missing { path: path.into() }) }
+}
+
+/// Checks that the source exists; with `create`, a missing one becomes an empty folder, which belongs to the owner of the
+/// folder above it when `like_parent`. `true` when it was made.
+///
+/// # Errors
+/// When it is missing and may not, or cannot, be made.
+pub fn ensure_source(path: &Path, create: bool, like_parent: bool) -> Result<bool, BindError> {
+    if check_source(path, create)? {
+        return Ok(false);
     }
     match create_folders(path, like_parent) {
         Ok(()) => Ok(true),

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::sys::{overlay, resolve};
@@ -17,11 +17,7 @@ use crate::sys::{overlay, resolve};
 /// # Errors
 /// When a layer is missing or the kernel refuses the overlay.
 pub fn open_in_layers(layers: &[PathBuf], path: &Path) -> io::Result<Option<OwnedFd>> {
-    let root = match layers {
-        [] => return Ok(None),
-        [layer] => rustix::fs::open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
-        layers => overlay::detached(layers, None)?,
-    };
+    let Some(root) = overlay::root(layers)? else { return Ok(None) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match resolve::open(&root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
         Ok(folder) => Ok(Some(folder)),

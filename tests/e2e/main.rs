@@ -41,6 +41,7 @@ mod order;
 mod orphans;
 mod ownership;
 mod ports;
+mod preflight;
 mod proof;
 mod reading;
 mod redefined;

@@ -47,8 +47,24 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a line that wraps cannot be read; in a pipe everything is there",
     ),
     (
-        "`--abort-on-container-exit`: the success of a service that others wait for to complete ends nothing",
-        "a migration that is done is no reason to stop the stack",
+        "`--abort-on-container-exit`: a one-shot that had succeeded before and is not run again ends nothing",
+        "nothing has ended; what ends while `up` runs ends all, as with the peer",
+    ),
+    (
+        "Everything that a start is known to fail for (files, ports, devices, limits, users, options) is told at once, with its place, before anything is stopped",
+        "what runs goes on running",
+    ),
+    (
+        "`up --wait` takes a container without a health check for up once it has run for half a second, counted from its own start, and one that ended with 0 for done; while a restart policy starts it again and again it waits on (`--wait-timeout`)",
+        "the peer takes any instant of running, at looks half a second apart",
+    ),
+    (
+        "`kill` returns when the end is recorded: always for `SIGKILL`, for the container's stop signal within a second; a container that waits to be restarted is ended, too",
+        "what comes next finds what is so",
+    ),
+    (
+        "Secrets, configs and `env_file` that are named pipes or sockets are refused; the pipes of `<(command)` are fine",
+        "nothing is waited for without a word",
     ),
     ("`wait` also answers for containers that have ended already", "a script that asks a moment late gets its answer"),
     (

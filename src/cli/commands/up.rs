@@ -22,12 +22,15 @@ use crate::cli::ui::progress::Mode;
 use crate::cli::ui::style::Palette;
 use crate::cli::watching::{self, Following};
 use crate::cli::{CommandResult, Context, ended, names, trace};
-use crate::compose::model::{Condition, Project};
+use crate::compose::model::Project;
 use crate::engine::client::Client;
-use crate::engine::message::{ContainerRef, Request};
+use crate::engine::message::Request;
+use crate::network::ports::listens;
+use crate::network::spec::PublishedPort;
 use crate::plan::UpOptions;
 use crate::plan::lower::Fault;
 use crate::state::ProjectPaths;
+use crate::supervisor::record::Status;
 
 /// What only has a meaning while `up` waits.
 const FOREGROUND: [&str; 6] = [
@@ -135,6 +138,9 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         return Err(CommandError::new("no service selected").hint("enable a profile with --profile"));
     }
     let attached = attachable(project, &chosen, args)?;
+    // As the peer: what was only started because others depend on it goes on.
+    let only_named = !args.services.is_empty() && !args.attach_dependencies;
+    let stopped = if only_named { args.services.clone() } else { chosen.clone() };
     let scale = scale(&args.scale, project)?;
     let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
     let progress = context.progress("up");
@@ -173,7 +179,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
                     Some(answer) => answer,
                     None => {
                         give_up(context, &paths, client, interrupts, &progress, &chosen)?;
-                        stop(context, &paths, interrupts, &progress, chosen, args.timeout)?;
+                        stop(context, &paths, interrupts, &progress, stopped, args.timeout)?;
                         return Ok(INTERRUPTED);
                     }
                 }
@@ -184,8 +190,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         return Ok(0);
     }
     if args.wait {
-        let named = |container: &&ContainerRef| args.services.is_empty() || args.services.contains(&container.service);
-        let containers = answer.containers.iter().filter(named).map(|container| container.id.clone()).collect();
+        let containers = answer.containers.iter().map(|container| container.id.clone()).collect();
         let timeout_ms = args.wait_timeout.map(|seconds| seconds.saturating_mul(1000));
         converge(context, &paths, &Request::Wait { containers, timeout_ms }, &progress)?;
     }
@@ -217,9 +222,10 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
         paths: &paths,
         interrupts: &interrupts,
         attached: &attached,
+        stopped: &stopped,
         containers: &answer.containers,
         hooks: &answer.hooks,
-        one_shots: &one_shots(project),
+        ended_before: &ended_before(&paths, begun)?,
         abort: args.abort(),
         exit_code_from: args.exit_code_from.as_deref(),
         timeout: args.timeout,
@@ -239,11 +245,13 @@ impl UpArgs {
     }
 }
 
-/// Services that others wait for to complete.
-fn one_shots(project: &Project) -> Vec<String> {
-    let needed = project.services.values().flat_map(|service| &service.depends_on);
-    let completed = needed.filter(|(_, needed)| needed.condition == Condition::ServiceCompletedSuccessfully);
-    completed.map(|(service, _)| service.clone()).collect()
+/// Containers that had ended before `begun`, and were not started again.
+fn ended_before(paths: &ProjectPaths, begun: Timestamp) -> Result<Vec<String>, CommandError> {
+    let containers = crate::engine::inventory::containers(paths)?;
+    let ended = containers
+        .into_iter()
+        .filter(|container| matches!(container.state.status, Status::Exited { finished, .. } if finished < begun));
+    Ok(ended.map(|container| container.record.id).collect())
 }
 
 /// Where the services answer, in the order of the file.
@@ -255,7 +263,13 @@ fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Re
     };
     let ports: Vec<_> = services.iter().map(|service| (service.as_str(), of(service))).collect();
     let ports: Vec<_> = ports.iter().map(|(service, ports)| (*service, ports.as_slice())).collect();
-    eprint!("{}", super::super::ui::urls::render(&ports, context.palette()));
+    let answers = |service: &str, port: &PublishedPort| {
+        containers
+            .iter()
+            .filter(|container| container.record.service == service)
+            .any(|container| matches!(container.state.status, Status::Running { pid, .. } if listens(pid, port.target)))
+    };
+    eprint!("{}", super::super::ui::urls::render(&ports, answers, context.palette()));
     Ok(())
 }
 

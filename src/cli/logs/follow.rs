@@ -76,6 +76,8 @@ struct Source {
     run_ended: Option<Timestamp>,
     /// Something may be new.
     dirty: bool,
+    /// It was made while others were followed, to take the place of one of them: it is about to be started.
+    made_meanwhile: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl Follower {
             watch,
             ends_since: None,
         };
-        follower.scan(span)?;
+        follower.scan(span, false)?;
         Ok(follower)
     }
 
@@ -220,13 +222,13 @@ impl Follower {
         }
         if rescan {
             // Whatever a new container wrote is new.
-            self.scan(Span { tail: None, ..self.span })?;
+            self.scan(Span { tail: None, ..self.span }, true)?;
         }
         Ok(Wake::Changed)
     }
 
     /// Finds containers that are not known yet.
-    fn scan(&mut self, span: Span) -> io::Result<()> {
+    fn scan(&mut self, span: Span, made_meanwhile: bool) -> io::Result<()> {
         let entries = match std::fs::read_dir(self.paths.containers()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -269,6 +271,7 @@ impl Follower {
                     state_file: None,
                     run_ended: None,
                     dirty: true,
+                    made_meanwhile,
                 });
             }
         }
@@ -288,7 +291,8 @@ impl Source {
         // What has not been told yet may be that it runs.
         match self.state {
             Told::Running | Told::Restarting => self.places.data().is_dir(),
-            Told::Idle | Told::Ended => false,
+            Told::Idle => self.made_meanwhile && self.places.data().is_dir(),
+            Told::Ended => false,
         }
     }
 

@@ -11,24 +11,36 @@ const OTHERS: [u16; 31] = [
     5432, 5672, 6379, 8883, 9042, 9092, 11211, 27017, 50051,
 ];
 
-/// One line a service that can be opened in a browser; nothing when there is none.
+/// One line a service that can be opened in a browser; nothing when there is none. What nobody answers at yet, by
+/// `answers`, is no link.
 #[must_use]
-pub fn render(services: &[(&str, &[PublishedPort])], palette: Palette) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
+pub fn render(
+    services: &[(&str, &[PublishedPort])],
+    answers: impl Fn(&str, &PublishedPort) -> bool,
+    palette: Palette,
+) -> String {
+    let mut rows: Vec<(&str, String, bool)> = Vec::new();
     for (service, ports) in services {
         for port in *ports {
             let Some(url) = url(port) else { continue };
-            if !rows.iter().any(|(_, known)| *known == url) {
-                rows.push((service, url));
+            match rows.iter_mut().find(|(_, known, _)| *known == url) {
+                Some(row) => row.2 |= answers(service, port),
+                None => rows.push((service, url, answers(service, port))),
             }
         }
     }
-    let names = rows.iter().map(|(service, _)| width(service)).max().unwrap_or(0);
+    let names = rows.iter().map(|(service, ..)| width(service)).max().unwrap_or(0);
     let mut text = String::new();
-    for (service, url) in rows {
+    for (service, url, answers) in rows {
         let padding = " ".repeat(names - width(service));
-        let link = palette.paint(Meaning::Active, palette.link(&url, &url));
-        let _ = writeln!(text, " {} {service}{padding}  {link}", palette.paint(Meaning::Faint, "➜"));
+        let shown = match answers {
+            true => palette.paint(Meaning::Active, palette.link(&url, &url)),
+            false => {
+                let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
+                palette.paint(Meaning::Faint, format!("{address}: nothing listens yet"))
+            }
+        };
+        let _ = writeln!(text, " {} {service}{padding}  {shown}", palette.paint(Meaning::Faint, "➜"));
     }
     text
 }
@@ -64,13 +76,20 @@ mod tests {
         let proxy = [port("192.0.2.1", 443, 8443), port("2001:db8::1", 8444, 443)];
         let services: [(&str, &[PublishedPort]); 3] =
             [("web", &web), ("proxy", &proxy), ("db", &[port("::", 5432, 5432)])];
-        insta::assert_snapshot!(render(&services, Palette::plain()), @r"
+        insta::assert_snapshot!(render(&services, |_, _| true, Palette::plain()), @r"
          ➜ web    http://localhost:8080
          ➜ web    http://localhost
          ➜ proxy  https://192.0.2.1
          ➜ proxy  https://[2001:db8::1]:8444
         ");
-        assert_eq!(render(&services[2..], Palette::coloured()), "");
-        assert!(render(&services[..1], Palette::coloured()).contains("\x1b]8;;http://localhost:8080\x1b\\"));
+        assert_eq!(render(&services[2..], |_, _| true, Palette::coloured()), "");
+        assert!(
+            render(&services[..1], |_, _| true, Palette::coloured()).contains("\x1b]8;;http://localhost:8080\x1b\\")
+        );
+        insta::assert_snapshot!(render(&services[..1], |_, port| port.target == 80, Palette::plain()), @r"
+         ➜ web  http://localhost:8080
+         ➜ web  localhost: nothing listens yet
+        ");
+        assert!(!render(&services[..1], |_, _| false, Palette::coloured()).contains("\x1b]8"));
     }
 }

@@ -144,9 +144,13 @@ impl Loader<'_> {
             consistency::check(&tree, &enabled, &self.options.services, &mut self.session);
         }
         if self.options.resolve_environment {
+            let needed = match self.options.for_running {
+                true => project::needed(&tree, &enabled, &self.options.services),
+                false => enabled.clone(),
+            };
             resolve::env_files(
                 &mut tree,
-                &enabled,
+                &needed,
                 &environment,
                 self.files,
                 &self.shown_from.clone(),

@@ -14,7 +14,7 @@ pub struct Holder {
     pub pid: i32,
     /// Its name as `ps` shows it.
     pub command: String,
-    /// It is this very process: another container of the same project.
+    /// It is this very process or its parent, which keeps descriptors for it: another container of the same project.
     pub own: bool,
 }
 
@@ -45,6 +45,22 @@ impl Holder {
         })?;
         owner(inode)
     }
+}
+
+/// Whether something listens on a port of TCP in the network of a process, on more than its own loopback.
+#[must_use]
+pub fn listens(pid: i32, port: u16) -> bool {
+    ["tcp", "tcp6"].iter().any(|table| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        text.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1));
+            let Some((host, number)) = local.split_once(':') else { return false };
+            state == Some("0A")
+                && u16::from_str_radix(number, 16) == Ok(port)
+                && parse_host(host).is_some_and(|host| !host.is_loopback())
+        })
+    })
 }
 
 /// The inode of a line of `/proc/net/{tcp,udp}{,6}` whose socket keeps others from binding the port.
@@ -93,11 +109,9 @@ fn owner(inode: u64) -> Option<Holder> {
                 fs::read_link(&path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
             if is_socket && fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == inode) {
                 let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
-                return Some(Holder {
-                    pid,
-                    command,
-                    own: u32::try_from(pid).is_ok_and(|pid| pid == std::process::id()),
-                });
+                let ours = [std::process::id(), std::os::unix::process::parent_id()];
+                let own = u32::try_from(pid).is_ok_and(|pid| ours.contains(&pid));
+                return Some(Holder { pid, command, own });
             }
         }
     }

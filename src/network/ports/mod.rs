@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::spec::{Protocol, PublishedPort};
 
-pub use holder::Holder;
+pub use holder::{Holder, listens};
 pub use proxy::Proxy;
 pub use reserve::reserve;
 
@@ -27,6 +27,14 @@ pub struct PortConflict {
     pub holder: Option<Holder>,
     /// What the kernel said.
     pub error: String,
+}
+
+impl PortConflict {
+    /// `port 127.0.0.1:8080/tcp`
+    #[must_use]
+    pub fn port(&self) -> String {
+        format!("port {}/{}", wanted(self.address, self.ports), self.protocol)
+    }
 }
 
 fn wanted(address: Option<IpAddr>, (first, last): (u16, u16)) -> String {

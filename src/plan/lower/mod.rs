@@ -346,6 +346,7 @@ fn lower_service(
         rollback: update(service.deploy.as_ref().and_then(|deploy| deploy.rollback_config.as_ref())),
         install: packages.map(|packages| packages.install),
         places: BTreeMap::new(),
+        origins: BTreeMap::new(),
     })
 }
 

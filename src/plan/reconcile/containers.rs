@@ -34,11 +34,13 @@ impl Up<'_> {
             let start = self.start(&service.template, &record.id, &record.name, after, &cause);
             return (record.id.clone(), Some(start));
         }
-        if have.is_running() || self.options.no_start || self.is_finished_one_shot(service, have) {
+        let runs = matches!(have.state.status, Status::Running { .. });
+        if runs || self.options.no_start || self.is_finished_one_shot(service, have) {
             return (record.id.clone(), None);
         }
         let cause = match have.state.status {
             Status::Created => "never started",
+            Status::Restarting { .. } => "ended, and not yet restarted",
             _ => "not running",
         };
         let packages = self.packages(service, NOT_INSTALLED, names);

@@ -3,6 +3,7 @@
 mod devices;
 mod layout;
 mod limits;
+mod possible;
 mod usage;
 mod view;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 pub use layout::Layout;
+pub use possible::impossible;
 pub use usage::Usage;
 pub(super) use view::Hierarchies;
 

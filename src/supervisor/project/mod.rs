@@ -21,10 +21,9 @@ use super::event::{Event, What};
 use super::holders::Names;
 use super::journal::Journal;
 use super::link::Link;
-use super::logs::Rotation;
 use super::network::Network;
+use super::preflight::{self, Obstacle};
 use super::record::{ContainerRecord, ContainerState, ProjectRecord};
-use super::signal;
 use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
@@ -210,14 +209,8 @@ impl Project {
             // The next supervisor may have read by now what there is.
             return Err(SupervisorError::KeeperLost);
         }
-        let logging = &record.logging;
-        if !matches!(logging.driver.as_str(), "" | "json-file" | "local" | "none") {
-            let reason = format!("logging driver `{}` is not supported; use json-file, local or none", logging.driver);
+        if let Some(Obstacle { reason, .. }) = preflight::options(&record).into_iter().next() {
             return Err(SupervisorError::Option { reason });
-        }
-        Rotation::parse(logging).map_err(|reason| SupervisorError::Option { reason })?;
-        if signal::parse(&record.stop_signal).is_none() {
-            return Err(SupervisorError::Signal { text: record.stop_signal.clone() });
         }
         let paths = self.inner.project.container(&record.id);
         let state = ContainerState::created();
