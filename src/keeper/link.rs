@@ -4,8 +4,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::keeper::protocol::{Event, Request, recv};
+use crate::keeper::protocol::{Event, Request, recv, stripped};
 use crate::sys::packet;
+
+#[derive(Debug)]
+pub(super) enum Received {
+    Request(Box<Request>, Vec<OwnedFd>),
+    /// Its descriptors are lost.
+    Stripped(Box<Request>),
+    /// The supervisor is gone.
+    End,
+}
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -61,13 +70,14 @@ impl Link {
         Ok(())
     }
 
-    /// The next request. `None` for now; `Some(None)` when the supervisor is gone.
-    pub(super) fn receive(&mut self) -> Option<Option<(Request, Vec<OwnedFd>)>> {
+    /// The next request. `None`: not now.
+    pub(super) fn receive(&mut self) -> Option<Received> {
         match recv(&self.socket) {
-            Ok(message) => Some(message),
+            Ok(Some((request, fds))) => Some(Received::Request(Box::new(request), fds)),
+            Ok(None) => Some(Received::End),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             // A message that cannot be read: this is no supervisor of ours.
-            Err(_) => Some(None),
+            Err(error) => Some(stripped(&error).map_or(Received::End, |request| Received::Stripped(Box::new(request)))),
         }
     }
 }

@@ -55,6 +55,11 @@ pub enum Request {
     },
     /// The supervisor's socket answers. Sent once by every supervisor; `keeper::spawn` returns then.
     Serving,
+    /// Ends a container, or one further process in it, whose start nobody could be told of.
+    Kill {
+        container: ContainerId,
+        exec: Option<String>,
+    },
     /// The end of a container is worked on, or it is removed: drops everything that is held for it.
     Forget {
         container: ContainerId,
@@ -74,7 +79,7 @@ pub enum Request {
     Ask {
         seq: u64,
     },
-    /// No container is left: the keeper ends after the supervisor does.
+    /// No container runs: the keeper ends after the supervisor does.
     Shutdown,
 }
 
@@ -156,6 +161,12 @@ pub fn recv<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec
         Some((text, fds)) => Ok(Some((serde_json::from_slice(&text)?, fds))),
         None => Ok(None),
     }
+}
+
+/// A message of which the descriptors were lost on the way, because this process may not have more of them.
+#[must_use]
+pub fn stripped<T: DeserializeOwned>(error: &io::Error) -> Option<T> {
+    serde_json::from_slice(packet::stripped(error)?).ok()
 }
 
 /// The file at `exit_record`.

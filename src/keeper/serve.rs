@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
-use crate::keeper::link::Link;
+use crate::keeper::link::{Link, Received};
 use crate::keeper::other::OtherProcess;
 use crate::keeper::pipes::{self, Pipes};
 use crate::keeper::protocol::{Event, ExitRecord, Request};
@@ -204,8 +204,9 @@ impl Keeper {
         while let Some(link) = &mut self.link {
             match link.receive() {
                 None => return,
-                Some(None) => return self.lose(),
-                Some(Some((request, fds))) => self.handle(request, fds),
+                Some(Received::End) => return self.lose(),
+                Some(Received::Stripped(request)) => self.refuse(&request),
+                Some(Received::Request(request, fds)) => self.handle(*request, fds),
             }
         }
     }
@@ -235,6 +236,7 @@ impl Keeper {
                     pipes.stdin = None;
                 }
             }
+            Request::Kill { container, exec } => self.kill(&container, exec.as_deref()),
             Request::Serving => {
                 self.terminals.let_go();
                 self.turns.push(Turn::Serving);
@@ -315,6 +317,32 @@ impl Keeper {
             Some(pipes::passed(piped, fds).map_err(|error| StartError::io("exec", &error))?)
         };
         self.runtime.exec(&container.spec, spec, target, streams)
+    }
+
+    fn kill(&self, container: &str, exec: Option<&str>) {
+        match exec {
+            Some(exec) => {
+                // Not reaped yet: the number is still its own.
+                if let Some((pid, _)) = self.execs.iter().find(|(_, known)| *known == exec) {
+                    sys::process::kill(*pid, Signal::SIGKILL as i32);
+                }
+            }
+            None => {
+                if let Some(container) = self.containers.get(container).filter(|c| c.exit.is_none())
+                    && let Err(error) = self.runtime.cgroup(&container.spec.cgroup.path).kill()
+                {
+                    tracing::warn!(%error, "a container is not ended");
+                }
+            }
+        }
+    }
+
+    /// Says that a request whose descriptors could not be received comes to nothing.
+    fn refuse(&mut self, request: &Request) {
+        if let Request::Start { seq, .. } | Request::Exec { seq, .. } = request {
+            let error = StartError::new("receive", "the keeper of the project has no descriptor left");
+            send(&mut self.link, &Event::Failed { seq: *seq, error }, &[]);
+        }
     }
 
     /// Takes what processes in the making have reported.

@@ -1,5 +1,6 @@
 //! Bridges: made, found again after a crash, removed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -359,6 +360,13 @@ fn release_everywhere(leases: &mut Leases, goes: impl Fn(&str, &lease::EndpointL
         }
     }
     changed.iter().try_for_each(|lease| leases.save(lease))
+}
+
+/// Names of the project's own networks that have a lease and a bridge.
+pub fn standing(paths: &Paths, project: &ProjectPaths) -> Result<BTreeSet<String>> {
+    let links: BTreeSet<String> = link_names()?.into_iter().collect();
+    let own = |lease: &NetworkLease| lease.project_id == project.id() && links.contains(&lease.bridge);
+    Ok(lease::read(paths)?.into_iter().filter(own).map(|lease| lease.name).collect())
 }
 
 /// Names of all links. Unlike a netlink request, reading them does not wait for changes that are under way.

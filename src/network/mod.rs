@@ -25,10 +25,10 @@
 //!     let names = dns::Names::default(); // one for the project
 //!     let view = dns::View::default();
 //!     if let Some(sockets) = &sandbox.resolver {
-//!         let _server = dns::Server::start(sockets, names, view, dns::Upstream::Host(Default::default()))?;
+//!         let _server = dns::Server::start(sockets, names, view, dns::Upstream::Host(Default::default()), &budget)?;
 //!     }
 //!     let (_target, watch) = tokio::sync::watch::channel(addresses.first().copied());
-//!     let _proxies: Vec<_> = reserved.iter().map(|r| ports::Proxy::start(r, watch.clone())).collect();
+//!     let _proxies: Vec<_> = reserved.iter().map(|r| ports::Proxy::start(r, watch.clone(), &budget)).collect();
 //!     let publications: Vec<_> =
 //!         reserved.iter().map(|r| Publication { port: r.port.clone(), addresses: addresses.clone() }).collect();
 //!     // Once after all containers of a step have their addresses.
@@ -40,6 +40,7 @@
 //! ```
 
 mod bridge;
+mod budget;
 pub mod dns;
 mod endpoint;
 mod error;
@@ -58,6 +59,7 @@ pub mod spec;
 
 use crate::state::paths::{Paths, ProjectPaths};
 
+pub use budget::Budget;
 pub use endpoint::{Sandbox, SandboxSpec};
 pub use error::{NetworkError, Result};
 pub use firewall::Publication;
@@ -119,6 +121,14 @@ impl Networks {
     /// When a specification cannot be met; what did not exist before does not exist then either.
     pub fn ensure(&self, specs: &[spec::NetworkSpec]) -> Result<Vec<NetworkLease>> {
         bridge::ensure(&self.paths, &self.project, specs)
+    }
+
+    /// Names of the project's own networks that have a lease and a bridge.
+    ///
+    /// # Errors
+    /// When the leases or the links cannot be read.
+    pub fn standing(&self) -> Result<std::collections::BTreeSet<String>> {
+        bridge::standing(&self.paths, &self.project)
     }
 
     /// Makes a network namespace for each container, attaches all its endpoints, and hands it to `each` (with the

@@ -227,7 +227,8 @@ fn published_ports_are_reached_from_everywhere() {
         networks.update_firewall(&leases, &publications).unwrap();
         let (_target, watch) = tokio::sync::watch::channel(Some(address));
         let _proxies = serve(move || {
-            let proxies: Vec<Proxy> = reserved.iter().map(|r| Proxy::start(r, watch.clone()).unwrap()).collect();
+            let proxies: Vec<Proxy> =
+                reserved.iter().map(|r| Proxy::start(r, watch.clone(), &Budget::new(1000)).unwrap()).collect();
             (reserved, proxies)
         });
         shout(web.namespace.as_fd(), 80);
@@ -390,7 +391,7 @@ fn names_are_served_in_the_namespace_of_each_container() {
                 };
                 let start = |sandbox: &Sandbox, network, upstream| {
                     let sockets = sandbox.resolver.as_ref().unwrap();
-                    Server::start(sockets, names.clone(), view(network), upstream).unwrap()
+                    Server::start(sockets, names.clone(), view(network), upstream, &Budget::new(1000)).unwrap()
                 };
                 let own_servers = Upstream::Container {
                     namespace: std::sync::Arc::new(own_namespace),

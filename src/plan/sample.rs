@@ -141,6 +141,7 @@ pub(crate) fn existing(mut record: ContainerRecord, number: u32, status: Status)
             status,
             endpoints: vec![],
             ports: vec![],
+            last_ports: vec![],
             restarts: 0,
             stopped_by_user: false,
             oom_killed: false,

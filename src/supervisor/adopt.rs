@@ -70,7 +70,9 @@ impl Project {
 
     async fn take_up(&self, mut handover: Handover) {
         let running: Vec<Rc<Container>> = self.all().into_iter().filter(|container| container.is_running()).collect();
-        if !running.is_empty() || !handover.running.is_empty() {
+        if running.is_empty() && handover.running.is_empty() {
+            self.find_standing_networks().await;
+        } else {
             self.find_networks().await;
         }
         for container in self.all() {
@@ -134,6 +136,7 @@ impl Project {
                         None
                     });
                     let state = state.unwrap_or_else(ContainerState::created);
+                    self.inner.network.remember(&id, &state);
                     self.inner.containers.borrow_mut().insert(id, Container::new(found, state, paths));
                 }
                 // A creation or a removal that was interrupted.
@@ -161,6 +164,17 @@ impl Project {
     async fn find_networks(&self) {
         let Some(project) = self.record() else { return };
         if let Err(error) = self.inner.network.ensure(&project.networks).await {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Of a project of which nothing runs, those networks that are still there. What the last boot of the machine had is
+    /// made again when a container needs it.
+    async fn find_standing_networks(&self) {
+        let Some(project) = self.record() else { return };
+        let standing = self.inner.network.standing();
+        let known: Vec<_> = project.networks.into_iter().filter(|spec| standing.contains(&spec.name)).collect();
+        if let Err(error) = self.inner.network.ensure(&known).await {
             tracing::error!("{error}");
         }
     }
@@ -219,8 +233,7 @@ impl Project {
             // The machine was started anew: what runs then is for a person to say.
             container.update(|state| {
                 state.status = Status::Exited { exit: exit.status, started: Some(started), finished: exit.at };
-                state.endpoints.clear();
-                state.ports.clear();
+                state.disconnect();
             });
         }
     }

@@ -222,6 +222,14 @@ impl Container {
         matches!(self.state.borrow().status, Status::Running { .. })
     }
 
+    /// Whether it does not run, and nobody is about to start or remove it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let settled = matches!(self.state.borrow().status, Status::Created | Status::Exited { .. });
+        let live = self.live.borrow();
+        let idle = live.process.is_none() && live.network.is_none() && !live.starting && live.stopping.is_none();
+        settled && idle && live.restart_timer.is_none() && !self.removed.get()
+    }
+
     pub(super) fn is_unhealthy(&self) -> bool {
         matches!(
             self.state.borrow().status,

@@ -38,6 +38,8 @@ const HOOK_OUTPUT: usize = 64 * 1024;
 
 /// How long the end of a process that was killed is waited for.
 const AFTER_KILL: Duration = Duration::from_secs(2);
+/// More reads than these see what was not in the pipe when the process ended: it holds 64 KiB.
+const PIPE_READS: usize = 16;
 
 impl Project {
     /// Starts a further process in a running container, on these streams unless it has a terminal, whose master then
@@ -109,8 +111,12 @@ impl Project {
             let _ = signal::send(&exec.pidfd, nix::libc::SIGKILL);
             let _ = tokio::time::timeout(AFTER_KILL, exec.wait()).await;
         }
-        // A process that it left behind may hold the pipe open: what is in it now is all.
-        while matches!(output.read(reader.get_ref()), Ok(true)) {}
+        // A process that it left behind may hold the pipe open, and write on without end: what is in it now is all.
+        for _ in 0..PIPE_READS {
+            if !matches!(output.read(reader.get_ref()), Ok(true)) {
+                break;
+            }
+        }
         Ok(Captured { exit, output: output.finish() })
     }
 

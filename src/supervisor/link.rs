@@ -17,7 +17,7 @@ use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
 use crate::state::process;
 use crate::state::stuck::{LOOK, Stuck, Watch};
-use crate::sys::readiness;
+use crate::sys::{descriptors, readiness};
 
 /// A container whose program has been executed.
 #[derive(Debug)]
@@ -99,10 +99,20 @@ impl Link {
     }
 
     /// The next thing that the keeper says of its own accord; answers go to whoever asked. `None`: it has died.
-    pub(super) async fn next(&self) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
+    pub(super) async fn next(self: &Rc<Self>) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
         loop {
             let received =
-                self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<Event>(socket.as_fd())).await?;
+                self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<Event>(socket.as_fd())).await;
+            let received = match received {
+                Err(error) => match protocol::stripped(&error) {
+                    Some(event) => {
+                        self.stripped(event);
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+                Ok(received) => received,
+            };
             let Some((event, fds)) = received else {
                 // Whoever waits for an answer must not wait for ever.
                 self.asked.borrow_mut().clear();
@@ -137,6 +147,29 @@ impl Link {
 
     fn is_asked(&self, seq: u64) -> bool {
         self.asked.borrow().contains_key(&seq)
+    }
+
+    /// An event whose descriptors could not be received. Whoever waits for it is told so, and what was started is ended:
+    /// nobody could have followed it.
+    fn stripped(self: &Rc<Self>, event: Event) {
+        descriptors::release_reserve();
+        let error = || StartError {
+            step: "start".to_owned(),
+            detail: "the supervisor of the project has no descriptor left".to_owned(),
+            errno: None,
+            exit_code: 125,
+        };
+        match event {
+            Event::Started { seq, container, .. } => {
+                self.tell(Request::Kill { container, exec: None }, Vec::new());
+                self.answer(seq, Err(error()));
+            }
+            Event::ExecStarted { seq, exec, .. } => {
+                self.tell(Request::Kill { container: ContainerId::new(), exec: Some(exec) }, Vec::new());
+                self.answer(seq, Err(error()));
+            }
+            other => tracing::error!(?other, "the descriptors that came with it are lost"),
+        }
     }
 
     fn answer(&self, seq: u64, answer: Result<Answer, StartError>) {

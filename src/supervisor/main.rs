@@ -1,4 +1,4 @@
-//! The supervisor's process: takes over, serves, and ends when nothing is left.
+//! The supervisor's process: takes over, serves, and ends when nothing runs any more.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,8 @@ use crate::keeper::protocol::Request;
 use crate::state::{Lock, Paths};
 use crate::sys::{fault, spawn};
 
-/// Without a container and without a client it is not needed.
+/// Without a container that runs and without a client it is not needed. Whoever has just stopped something often starts it
+/// again.
 const IDLE: Duration = Duration::from_secs(5);
 /// Threads for what blocks: the network's and the volumes' work.
 const THREADS: usize = 4;
@@ -125,7 +126,7 @@ async fn run(
     Ok(())
 }
 
-/// Returns when nothing is left to keep alive and nobody is connected.
+/// Returns when nothing is left to keep alive and nobody is connected: what has ended is on disk for the next one.
 async fn idle(project: &Project, server: &Server) {
     let mut connections = server.connections();
     let alone = |count: &usize| *count == 0;
@@ -137,11 +138,8 @@ async fn idle(project: &Project, server: &Server) {
             return;
         }
         let pause = async {
-            if project.is_empty() {
-                tokio::time::sleep(IDLE).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
+            project.at_rest().await;
+            tokio::time::sleep(IDLE).await;
         };
         tokio::select! {
             () = pause => return,
@@ -153,7 +151,7 @@ async fn idle(project: &Project, server: &Server) {
 
 /// Ends everything, unless somebody came meanwhile.
 async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link: &Rc<Link>) -> bool {
-    if !project.is_empty() {
+    if !project.is_at_rest() {
         project.stay();
         return false;
     }
@@ -169,6 +167,7 @@ async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link
     }
     // Whoever connects from here on gets no hello, and looks for another supervisor once the lock is free.
     serving.abort();
+    project.save();
     let run = project.project_paths().run();
     if let Err(error) = fault::around("remove the runtime folder", || std::fs::remove_dir_all(run)) {
         tracing::warn!("cannot remove {}: {error}", run.display());

@@ -21,6 +21,9 @@ use crate::sys::readiness;
 const CHUNK: usize = 64 * 1024;
 /// Others get their turn after so many chunks.
 const TURN: usize = 8;
+/// So many when its container has ended, which is all that a pipe holds: whoever else has the other end may write on for
+/// ever.
+const LAST: usize = 256;
 /// The beginning of a line waits so long for its end; then it is written as it is, so that a dead supervisor costs
 /// nothing and a prompt is seen.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -97,7 +100,7 @@ async fn carry(mut sources: Vec<Source>, mut log: Option<LogFile>, mut finished:
         }
     }
     for source in &mut sources {
-        read(source, log.as_mut(), usize::MAX);
+        read(source, log.as_mut(), LAST);
     }
     flush(&mut sources, log.as_mut());
     sources
@@ -127,7 +130,7 @@ fn read_off(source: &mut Source, mut log: Option<&mut LogFile>, turns: usize) {
     let mut ended = false;
     SCRATCH.with_borrow_mut(|(input, output)| {
         for _ in 0..turns {
-            let result = if turns == usize::MAX {
+            let result = if turns == LAST {
                 // At the end the pipe itself is asked, not what the event loop has heard of it so far.
                 rustix::io::read(pipe.get_ref(), &mut input[..]).map_err(io::Error::from)
             } else {
@@ -178,7 +181,7 @@ fn carry_over(source: &mut Source, log: &mut LogFile, turns: usize, all: bool) {
                     whole => Ok(whole),
                 },
             };
-            let asked = all || turns == usize::MAX;
+            let asked = all || turns == LAST;
             let seen = if asked { look(pipe.get_ref()) } else { pipe.try_io(Interest::READABLE, &mut look) };
             let count = match seen {
                 Ok(0) => {

@@ -242,6 +242,9 @@ pub struct ContainerState {
     pub status: Status,
     pub endpoints: Vec<EndpointState>,
     pub ports: Vec<PublishedPort>,
+    /// Those of its last run, which it does not hold any more: it gets them again when they are free.
+    #[serde(default)]
+    pub last_ports: Vec<PublishedPort>,
     pub restarts: u32,
     /// Stopped by a person: `unless-stopped` does not bring it back.
     pub stopped_by_user: bool,
@@ -259,10 +262,21 @@ impl ContainerState {
             status: Status::Created,
             endpoints: Vec::new(),
             ports: Vec::new(),
+            last_ports: Vec::new(),
             restarts: 0,
             stopped_by_user: false,
             oom_killed: false,
             error: None,
+        }
+    }
+}
+
+impl ContainerState {
+    /// It has no network any more.
+    pub fn disconnect(&mut self) {
+        self.endpoints.clear();
+        if !self.ports.is_empty() {
+            self.last_ports = std::mem::take(&mut self.ports);
         }
     }
 }

@@ -33,7 +33,8 @@ impl Project {
         }
         let mut failure = None;
         let mut ready: Vec<Rc<Container>> = Vec::with_capacity(leaving.len());
-        for container in &leaving {
+        // Somebody else may have removed one while its turn was waited for.
+        for container in leaving.iter().filter(|container| self.find(container.id()).is_ok()) {
             container.cancel_restart();
             container.update_in_memory(|state| state.stopped_by_user = true);
             match if container.is_running() { self.kill_all_of(container).await } else { Ok(()) } {
@@ -54,12 +55,14 @@ impl Project {
             self.inner.network.freed().await;
         }
         let names: Vec<&str> = ready.iter().map(|container| container.id()).collect();
-        if let Err(error) = self.inner.network.release(&names) {
-            failure.get_or_insert(error.into());
-        }
-        // Without its record a folder is no container any more, whatever happens from here on.
+        // On a full disk this cannot be noted before something is deleted.
+        let unreleased = self.inner.network.release(&names).is_err();
         for container in &ready {
             container.removed.set(true);
+        }
+        self.clean_volumes(&ready, volumes, &mut failure).await;
+        // Without its record a folder is no container any more, whatever happens from here on.
+        for container in &ready {
             let record = container.paths.record();
             match fault::around_file("remove", &record, || std::fs::remove_file(&record)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -88,13 +91,16 @@ impl Project {
                 failure.get_or_insert(error);
             }
         }
+        if unreleased && let Err(error) = self.inner.network.release(&names) {
+            failure.get_or_insert(error.into());
+        }
+        // Nothing is told before all of it is gone, and nobody ends the supervisor before.
         for container in &ready {
             self.inner.containers.borrow_mut().remove(container.id());
             container.mark_removed();
             self.emit(container, What::Removed);
         }
         drop(turns);
-        self.clean_volumes(&ready, volumes, &mut failure).await;
         failure.map_or(Ok(()), Err)
     }
 

@@ -20,7 +20,7 @@ use super::output::Output;
 use super::preflight::LONGEST_FILE;
 use super::probe;
 use super::project::{Project, blocking};
-use super::record::{ContainerRecord, Health, HealthStatus, Status};
+use super::record::{ContainerRecord, ContainerState, Health, HealthStatus, Status};
 use super::signal;
 use crate::runtime::Pipes;
 use crate::runtime::root::Root;
@@ -131,10 +131,7 @@ impl Project {
         self.release_network(container).await;
         let state = container.state();
         if !state.endpoints.is_empty() || !state.ports.is_empty() {
-            container.update(|state| {
-                state.endpoints.clear();
-                state.ports.clear();
-            });
+            container.update(ContainerState::disconnect);
         }
     }
 

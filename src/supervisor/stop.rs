@@ -52,6 +52,7 @@ impl Project {
         if waits && container.live.borrow().restart_timer.is_none() {
             self.end_restarts(&container).await;
         }
+        self.look_again();
     }
 
     async fn bring_to_stop(
@@ -383,8 +384,7 @@ impl Project {
                 self.release_network(container).await;
                 container.update(|state| {
                     state.status = Status::Exited { exit, started, finished };
-                    state.endpoints.clear();
-                    state.ports.clear();
+                    state.disconnect();
                 });
                 self.forget(container);
             }

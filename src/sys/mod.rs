@@ -7,6 +7,7 @@
 pub mod capability;
 pub mod clone;
 pub mod copy;
+pub mod descriptors;
 pub mod devices_bpf;
 pub mod fault;
 pub mod mount;

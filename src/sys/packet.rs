@@ -22,6 +22,26 @@ const IN_MEMFD: &[u8] = b"@memfd";
 /// Nobody honest sends more; protects the reader's memory.
 const MAX_MESSAGE: u64 = 64 * 1024 * 1024;
 
+/// A message whose descriptors are lost: the receiver had no room for them. Whoever waits for it is to be told.
+#[derive(Debug)]
+struct Stripped {
+    body: Vec<u8>,
+}
+
+impl std::fmt::Display for Stripped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no descriptor is left for those that came with a message")
+    }
+}
+
+impl std::error::Error for Stripped {}
+
+/// The message without its descriptors, when that is what the error is about.
+#[must_use]
+pub fn stripped(error: &io::Error) -> Option<&[u8]> {
+    error.get_ref()?.downcast_ref::<Stripped>().map(|stripped| stripped.body.as_slice())
+}
+
 /// A connected pair, close-on-exec.
 ///
 /// # Errors
@@ -83,7 +103,11 @@ pub fn recv(socket: impl AsFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
             fds.extend(received);
         }
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received.flags.contains(ReturnFlags::CTRUNC) && !received.flags.contains(ReturnFlags::TRUNC) {
+        body.truncate(received.bytes);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, Stripped { body }));
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a message arrived cut short"));
     }
     if received.bytes == 0 && fds.is_empty() {
@@ -121,5 +145,23 @@ mod tests {
         let (body, fds) = recv(&b).unwrap().unwrap();
         assert!(body == long && fds.len() == 1 && fds[0].as_raw_fd() > 2);
         assert!(recv(&b).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_message_without_room_for_its_descriptors_is_known_all_the_same() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        // The limit is the whole process's: in one of its own.
+        let crate::sys::clone::Fork::Child = crate::sys::clone::fork().unwrap() else {
+            let (_, status) = rustix::process::wait(rustix::process::WaitOptions::empty()).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+            return;
+        };
+        let (a, b) = pair().unwrap();
+        let file = File::open("/dev/null").unwrap();
+        send(&a, b"{}", &[file.as_fd()]).unwrap();
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum }).unwrap();
+        let known = recv(&b).err().as_ref().and_then(stripped) == Some(&b"{}"[..]);
+        std::process::exit(i32::from(!known));
     }
 }

@@ -85,3 +85,20 @@ services:
     assert!(quotas.iter().any(|quota| quota.starts_with("20000")), "{quotas:?}");
     env.down();
 }
+
+#[test]
+fn whoever_runs_in_a_container_can_read_its_limits() {
+    let env = TestEnv::with(
+        "readable",
+        r#"
+services:
+  box: { image: "busybox:1.35", user: "1000:1000", command: sleep 1000, mem_limit: 64m, pids_limit: 50, stop_signal: SIGKILL }
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    let read = "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>/dev/null; :";
+    assert_eq!(env.sh("box", read), "67108864");
+    assert_eq!(env.sh("box", "cd /sys/fs/cgroup; cat pids.max pids/pids.max 2>/dev/null; :"), "50");
+    assert_eq!(env.sh("box", "cd /sys/fs/cgroup; for d in . */; do mkdir $d/x 2>/dev/null && echo $d; done; :"), "");
+    env.down();
+}

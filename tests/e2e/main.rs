@@ -15,6 +15,7 @@ mod edits;
 mod env;
 mod examples;
 mod exec;
+mod exhaustion;
 mod failures;
 #[cfg(feature = "fault-points")]
 mod faults;

@@ -10,17 +10,20 @@ use hickory_proto::op::ResponseCode;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Action, LARGEST_DATAGRAM};
 use super::names::{Names, View};
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
+use crate::network::budget::{Budget, Share};
 use crate::network::netns::ResolverSockets;
 
-/// Questions of one container that wait for somebody else's answer; more are refused.
-const MAX_FORWARDED: usize = 256;
+/// What a question holds that waits for somebody else's answer: a socket for each server that is asked.
+const FORWARDED: u32 = upstream::MAX_SERVERS as u32;
+
+/// Those of the questions of one container; more are refused.
+const MAX_FORWARDED: usize = 256 * FORWARDED as usize;
 
 /// Connections of one container; more wait.
 const MAX_STREAMS: usize = 64;
@@ -42,7 +45,8 @@ struct Context {
     names: Names,
     view: View,
     upstream: Upstream,
-    forwarded: Arc<Semaphore>,
+    forwarded: Share,
+    streams: Share,
 }
 
 impl Server {
@@ -50,12 +54,20 @@ impl Server {
     ///
     /// # Errors
     /// When a socket cannot be duplicated or registered.
-    pub fn start(sockets: &ResolverSockets, names: Names, view: View, upstream: Upstream) -> io::Result<Self> {
+    pub fn start(
+        sockets: &ResolverSockets,
+        names: Names,
+        view: View,
+        upstream: Upstream,
+        budget: &Budget,
+    ) -> io::Result<Self> {
         let udp = UdpSocket::from_std(sockets.udp.try_clone()?)?;
         let tcp = TcpListener::from_std(sockets.tcp.try_clone()?)?;
-        let forwarded = Arc::new(Semaphore::new(MAX_FORWARDED));
-        let context = Arc::new(Context { names, view, upstream, forwarded });
-        Ok(Self { tasks: [tokio::spawn(datagrams(udp, Arc::clone(&context))), tokio::spawn(streams(tcp, context))] })
+        let (forwarded, streams) = (budget.share(MAX_FORWARDED), budget.share(MAX_STREAMS));
+        let context = Arc::new(Context { names, view, upstream, forwarded, streams });
+        Ok(Self {
+            tasks: [tokio::spawn(datagrams(udp, Arc::clone(&context))), tokio::spawn(serve_streams(tcp, context))],
+        })
     }
 }
 
@@ -84,19 +96,19 @@ async fn datagrams(socket: UdpSocket, context: Arc<Context>) {
         match answer::answer(packet, &context.names, &context.view, false) {
             Action::Reply(bytes) => send(&socket, &bytes, client),
             Action::Ignore => {}
-            Action::Forward => match Arc::clone(&context.forwarded).try_acquire_owned() {
-                Err(_) => {
+            Action::Forward => match context.forwarded.try_take(FORWARDED) {
+                None => {
                     if let Action::Reply(bytes) = answer::refusal(packet, ResponseCode::Refused) {
                         send(&socket, &bytes, client);
                     }
                 }
-                Ok(permit) => {
+                Some(room) => {
                     let (packet, context, socket) = (packet.to_vec(), Arc::clone(&context), Arc::clone(&socket));
                     waiting.spawn(async move {
                         if let Some(bytes) = context.upstream.datagram(&packet).await {
                             send(&socket, &bytes, client);
                         }
-                        drop(permit);
+                        drop(room);
                     });
                 }
             },
@@ -109,13 +121,19 @@ fn send(socket: &UdpSocket, bytes: &[u8], client: SocketAddr) {
     let _ = sendto(socket.as_raw_fd(), bytes, &SockaddrStorage::from(client), MsgFlags::MSG_DONTWAIT);
 }
 
-async fn streams(listener: TcpListener, context: Arc<Context>) {
+async fn serve_streams(listener: TcpListener, context: Arc<Context>) {
     let mut connections = JoinSet::new();
+    let mut room = None;
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_STREAMS => match accepted {
+            taken = context.streams.take(1), if room.is_none() => room = taken,
+            accepted = listener.accept(), if room.is_some() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(conversation(stream, Arc::clone(&context)));
+                    let (taken, context) = (room.take(), Arc::clone(&context));
+                    connections.spawn(async move {
+                        conversation(stream, context).await;
+                        drop(taken);
+                    });
                 }
                 Err(_) => sleep(PAUSE).await,
             },
@@ -130,7 +148,7 @@ async fn conversation(mut stream: TcpStream, context: Arc<Context>) {
             Action::Reply(bytes) => bytes,
             Action::Ignore => return,
             Action::Forward => {
-                let Ok(_permit) = context.forwarded.acquire().await else { return };
+                let Some(_room) = context.forwarded.take(FORWARDED).await else { return };
                 match context.upstream.stream(&packet).await {
                     Some(bytes) => bytes,
                     None => return,

@@ -26,7 +26,7 @@ const HEDGE: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_millis(4500);
 
 /// As many as the C library uses.
-const MAX_SERVERS: usize = 3;
+pub(super) const MAX_SERVERS: usize = 3;
 
 const PORT: u16 = 53;
 

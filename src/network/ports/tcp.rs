@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::network::budget::{Share, Taken};
+
 /// What one system call moves at most.
 const PIPE: usize = 256 * 1024;
 
@@ -21,17 +23,38 @@ const PIPE: usize = 256 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A pause after an error that would otherwise repeat at once (no descriptors left).
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection holds: two sockets, and the two ends of a pipe for each direction.
+const DESCRIPTORS: u32 = 6;
+
+/// Those of the connections of one port; more wait in the kernel's queue until one of these has ended.
+pub(super) const MAX_DESCRIPTORS: usize = 4096 * DESCRIPTORS as usize;
+
+/// With more connections than this at once a pipe stays as small as it comes.
+const FEW: usize = 256;
 
 /// Accepts until the task is aborted. The target may change at any time; connections that exist stay where they are.
-pub async fn serve(listener: TcpListener, target: watch::Receiver<Option<IpAddr>>, port: u16) {
+pub(super) async fn serve(listener: TcpListener, target: watch::Receiver<Option<IpAddr>>, port: u16, share: Share) {
     let mut connections = JoinSet::new();
+    let mut room: Option<Taken> = None;
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            // Not accepted before there is room: the kernel lets the client wait.
+            taken = share.take(DESCRIPTORS), if room.is_none() => {
+                room = taken;
+                if room.is_none() {
+                    return;
+                }
+            }
+            accepted = listener.accept(), if room.is_some() => match accepted {
                 Ok((client, _)) => {
-                    let target = *target.borrow();
-                    connections.spawn(carry(client, target.map(|address| SocketAddr::new(address, port))));
+                    let target = target.borrow().map(|address| SocketAddr::new(address, port));
+                    let (taken, size) = (room.take(), (connections.len() < FEW).then_some(PIPE));
+                    connections.spawn(async move {
+                        carry(client, target, size).await;
+                        drop(taken);
+                    });
                 }
                 Err(error) => {
                     tracing::debug!("cannot accept a connection: {error}");
@@ -43,7 +66,7 @@ pub async fn serve(listener: TcpListener, target: watch::Receiver<Option<IpAddr>
     }
 }
 
-async fn carry(client: TcpStream, target: Option<SocketAddr>) {
+async fn carry(client: TcpStream, target: Option<SocketAddr>, size: Option<usize>) {
     let Some(target) = target else { return refuse(&client) };
     let server = match timeout(CONNECT, TcpStream::connect(target)).await {
         Ok(Ok(server)) => server,
@@ -55,7 +78,7 @@ async fn carry(client: TcpStream, target: Option<SocketAddr>) {
     };
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
-    let both = async { tokio::try_join!(pump(&client, &server), pump(&server, &client)) };
+    let both = async { tokio::try_join!(pump(&client, &server, size), pump(&server, &client, size)) };
     if both.await.is_err() {
         // The other side shall see a broken connection as broken.
         refuse(&client);
@@ -73,10 +96,12 @@ fn refuse(stream: &TcpStream) {
 }
 
 /// Moves bytes in one direction until the end of the stream, which it passes on.
-async fn pump(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, size: Option<usize>) -> io::Result<()> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     // Only makes it faster.
-    let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIPE as i32));
+    if let Some(size) = size {
+        let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(size as i32));
+    }
     let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
     loop {
         // The pipe is empty here, so that "would block" can only mean the socket.

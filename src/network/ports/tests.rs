@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::*;
+use crate::network::Budget;
 use crate::network::spec::PortSpec;
 
 fn spec(host_ip: Option<&str>, published: Option<(u16, u16)>, protocol: Protocol) -> PortSpec {
@@ -66,11 +67,19 @@ fn published(protocol: Protocol, target: u16) -> Reservation {
 
 /// Serves a reservation in a runtime of its own until the result is dropped.
 fn serve(reservation: Reservation, target: watch::Receiver<Option<IpAddr>>) -> tokio::sync::oneshot::Sender<()> {
+    serve_within(reservation, target, Budget::new(1000))
+}
+
+fn serve_within(
+    reservation: Reservation,
+    target: watch::Receiver<Option<IpAddr>>,
+    budget: Budget,
+) -> tokio::sync::oneshot::Sender<()> {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let _proxy = Proxy::start(&reservation, target).unwrap();
+            let _proxy = Proxy::start(&reservation, target, &budget).unwrap();
             let _ = stopped.await;
         });
     });
@@ -165,4 +174,54 @@ fn datagrams_of_several_clients_find_their_way_back() {
             assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), format!("R{round}C{number}"));
         }
     }
+}
+
+fn is_quiet(socket: &impl AsFd) -> bool {
+    let mut polled = [nix::poll::PollFd::new(socket.as_fd(), nix::poll::PollFlags::POLLIN)];
+    nix::poll::poll(&mut polled, 300_u16) == Ok(0)
+}
+
+/// As many clients as the budget has room for are served; the others wait, and come in when one of those has left.
+#[test]
+fn connections_beyond_the_bound_wait_and_are_served_later() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reservation = published(Protocol::Tcp, server.local_addr().unwrap().port());
+    let front = address(&reservation);
+    let (_target, watch) = watch::channel(Some("127.0.0.1".parse().unwrap()));
+    // Twelve for one port: two connections.
+    let _served = serve_within(reservation, watch, Budget::new(24));
+    let clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(front).unwrap()).collect();
+    let inside: Vec<TcpStream> = (0..2).map(|_| server.accept().unwrap().0).collect();
+    assert!(is_quiet(&server), "a third connection was made");
+    drop((clients, inside));
+    // Those that waited have gone by now; whoever comes next is served.
+    let mut client = TcpStream::connect(front).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = server.accept() {
+            let _ = stream.write_all(b"x");
+        }
+    });
+    let mut byte = [0];
+    client.read_exact(&mut byte).unwrap();
+}
+
+/// A flood of datagrams from ever other ports has its end too.
+#[test]
+fn sessions_beyond_the_bound_are_dropped() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let reservation = published(Protocol::Udp, server.local_addr().unwrap().port());
+    let front = address(&reservation);
+    let (_target, watch) = watch::channel(Some("127.0.0.1".parse().unwrap()));
+    let _served = serve_within(reservation, watch, Budget::new(24));
+    let clients: Vec<UdpSocket> = (0..30).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    for client in &clients {
+        client.send_to(b"x", front).unwrap();
+    }
+    let mut buffer = [0; 8];
+    for _ in 0..12 {
+        server.recv(&mut buffer).unwrap();
+    }
+    assert!(is_quiet(&server), "a client beyond the bound has a session");
 }

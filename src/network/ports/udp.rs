@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use crate::network::budget::{Share, Taken};
+
 /// As Docker's proxy.
 const IDLE: Duration = Duration::from_secs(90);
 
 /// More clients than this at once are a flood; the newest are dropped.
-const MAX_SESSIONS: usize = 4096;
+pub(super) const MAX_SESSIONS: usize = 4096;
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
@@ -32,6 +34,7 @@ struct Session {
     target: SocketAddr,
     used: Arc<Mutex<Instant>>,
     task: AbortHandle,
+    _room: Taken,
 }
 
 type Sessions = Arc<Mutex<HashMap<Key, Session>>>;
@@ -41,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Serves until the task is aborted. When the target changes, clients go to the new one with their next datagram.
-pub async fn serve(socket: UdpSocket, target: watch::Receiver<Option<IpAddr>>, port: u16) {
+pub(super) async fn serve(socket: UdpSocket, target: watch::Receiver<Option<IpAddr>>, port: u16, share: Share) {
     let socket = Arc::new(socket);
     let sessions: Sessions = Arc::default();
     let mut tasks = JoinSet::new();
@@ -58,7 +61,7 @@ pub async fn serve(socket: UdpSocket, target: watch::Receiver<Option<IpAddr>>, p
         };
         let Some(address) = *target.borrow() else { continue };
         let address = SocketAddr::new(address, port);
-        if let Some(upstream) = session(&socket, &sessions, &mut tasks, key, address).await {
+        if let Some(upstream) = session(&socket, &sessions, &mut tasks, &share, (key, address)).await {
             // A full queue loses datagrams, as networks do. Not by tokio, which does not know yet that a new socket can
             // be written.
             let _ = nix::sys::socket::send(upstream.as_raw_fd(), &buffer[..length], MsgFlags::MSG_DONTWAIT);
@@ -71,8 +74,8 @@ async fn session(
     front: &Arc<UdpSocket>,
     sessions: &Sessions,
     tasks: &mut JoinSet<()>,
-    key: Key,
-    target: SocketAddr,
+    share: &Share,
+    (key, target): (Key, SocketAddr),
 ) -> Option<Arc<UdpSocket>> {
     {
         let mut known = lock(sessions);
@@ -85,17 +88,17 @@ async fn session(
                 session.task.abort();
                 known.remove(&key);
             }
-            None if known.len() >= MAX_SESSIONS => return None,
             None => {}
         }
     }
+    let room = share.try_take(1)?;
     let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = Arc::new(UdpSocket::bind(any).await.ok()?);
     socket.connect(target).await.ok()?;
     let used = Arc::new(Mutex::new(Instant::now()));
     let answers = answer(Arc::clone(front), Arc::clone(sessions), Arc::clone(&socket), key, Arc::clone(&used));
     let task = tasks.spawn(answers);
-    lock(sessions).insert(key, Session { socket: Arc::clone(&socket), target, used, task });
+    lock(sessions).insert(key, Session { socket: Arc::clone(&socket), target, used, task, _room: room });
     Some(socket)
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,7 @@ impl ControlGroup {
         for _ in 0..16 {
             match fault::around("make a control group", || fs::create_dir(&folder)) {
                 Ok(()) => {
+                    open_to_all(&folder).step(step)?;
                     if cpuset {
                         fill_cpuset(mount, &self.path).step(step)?;
                     }
@@ -132,6 +134,8 @@ impl ControlGroup {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if let Some(parent) = folder.parent() {
                         let _ = fs::create_dir_all(parent);
+                        let made = parent.ancestors().take_while(|folder| *folder != mount);
+                        made.for_each(|folder| drop(open_to_all(folder)));
                     }
                 }
                 Err(error) => return Err(error).step(step),
@@ -347,6 +351,12 @@ impl ControlGroup {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Whoever runs in a container may read its limits, whatever its user: the umask of the process that made the group is
+/// not for it.
+fn open_to_all(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 
 /// Writes a control file that exists. (`fs::write` would ask to create it, which is `EACCES` here when it is missing.)

@@ -16,15 +16,16 @@ use tokio::sync::{Mutex, oneshot, watch};
 use self::naming::resolver;
 use super::error::SupervisorError;
 use super::link::Link;
-use super::record::{ContainerRecord, EndpointState};
+use super::record::{ContainerRecord, ContainerState, EndpointState};
 use crate::keeper::protocol::Request;
 use crate::network::dns::{HostServers, Names, Server};
 use crate::network::netns::{self, Resolver, ResolverSockets};
 use crate::network::ports::{self, Proxy, Reservation};
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
-use crate::network::{NetworkError, NetworkLease, Networks, Publication, Sandbox, SandboxSpec};
+use crate::network::{Budget, NetworkError, NetworkLease, Networks, Publication, Sandbox, SandboxSpec};
 use crate::runtime::spec::ContainerId;
 use crate::state::{Paths, ProjectPaths};
+use crate::sys::descriptors;
 
 #[derive(Debug)]
 pub(super) struct Network {
@@ -48,7 +49,14 @@ pub(super) struct Network {
     leaving: RefCell<Vec<String>>,
     removing: Mutex<()>,
     kept: RefCell<Vec<NetworkError>>,
+    /// What clients of published ports, and containers that ask for names, can make us hold.
+    port_budget: Budget,
+    name_budget: Budget,
 }
+
+/// Descriptors for the clients of all published ports: these many connections, if we may have twice as many.
+const PORTS: usize = 8192 * 6;
+const NAMES: usize = 16 * 1024;
 
 #[derive(Debug)]
 struct Wish {
@@ -86,6 +94,7 @@ impl Attached {
 
 impl Network {
     pub(super) fn new(paths: &Paths, project: &ProjectPaths, link: Rc<Link>) -> Self {
+        let descriptors = descriptors::keep_reserve();
         Self {
             networks: Networks::new(paths, project),
             names: Names::of_project(paths, project),
@@ -104,6 +113,9 @@ impl Network {
             leaving: RefCell::default(),
             removing: Mutex::new(()),
             kept: RefCell::default(),
+            // The rest is ours.
+            port_budget: Budget::new((descriptors / 2).min(PORTS)),
+            name_budget: Budget::new((descriptors / 8).min(NAMES)),
         }
     }
 
@@ -252,6 +264,22 @@ impl Network {
             self.last.borrow_mut().insert(record.id.clone(), attached.ports());
         }
         self.publications.borrow_mut().remove(&record.id).is_some()
+    }
+
+    /// Of a container that does not run: which ports it had.
+    pub(super) fn remember(&self, container: &str, state: &ContainerState) {
+        let ports = if state.ports.is_empty() { &state.last_ports } else { &state.ports };
+        if !ports.is_empty() {
+            self.last.borrow_mut().insert(container.to_owned(), ports.clone());
+        }
+    }
+
+    /// Names of the project's networks that exist in the kernel, whoever made them.
+    pub(super) fn standing(&self) -> BTreeSet<String> {
+        self.networks.standing().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            BTreeSet::new()
+        })
     }
 
     /// After ports were given up: returns when the keeper has closed them too and the rules do without them.

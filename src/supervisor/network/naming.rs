@@ -25,7 +25,7 @@ impl Network {
         let server = match &resolver {
             Some(sockets) => {
                 let upstream = self.upstream(record, &namespace);
-                let server = Server::start(sockets, self.names.clone(), self.view(record), upstream);
+                let server = Server::start(sockets, self.names.clone(), self.view(record), upstream, &self.name_budget);
                 Some(server.map_err(SupervisorError::system("serve names"))?)
             }
             None => None,

@@ -83,7 +83,7 @@ impl Network {
         let proxies: io::Result<Vec<Proxy>> = attached
             .reservations
             .iter()
-            .map(|reservation| Proxy::start(reservation, attached.target.subscribe()))
+            .map(|reservation| Proxy::start(reservation, attached.target.subscribe(), &self.port_budget))
             .collect();
         attached.proxies = proxies.map_err(SupervisorError::system("serve published ports"))?;
         let addresses = attached.addresses();

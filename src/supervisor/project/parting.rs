@@ -38,8 +38,38 @@ impl Project {
         }
     }
 
-    pub(in crate::supervisor) fn is_empty(&self) -> bool {
-        self.inner.containers.borrow().is_empty()
+    /// Whether nothing of the project runs or is about to. What is known of it is on disk.
+    pub(in crate::supervisor) fn is_at_rest(&self) -> bool {
+        self.inner.containers.borrow().values().all(|container| container.is_at_rest())
+            && self.inner.unreadable.borrow().is_empty()
+    }
+
+    /// Returns when nothing of the project runs.
+    pub(in crate::supervisor) async fn at_rest(&self) {
+        let mut events = self.subscribe();
+        loop {
+            let changed = self.inner.ending_changed.notified();
+            if self.is_at_rest() {
+                return;
+            }
+            tokio::select! {
+                // One that was missed is as good as one that was heard.
+                _ = events.recv() => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Something ended of which there is no event.
+    pub(in crate::supervisor) fn look_again(&self) {
+        self.inner.ending_changed.notify_waiters();
+    }
+
+    /// Writes what was changed in memory alone.
+    pub(in crate::supervisor) fn save(&self) {
+        for container in self.all() {
+            container.update(|_| {});
+        }
     }
 
     pub(in crate::supervisor) fn is_ending(&self) -> bool {

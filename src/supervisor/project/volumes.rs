@@ -65,7 +65,8 @@ impl Project {
     pub(in crate::supervisor) fn users_of(&self, volume: &str) -> Vec<String> {
         let containers = self.inner.containers.borrow();
         let uses = |container: &&Rc<Container>| container.record.volumes.iter().any(|uses| uses.volume == volume);
-        containers.values().filter(uses).map(|container| container.name()).collect()
+        let stays = |container: &&Rc<Container>| !container.removed.get();
+        containers.values().filter(stays).filter(uses).map(|container| container.name()).collect()
     }
 
     /// Looks for containers of other projects that mount a volume; to be called under the volume's lock.

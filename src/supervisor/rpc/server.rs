@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use super::Hello;
 use super::frame::{self, FrameError, Incoming, Received};
 use crate::state::ProjectPaths;
-use crate::sys::fault;
+use crate::sys::{descriptors, fault};
 
 /// A client that reads this much slower than it is told things is cut off; nobody waits for it.
 const MAX_BACKLOG: usize = 32 * 1024 * 1024;
@@ -96,6 +96,10 @@ impl Server {
                 Err(error) => {
                     // No descriptor is left, most likely: give those that are served time to end.
                     tracing::warn!("cannot accept a connection: {error}");
+                    // A person who wants to bring it all down has to get in.
+                    if descriptors::are_used_up(&error) {
+                        descriptors::release_reserve();
+                    }
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
