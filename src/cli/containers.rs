@@ -41,7 +41,7 @@ impl Containers {
         declared: Vec<String>,
         mut all: Vec<ObservedContainer>,
     ) -> Result<Self, CommandError> {
-        let record = record::read::<ProjectRecord>(&project.record())?;
+        let record = record::read_if_whole::<ProjectRecord>(&project.record());
         all.sort_by(|a, b| a.record.name.cmp(&b.record.name));
         Ok(Self { project, record, declared, all })
     }

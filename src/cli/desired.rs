@@ -13,12 +13,13 @@ use super::exit::{CommandError, USAGE};
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
 use super::names;
+use super::ui;
 use super::ui::progress::Progress;
 use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
 use crate::plan::desired::{Origin, port_key, source_key};
-use crate::plan::lower::{Fault, Inputs, PACKAGES, lower};
+use crate::plan::lower::{Fault, Inputs, PACKAGES, lower, warnings};
 use crate::plan::{Desired, DesiredService};
 
 /// Where images come from.
@@ -95,6 +96,10 @@ pub fn desired(
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    for warning in warnings(project, services) {
+        let (hint, place) = (warning.hint.as_deref(), Some(warning.path.as_str()));
+        progress.note(ui::watch::warning(&warning.message, hint, place, project, context.palette()).trim_end());
+    }
     desired.project.environment_files.clone_from(&loaded.environment_files);
     for service in &mut desired.services {
         service.template.spec.process.size = super::terminal::size();

@@ -76,6 +76,9 @@ pub fn main() -> ExitCode {
             error.exit_code()
         }
     };
+    for text in crate::state::notice::take() {
+        eprint!("{}", ui::error::warning(&text, context.palette()));
+    }
     trace.finish();
     ExitCode::from(code)
 }

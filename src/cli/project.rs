@@ -48,7 +48,7 @@ impl Context {
             return Ok((self.paths.project(&project.name), names::services(&project)));
         };
         let paths = self.paths.project(name);
-        let known = match record::read::<ProjectRecord>(&paths.record())? {
+        let known = match record::read_if_whole::<ProjectRecord>(&paths.record()) {
             Some(raised) => raised.services,
             None if self.has_compose_file() => {
                 self.load_roughly(services).map(|project| names::services(&project)).unwrap_or_default()

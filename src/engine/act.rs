@@ -35,6 +35,9 @@ impl Engine {
             describe(&plan, report);
             return Ok(0);
         }
+        if matches!(action, Action::Start | Action::Restart { .. }) {
+            self.mend_networks(report).await;
+        }
         if let Err(failure) = self.preflight(&plan, None, report) {
             self.project.settle().await;
             return Err(failure);

@@ -39,16 +39,17 @@ impl Engine {
         let cancel = watch::Sender::new(false);
         let result = execute(&plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled)).await;
         let result = match options.services.is_empty() {
-            true => result.and(self.project.remove_damaged().await.map_err(|error| {
-                Failure::caused("a container stays", &error).hint("bring it down with that windlass")
-            })),
+            true => {
+                let damaged = self.project.remove_damaged().await;
+                result.and(damaged.map_err(|error| Failure::caused("a container stays", &error)))
+            }
             false => result,
         };
         if options.volumes {
             self.project.sweep_volumes().await;
         }
         // What can end now ends, also after a failure.
-        // Its folder stays for a container that another version is to take down.
+        // Of a container that stays, so does its folder.
         if self.project.with_unreadable(|_| ()).is_none() {
             self.project.settle().await;
         }

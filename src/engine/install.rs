@@ -98,10 +98,13 @@ impl Engine {
         if code != 0 {
             let failure = Failure::new(format!("the install step of {service} failed with exit code {code}"));
             let text = lines.tail();
-            let failure = if text.is_empty() { failure } else { failure.detail("end of its output", text) };
+            let failure = if text.is_empty() { failure } else { failure.detail("end of its output", text.clone()) };
             let failure = match code {
                 127 => failure.hint("its program is not in the container; see `x-windlass.install` of the service"),
-                _ => failure,
+                _ => match way_out_hint(&install.args, &text) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                },
             };
             return Err(failure.hint(format!(
                 "mend {} or `x-windlass.install`; the next `up` begins with nothing installed",
@@ -135,6 +138,42 @@ impl Engine {
         }
         self.project.remove(&ids, true).await.map_err(|error| failed(&error))
     }
+}
+
+/// What helps a tool that did not reach its registry.
+fn way_out_hint(args: &[String], output: &str) -> Option<String> {
+    const UNREACHED: [&str; 9] = [
+        "EAI_AGAIN",
+        "ENOTFOUND",
+        "ECONNREFUSED",
+        "ETIMEDOUT",
+        "ENETUNREACH",
+        "name resolution",
+        "resolve host",
+        "dns error",
+        "Network is unreachable",
+    ];
+    if !UNREACHED.iter().any(|word| output.contains(word)) {
+        return None;
+    }
+    // What stands for each tool, wherever its name is in the command.
+    const TOOLS: [(&str, &str); 8] = [
+        ("pnpm", "NPM_CONFIG_REGISTRY"),
+        ("npm", "NPM_CONFIG_REGISTRY"),
+        ("yarn", "YARN_NPM_REGISTRY_SERVER"),
+        ("bun", "NPM_CONFIG_REGISTRY"),
+        ("uv", "UV_DEFAULT_INDEX"),
+        ("pip", "PIP_INDEX_URL"),
+        ("pipenv", "PIPENV_PYPI_MIRROR"),
+        ("bundle", "BUNDLE_MIRROR__ALL"),
+    ];
+    let words: Vec<&str> = args.iter().flat_map(|arg| arg.split(|char: char| !char.is_ascii_alphanumeric())).collect();
+    let tool = TOOLS.iter().find(|(tool, _)| words.contains(tool));
+    let registry =
+        tool.map_or(String::new(), |(tool, variable)| format!(", or another registry ({variable} of {tool})"));
+    Some(format!(
+        "the step did not reach the registry: where this machine needs a proxy, so does the service (`environment: [HTTPS_PROXY]`){registry}"
+    ))
 }
 
 /// What the step writes, line by line, and the last of it.
@@ -203,5 +242,26 @@ impl Lines {
 
     fn tail(&self) -> String {
         self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::way_out_hint;
+
+    #[test]
+    fn the_hint_fits_the_tool() {
+        let args = |text: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()];
+        for (command, output, variable) in [
+            ("npm ci", "npm error code EAI_AGAIN", "NPM_CONFIG_REGISTRY of npm"),
+            ("pnpm install", "getaddrinfo ENOTFOUND registry.example", "of pnpm"),
+            ("pip install -r requirements.txt", "Temporary failure in name resolution", "PIP_INDEX_URL"),
+            ("uv sync", "dns error: failed to lookup address", "UV_DEFAULT_INDEX"),
+            ("make deps", "curl: (6) Could not resolve host: x", "HTTPS_PROXY"),
+        ] {
+            let hint = way_out_hint(&args(command), output).unwrap();
+            assert!(hint.contains(variable), "{command}: {hint}");
+        }
+        assert_eq!(way_out_hint(&args("npm ci"), "npm error code EUSAGE"), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::keeper;
 use crate::network::{self, NetworkError};
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::state::record::ReadError;
-use crate::state::{Lock, Paths};
+use crate::state::{Lock, Paths, ProjectPaths};
 
 /// Why it cannot be cleaned.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,15 @@ pub fn remove(paths: &Paths) -> Result<Vec<String>, LeftoverError> {
         group.remove().map_err(LeftoverError::io(format!("remove the control group of project {id}")))?;
         removed.push(format!("kernel objects of project {id}"));
     }
+    let aside = network::discard_damaged(paths)?;
+    if aside > 0 {
+        removed.push(format!("{aside} leases of networks that could not be read"));
+    }
     for name in stale_folders(paths)? {
         let project = paths.project(&name);
         let Ok(Some(lock)) = Lock::try_acquire(&project.lock()) else { continue };
         // Under the lock, nobody begins.
-        if keeper::find(&project)?.is_some() || !inventory::containers(&project)?.is_empty() {
+        if is_kept(&project) {
             continue;
         }
         for folder in [project.run(), project.data()] {
@@ -83,13 +87,20 @@ pub fn remove(paths: &Paths) -> Result<Vec<String>, LeftoverError> {
 /// next `up` or `down` wants what there is.
 fn kept(paths: &Paths) -> Result<BTreeSet<String>, LeftoverError> {
     let mut ids: BTreeSet<String> = supervised();
+    // Networks that somebody made for any project.
+    ids.insert(paths.no_project().id().to_owned());
     for name in inventory::projects(paths)? {
         let project = paths.project(&name);
-        if keeper::find(&project)?.is_some() || !inventory::containers(&project)?.is_empty() {
+        if is_kept(&project) {
             ids.insert(project.id().to_owned());
         }
     }
     Ok(ids)
+}
+
+/// Whether somebody keeps it, or will want what there is. What cannot be read is somebody's too.
+fn is_kept(project: &ProjectPaths) -> bool {
+    !matches!(keeper::find(project), Ok(None)) || inventory::containers(project).map_or(true, |found| !found.is_empty())
 }
 
 /// Of every keeper and supervisor of the machine: their arguments are role, data root, run root, project.
@@ -118,7 +129,7 @@ fn stale_folders(paths: &Paths) -> Result<BTreeSet<String>, LeftoverError> {
     let mut stale = BTreeSet::new();
     for name in names {
         let project = paths.project(&name);
-        if keeper::find(&project)?.is_none() && inventory::containers(&project)?.is_empty() {
+        if !is_kept(&project) {
             stale.insert(name);
         }
     }

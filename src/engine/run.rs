@@ -115,6 +115,7 @@ impl Engine {
             describe(&plan, report);
             return Ok(None);
         }
+        self.mend_networks(report).await;
         let mut whole = desired.clone();
         whole.services.push(service.clone());
         if let Err(failure) = self.preflight(&plan, Some(&whole), report) {

@@ -11,6 +11,7 @@ use super::message::{Event, Failure, Request};
 use super::report::Report;
 use super::run::Oneoff;
 use crate::plan::Action;
+use crate::state::notice;
 use crate::supervisor::Project;
 use crate::supervisor::rpc::{Connection, Handler};
 
@@ -79,6 +80,9 @@ impl Engine {
             Request::Refresh(refresh) => self.refresh(&refresh, &report).await,
             Request::Unread { .. } | Request::GiveUp => Err(Failure::new("there is nothing to give up")),
         };
+        for text in notice::take() {
+            report.warning(text);
+        }
         match result {
             Ok(exit_code) => report.send(&Event::Done { exit_code }),
             Err(failure) => report.send(&Event::Failed(failure)),

@@ -13,6 +13,7 @@ use super::outline::outline;
 use super::report::Report;
 use super::run::Attach;
 use super::serve::Engine;
+use crate::network::mend::Mended;
 use crate::plan::{self, Desired, Observed, OperationKind, Plan, UpOptions};
 use crate::supervisor::record::{ProjectRecord, Status};
 
@@ -29,6 +30,9 @@ impl Engine {
         self.project
             .with_unreadable(|error| Failure::caused("a container of the project cannot be read", error))
             .map_or(Ok(()), Err)?;
+        if !dry_run {
+            self.mend_networks(report).await;
+        }
         self.project.ends_recorded().await;
         let observed = self.observe_for(&desired, None);
         let plan = self.with_names(|names| plan::up(&desired, &observed, &options, names));
@@ -98,6 +102,21 @@ impl Engine {
         failure
     }
 
+    /// The networks are as they were made, whatever others have done to them.
+    pub(super) async fn mend_networks(&self, report: &Report) {
+        match self.project.mend_networks().await {
+            Ok(mended) => {
+                for Mended { network, what } in mended {
+                    report.warning(format!("network {network}: {what}; it was mended"));
+                }
+            }
+            Err(error) => {
+                let failure = Failure::caused("cannot look after the project's networks", &error);
+                report.warning(format!("{}: {}", failure.message, failure.causes.join(": ")));
+            }
+        }
+    }
+
     pub(super) fn with_names<T>(&self, plan: impl FnOnce(&mut plan::Names<'_>) -> T) -> T {
         let volumes = self.project.paths().volumes();
         plan(&mut plan::Names {
@@ -122,6 +141,10 @@ impl Engine {
         self.check_names(plan)?;
         self.relabel(desired, plan).await?;
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
+        self.project
+            .claim_addresses(desired.claims.clone())
+            .await
+            .map_err(|error| Failure::caused("cannot set addresses aside", &error))?;
         let task = Task { desired: Some(desired), attach, ..Task::new(timeout_ms, report) };
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));

@@ -1,6 +1,6 @@
 //! Bridges: made, found again after a crash, removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,8 +25,31 @@ const DRIVERS: [&str; 3] = ["", "default", "bridge"];
 /// How often one looks whether links have disappeared.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// Addresses that a project's file gives to its own services, by network.
+pub type Claims = BTreeMap<String, Vec<IpAddr>>;
+
+/// Notes what addresses a project has for services of its own, before anybody gets one without asking for it.
+pub fn claim(paths: &Paths, project: &ProjectPaths, claims: &Claims) -> Result<()> {
+    let mut leases = Leases::open(paths)?;
+    let mut changed = Vec::new();
+    for (name, claimed) in claims {
+        let Some(lease) = leases.find(project.id(), name)? else { continue };
+        let known = lease.claims.get(project.id());
+        if known != Some(claimed) && !(known.is_none() && claimed.is_empty()) {
+            lease.claims.insert(project.id().to_owned(), claimed.clone());
+            changed.push(lease.clone());
+        }
+    }
+    changed.iter().try_for_each(|lease| leases.save(lease))
+}
+
 /// Makes sure that networks exist: leases, then kernel objects. Returns the leases in the order of `specs`.
-pub fn ensure(paths: &Paths, project: &ProjectPaths, specs: &[NetworkSpec]) -> Result<Vec<NetworkLease>> {
+pub fn ensure(
+    paths: &Paths,
+    project: &ProjectPaths,
+    specs: &[NetworkSpec],
+    claims: &Claims,
+) -> Result<Vec<NetworkLease>> {
     let mut netlink = Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?;
     let mut leases = Leases::open(paths)?;
     let host = Host::read(&mut netlink).map_err(NetworkError::kernel("read the host's links and routes"))?;
@@ -52,7 +75,10 @@ pub fn ensure(paths: &Paths, project: &ProjectPaths, specs: &[NetworkSpec]) -> R
             wanted.push(own.clone());
             continue;
         }
-        let lease = plan(project, spec, options, &leases, &host)?;
+        let mut lease = plan(project, spec, options, &leases, &host)?;
+        if let Some(claims) = claims.get(&spec.name) {
+            lease.claims.insert(project.id().to_owned(), claims.clone());
+        }
         leases.save(&lease)?;
         leases.networks.push(lease.clone());
         fresh.push(lease.bridge.clone());
@@ -195,8 +221,12 @@ fn plan(
         inter_container: options.inter_container,
         interface_prefix: options.interface_prefix,
         host_binding: options.host_binding,
+        // A project's are in its record.
+        labels: if project.name().is_empty() { spec.labels.clone() } else { BTreeMap::new() },
         subnets,
         endpoints: Default::default(),
+        claims: Default::default(),
+        former: Default::default(),
     })
 }
 
@@ -242,11 +272,11 @@ fn subnet_of(spec: &NetworkSpec, config: &IpamConfig, subnet: IpNetwork) -> Resu
         return Err(outside(address));
     }
     let subnet = IpNetwork::new(subnet.network(), subnet.prefix()).unwrap_or(subnet);
-    Ok(Subnet { subnet, range: config.ip_range, gateway, reserved, last: None })
+    Ok(Subnet { subnet, range: config.ip_range, gateway, reserved })
 }
 
 /// Brings the kernel to what the leases say.
-fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &[String]) -> Result<()> {
+pub fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &[String]) -> Result<()> {
     let stale = |lease: &NetworkLease| fresh.contains(&lease.bridge) && host.link_named(&lease.bridge).is_some();
     if networks.iter().any(stale) {
         delete_links(|name| networks.iter().any(|lease| lease.bridge == name && stale(lease)))?;
@@ -276,7 +306,8 @@ fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &
         for subnet in &lease.subnets {
             requests.push(link::add_address(index, subnet.gateway, subnet.subnet.prefix()));
         }
-        requests.push(link::set_up_with_alias(&lease.bridge, &format!("windlass {} {}", lease.project, lease.name)));
+        requests
+            .push(link::set_up_with_alias(&lease.bridge, &format!("{}{} {}", link::ALIAS, lease.project, lease.name)));
     }
     let failures = fault::around("set up bridges", || netlink.batch(requests));
     let failures = failures.map_err(NetworkError::kernel("set up bridges"))?;
@@ -303,7 +334,7 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
             .endpoints
             .iter()
             .filter(|(_, endpoint)| endpoint.project_id != project.id())
-            .map(|(container, endpoint)| endpoint.names.first().unwrap_or(container).as_str())
+            .map(|(id, endpoint)| endpoint.holder(id))
             .collect();
         if others.is_empty() {
             doomed.push(lease.bridge.clone());
@@ -314,7 +345,7 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
     }
     let prefix = names::prefix(project.id());
     if networks.is_none() {
-        release_everywhere(&mut leases, |_, endpoint| endpoint.project_id == project.id())?;
+        release_everywhere(&mut leases, project.id())?;
     }
     delete_links(|name| {
         let ours = networks.is_none() && name.starts_with(&prefix) && !kept.iter().any(|bridge| bridge == name);
@@ -322,6 +353,9 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
     })?;
     for bridge in &doomed {
         leases.remove(bridge)?;
+    }
+    if networks.is_none() {
+        lease::discard(paths, |bridge| bridge.starts_with(&prefix) && !kept.iter().any(|other| other == bridge))?;
     }
     Ok(in_use)
 }
@@ -334,28 +368,45 @@ pub fn projects() -> Result<Vec<String>> {
 /// Removes the links and leases of a project that nobody keeps any more.
 pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
     let mut leases = Leases::open(paths)?;
-    release_everywhere(&mut leases, |_, endpoint| endpoint.project_id == project_id)?;
+    release_everywhere(&mut leases, project_id)?;
     let prefix = names::prefix(project_id);
     delete_links(|name| name.starts_with(&prefix))?;
     let of_project = leases.networks.iter().filter(|lease| lease.project_id == project_id);
     for bridge in of_project.map(|lease| lease.bridge.clone()).collect::<Vec<_>>() {
         leases.remove(&bridge)?;
     }
-    Ok(())
+    lease::discard(paths, |bridge| bridge.starts_with(&prefix)).map(drop)
 }
 
-/// Gives the addresses of containers back.
-pub fn release(paths: &Paths, containers: &[&str]) -> Result<()> {
-    let mut leases = Leases::open(paths)?;
-    release_everywhere(&mut leases, |container, _| containers.contains(&container))
+/// Containers do not run any more: their addresses are free, and theirs again when they come back in time.
+pub fn leave(paths: &Paths, containers: &[&str]) -> Result<()> {
+    change(&mut Leases::open(paths)?, |lease| containers.iter().fold(false, |any, id| lease.leave(id) | any))
 }
 
-fn release_everywhere(leases: &mut Leases, goes: impl Fn(&str, &lease::EndpointLease) -> bool) -> Result<()> {
+/// Containers are removed, and nobody of the names `forgotten` comes again.
+pub fn release(paths: &Paths, project: &ProjectPaths, containers: &[&str], forgotten: &[&str]) -> Result<()> {
+    change(&mut Leases::open(paths)?, |lease| {
+        let left = containers.iter().fold(false, |any, id| lease.leave(id) | any);
+        forgotten.iter().fold(left, |any, name| lease.forget(project.id(), name) | any)
+    })
+}
+
+/// Nothing of a project stays in the networks of others.
+fn release_everywhere(leases: &mut Leases, project_id: &str) -> Result<()> {
+    change(leases, |lease| {
+        let before = (lease.endpoints.len(), lease.former.len(), lease.claims.len());
+        lease.endpoints.retain(|_, endpoint| endpoint.project_id != project_id);
+        lease.former.retain(|former| former.project_id != project_id);
+        lease.claims.remove(project_id);
+        (lease.endpoints.len(), lease.former.len(), lease.claims.len()) != before
+    })
+}
+
+/// Writes the leases back that `work` has changed.
+fn change(leases: &mut Leases, mut work: impl FnMut(&mut NetworkLease) -> bool) -> Result<()> {
     let mut changed = Vec::new();
     for lease in &mut leases.networks {
-        let before = lease.endpoints.len();
-        lease.endpoints.retain(|container, endpoint| !goes(container, endpoint));
-        if lease.endpoints.len() != before {
+        if work(lease) {
             changed.push(lease.clone());
         }
     }

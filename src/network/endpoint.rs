@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 
 use super::error::{NetworkError, Result};
-use super::lease::{EndpointLease, Leases, NetworkLease};
+use super::lease::{Asking, EndpointLease, Leases, NetworkLease};
 use super::link::{Mac, Veth};
+use super::mend::Attachment;
 use super::netlink::Netlink;
-use super::netns::{self, Namespace, Resolver, ResolverSockets, Wish};
+use super::netns::{self, Resolver, ResolverSockets, Wish};
 use super::spec::{EndpointSpec, EndpointState};
 use super::{bridge, host, link, names};
 use crate::state::paths::{Paths, ProjectPaths};
@@ -24,6 +25,8 @@ const NAME_ATTEMPTS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub struct SandboxSpec<'a> {
     pub container: &'a str,
+    /// Whoever has the same name later gets the same addresses; empty when nobody will.
+    pub name: &'a str,
     /// In the order of the interfaces; none for `network_mode: none`.
     pub endpoints: &'a [EndpointSpec],
     pub resolver: Resolver,
@@ -83,7 +86,7 @@ pub fn create(
 /// Best effort after a failure; `remove` of the network forgets them in any case.
 fn give_back(paths: &Paths, containers: &[&str]) {
     if !containers.is_empty()
-        && let Err(error) = bridge::release(paths, containers)
+        && let Err(error) = bridge::leave(paths, containers)
     {
         tracing::warn!("cannot give back addresses: {error}");
     }
@@ -135,7 +138,8 @@ fn plan(
             return Err(NetworkError::Interface { name: inside, reason: "two endpoints ask for it" });
         }
         let mac = endpoint.mac.as_deref().map(names::parse_mac).transpose()?;
-        let lease = network.join(project.id(), spec.container, endpoint)?;
+        let asking = Asking { project_id: project.id(), id: spec.container, name: spec.name };
+        let lease = network.join(asking, endpoint)?;
         changed.insert(network.bridge.clone());
         plans.push(plan_endpoint(network, endpoint, lease, inside, mac));
     }
@@ -223,7 +227,7 @@ impl Maker<'_> {
         let ipv6 = plan.iter().any(|endpoint| endpoint.lease.ipv6.is_some());
         let mut namespace = netns::create_here(&Wish { resolver: spec.resolver, ipv6 })
             .map_err(NetworkError::kernel("create a network namespace"))?;
-        self.plug(&mut plan, &namespace)?;
+        self.plug(&mut plan, namespace.fd.as_fd())?;
         configure(&mut namespace.netlink, &plan)?;
         Ok(Sandbox {
             namespace: namespace.fd,
@@ -233,7 +237,7 @@ impl Maker<'_> {
     }
 
     /// Creates all cables in one request; names that turn out to be taken are replaced and tried again.
-    fn plug(&mut self, plan: &mut [Plan], namespace: &Namespace) -> Result<()> {
+    fn plug(&mut self, plan: &mut [Plan], namespace: BorrowedFd<'_>) -> Result<()> {
         let mut todo: Vec<usize> = (0..plan.len()).collect();
         for endpoint in plan.iter_mut() {
             endpoint.host = next_name(self.project);
@@ -285,17 +289,43 @@ impl Maker<'_> {
     }
 }
 
-fn cable(endpoint: &Plan, bridge: u32, group: u32, namespace: &Namespace) -> link::Request {
+fn cable(endpoint: &Plan, bridge: u32, group: u32, namespace: BorrowedFd<'_>) -> link::Request {
     link::create_veth(&Veth {
         host: &endpoint.host,
         host_mac: names::hashed_mac(0x06, &endpoint.host),
         inside: &endpoint.inside,
         inside_mac: endpoint.mac,
-        namespace: namespace.fd.as_fd(),
+        namespace,
         bridge: Some(bridge),
         group,
         mtu: endpoint.mtu,
     })
+}
+
+/// Lays cables of a container again that are gone, with the addresses that they had. `within` is a socket in its
+/// namespace.
+pub fn replug(
+    leases: &mut Leases,
+    project: &ProjectPaths,
+    attachment: &Attachment,
+    interfaces: &[&str],
+    within: &mut Netlink,
+) -> Result<()> {
+    let spec = SandboxSpec {
+        container: &attachment.container,
+        name: &attachment.name,
+        endpoints: &attachment.specs,
+        resolver: Resolver::Absent,
+    };
+    let mut changed = BTreeSet::new();
+    let mut plans = plan(leases, &mut changed, project, &spec)?;
+    for lease in leases.networks.iter().filter(|lease| changed.contains(&lease.bridge)) {
+        leases.save(lease)?;
+    }
+    plans.retain(|plan| interfaces.contains(&plan.inside.as_str()));
+    let netlink = Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?;
+    Maker { netlink, bridges: Vec::new(), project }.plug(&mut plans, attachment.namespace.as_fd())?;
+    configure(within, &plans)
 }
 
 /// Addresses, up, routes: one request inside the namespace.

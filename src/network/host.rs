@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 
 use super::link;
@@ -21,7 +21,13 @@ pub struct HostLink {
     pub index: u32,
     pub name: String,
     pub mtu: u32,
+    pub alias: Option<String>,
     pub group: u32,
+    pub up: bool,
+    /// The bridge that it is a port of.
+    pub controller: Option<u32>,
+    /// The other end of a cable, in the namespace where that is.
+    pub peer: Option<u32>,
     pub addresses: Vec<IpNetwork>,
 }
 
@@ -36,13 +42,17 @@ pub struct Host {
 }
 
 impl Host {
+    /// The links alone, without their addresses.
+    pub fn links(netlink: &mut Netlink) -> io::Result<Vec<HostLink>> {
+        let links = netlink.dump(link::all_links())?.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(message) => Some(host_link(&message)),
+            _ => None,
+        });
+        Ok(links.collect())
+    }
+
     pub fn read(netlink: &mut Netlink) -> io::Result<Self> {
-        let mut host = Self::default();
-        for message in netlink.dump(link::all_links())? {
-            if let RouteNetlinkMessage::NewLink(message) = message {
-                host.links.push(host_link(&message));
-            }
-        }
+        let mut host = Self { links: Self::links(netlink)?, ..Self::default() };
         let mut addresses: BTreeMap<u32, Vec<IpNetwork>> = BTreeMap::new();
         for message in netlink.dump(link::all_addresses())? {
             let RouteNetlinkMessage::NewAddress(message) = message else { continue };
@@ -86,19 +96,37 @@ impl Host {
     }
 
     #[must_use]
+    pub fn has_route(&self, network: IpNetwork, index: u32) -> bool {
+        let same = |other: &IpNetwork| other.network() == network.network() && other.prefix() == network.prefix();
+        self.routes.iter().any(|(other, oif)| same(other) && *oif == Some(index))
+    }
+
+    #[must_use]
     pub fn link_named(&self, name: &str) -> Option<&HostLink> {
         self.links.iter().find(|link| link.name == name)
     }
 }
 
 fn host_link(message: &LinkMessage) -> HostLink {
-    let mut link =
-        HostLink { index: message.header.index, name: String::new(), mtu: 1500, group: 0, addresses: Vec::new() };
+    let mut link = HostLink {
+        index: message.header.index,
+        name: String::new(),
+        mtu: 1500,
+        alias: None,
+        group: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        controller: None,
+        peer: None,
+        addresses: Vec::new(),
+    };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Group(group) => link.group = *group,
+            LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::Link(index) => link.peer = Some(*index),
             _ => {}
         }
     }
@@ -120,6 +148,12 @@ pub fn index_of(netlink: &mut Netlink, name: &str) -> io::Result<Option<u32>> {
         Some(RouteNetlinkMessage::NewLink(message)) => Some(message.header.index),
         _ => None,
     })
+}
+
+/// Whether the host forwards packets of these versions of IP, where it has them.
+pub fn is_forwarding(ipv4: bool, ipv6: bool) -> bool {
+    let off = |file: &str| read_sysctl(file).as_deref() == Some("0");
+    !(ipv4 && off("net/ipv4/ip_forward") || ipv6 && off("net/ipv6/conf/all/forwarding"))
 }
 
 /// Lets the host forward packets. Stays on, as with every other container engine: others may rely on it by then.

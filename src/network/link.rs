@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
@@ -17,6 +18,9 @@ pub type Mac = [u8; 6];
 
 /// A request with its additional flags.
 pub type Request = (u16, RouteNetlinkMessage);
+
+/// What the alias of a bridge of ours begins with; its project and the network's name follow.
+pub const ALIAS: &str = "windlass ";
 
 const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
@@ -81,10 +85,21 @@ pub fn create_veth(veth: &Veth<'_>) -> Request {
 }
 
 pub fn set_up(index: u32) -> Request {
+    (0, RouteNetlinkMessage::SetLink(raised(index)))
+}
+
+fn raised(index: u32) -> LinkMessage {
     let mut link = LinkMessage::default();
     link.header.index = index;
     link.header.flags = LinkFlags::Up;
     link.header.change_mask = LinkFlags::Up;
+    link
+}
+
+/// Makes a link a port of a bridge, and raises it.
+pub fn set_controller(index: u32, bridge: u32) -> Request {
+    let mut link = raised(index);
+    link.attributes = vec![LinkAttribute::Controller(bridge)];
     (0, RouteNetlinkMessage::SetLink(link))
 }
 
@@ -175,6 +190,23 @@ pub fn add_address(index: u32, address: IpAddr, prefix: u8) -> Request {
         }
     }
     (NLM_F_CREATE | NLM_F_REPLACE, RouteNetlinkMessage::NewAddress(message))
+}
+
+/// The route that comes with an address, as the kernel makes it.
+pub fn subnet_route(index: u32, subnet: IpNetwork, source: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(source);
+    message.header.destination_prefix_length = subnet.prefix();
+    message.header.table = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Kernel;
+    message.header.scope = if source.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    message.header.kind = RouteType::Unicast;
+    message.attributes =
+        vec![RouteAttribute::Destination(RouteAddress::from(subnet.network())), RouteAttribute::Oif(index)];
+    if source.is_ipv4() {
+        message.attributes.push(RouteAttribute::PrefSource(RouteAddress::from(source)));
+    }
+    (NLM_F_CREATE | NLM_F_REPLACE, RouteNetlinkMessage::NewRoute(message))
 }
 
 /// A default route.

@@ -14,9 +14,9 @@
 //! let networks = Networks::new(&paths, &paths.project("shop"));
 //! // Ports first: a conflict is found before anything exists.
 //! let reserved = ports::reserve(&port_specs)?;
-//! let leases = networks.ensure(&specs)?;
+//! let leases = networks.ensure(&specs, &Claims::new())?;
 //! // All containers of this step at once: namespaces, cables, addresses, routes, name server sockets.
-//! let specs = [SandboxSpec { container: "0123abcd", endpoints: &endpoints, resolver: netns::Resolver::Direct }];
+//! let specs = [SandboxSpec { container: "0123abcd", name: "shop-web-1", endpoints: &endpoints, resolver: netns::Resolver::Direct }];
 //! for sandbox in networks.attach(&specs)? {
 //!     let sandbox = sandbox?;
 //!     // sandbox.namespace goes to the keeper with the request to start the container; a container with
@@ -41,6 +41,7 @@
 
 mod bridge;
 mod budget;
+pub mod changes;
 pub mod dns;
 mod endpoint;
 mod error;
@@ -49,6 +50,7 @@ mod host;
 mod ipam;
 mod lease;
 mod link;
+pub mod mend;
 mod names;
 mod netlink;
 pub mod netns;
@@ -59,6 +61,7 @@ pub mod spec;
 
 use crate::state::paths::{Paths, ProjectPaths};
 
+pub use bridge::Claims;
 pub use budget::Budget;
 pub use endpoint::{Sandbox, SandboxSpec};
 pub use error::{NetworkError, Result};
@@ -93,6 +96,14 @@ pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
     bridge::remove_leftovers(paths, project_id)
 }
 
+/// Removes the leases that were set aside because they could not be read. Answers with how many.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn discard_damaged(paths: &Paths) -> Result<usize> {
+    lease::discard(paths, |_| true)
+}
+
 /// Whether it is a project's id.
 #[must_use]
 pub fn is_project_id(text: &str) -> bool {
@@ -114,13 +125,28 @@ impl Networks {
         Self { paths: paths.clone(), project: project.clone(), firewall: firewall::Firewall::new(project.id()) }
     }
 
+    /// Those that belong to no project.
+    #[must_use]
+    pub fn standalone(paths: &Paths) -> Self {
+        Self::new(paths, &paths.no_project())
+    }
+
     /// Makes sure that networks exist, whatever a crash or a reboot has left of them. Returns them in the order of
     /// `specs`. External ones must exist already.
     ///
     /// # Errors
     /// When a specification cannot be met; what did not exist before does not exist then either.
-    pub fn ensure(&self, specs: &[spec::NetworkSpec]) -> Result<Vec<NetworkLease>> {
-        bridge::ensure(&self.paths, &self.project, specs)
+    pub fn ensure(&self, specs: &[spec::NetworkSpec], claims: &Claims) -> Result<Vec<NetworkLease>> {
+        bridge::ensure(&self.paths, &self.project, specs, claims)
+    }
+
+    /// Sets aside the addresses that the file gives to services of the project, whether or not they run, in networks
+    /// that exist: nobody else gets one of them without asking for it.
+    ///
+    /// # Errors
+    /// When the leases cannot be read or written.
+    pub fn claim(&self, claims: &Claims) -> Result<()> {
+        bridge::claim(&self.paths, &self.project, claims)
     }
 
     /// Names of the project's own networks that have a lease and a bridge.
@@ -156,12 +182,22 @@ impl Networks {
     }
 
     /// Gives the addresses of removed containers back. Their links go with their namespaces, when the last process and
-    /// the last descriptor are gone.
+    /// the last descriptor are gone. What is made in place of one of them, with the same name, gets its addresses,
+    /// unless that name is among those `forgotten`.
     ///
     /// # Errors
     /// When the leases cannot be read or written.
-    pub fn release(&self, containers: &[&str]) -> Result<()> {
-        bridge::release(&self.paths, containers)
+    pub fn release(&self, containers: &[&str], forgotten: &[&str]) -> Result<()> {
+        bridge::release(&self.paths, &self.project, containers, forgotten)
+    }
+
+    /// Gives back the addresses of containers that have ended; they get them again at their next start, unless somebody
+    /// has asked for them meanwhile.
+    ///
+    /// # Errors
+    /// When the leases cannot be read or written.
+    pub fn leave(&self, containers: &[&str]) -> Result<()> {
+        bridge::leave(&self.paths, containers)
     }
 
     /// Replaces the project's packet filter rules. `networks` are all that the project uses, external ones too.
@@ -170,6 +206,28 @@ impl Networks {
     /// When the kernel refuses; the rules are what they were then.
     pub fn update_firewall(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
         self.firewall.update(networks, ports)
+    }
+
+    /// Compares the kernel with what `leases` and `ports` were last made to be, and makes good what somebody else has
+    /// removed or changed. Answers with what was wrong, and with the networks.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the leases cannot be read or written.
+    pub fn mend(
+        &self,
+        leases: &[NetworkLease],
+        ports: &[Publication],
+        attached: &[mend::Attachment],
+    ) -> Result<(Vec<mend::Mended>, Vec<NetworkLease>)> {
+        let (mut mended, networks) = mend::links(&self.paths, &self.project, leases, attached)?;
+        if !networks.is_empty() && !self.firewall.is_intact()? {
+            self.firewall.update(&networks, ports)?;
+            mended.extend(networks.iter().map(|lease| mend::Mended {
+                network: lease.name.clone(),
+                what: "packet filter rules were gone or changed".to_owned(),
+            }));
+        }
+        Ok((mended, networks))
     }
 
     /// What of the host's own packet filters keeps containers from reaching the outside or being reached, in words for

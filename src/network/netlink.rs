@@ -5,6 +5,7 @@
 //! always told), which keeps any number of requests from overflowing the receive buffer.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -70,6 +71,40 @@ impl Netlink {
     /// nftables and connection tracking.
     pub fn netfilter() -> io::Result<Self> {
         Self::open(protocols::NETLINK_NETFILTER)
+    }
+
+    /// What happens to links, addresses and routes, without waiting.
+    pub fn listen_to_links(groups: &[u32]) -> io::Result<Self> {
+        Self::listen(protocols::NETLINK_ROUTE, groups)
+    }
+
+    /// What happens to packet filter rules, without waiting.
+    pub fn listen_to_rules(groups: &[u32]) -> io::Result<Self> {
+        Self::listen(protocols::NETLINK_NETFILTER, groups)
+    }
+
+    fn listen(protocol: isize, groups: &[u32]) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
+        socket.bind_auto()?;
+        socket.set_non_blocking(true)?;
+        for group in groups {
+            match socket.add_membership(*group) {
+                // An old kernel does not know each.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                other => other?,
+            }
+        }
+        Ok(Self { socket, sequence: 0, buffer: Vec::new() })
+    }
+
+    /// Reads all that waits; whether `matters` (type and body) holds for any of it. What was lost may have mattered.
+    pub fn told(&mut self, mut matters: impl FnMut(u16, &[u8]) -> bool) -> bool {
+        let mut any = false;
+        let read = self.drain(DUMP, |kind, _, _, body| {
+            any |= matters(kind, body);
+            false
+        });
+        any | read.is_err()
     }
 
     fn open(protocol: isize) -> io::Result<Self> {
@@ -252,6 +287,12 @@ impl Netlink {
                 rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
             }
         }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -5,6 +5,12 @@ use std::net::IpAddr;
 
 use super::netns::RESOLVER;
 
+/// Whether a text is one word of such a file: nothing in it begins another word, another line or a comment.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|char| char.is_whitespace() || char.is_control() || matches!(char, '#' | ';'))
+}
+
 /// The parts of a `resolv.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvConf {
@@ -125,6 +131,16 @@ mod tests {
         assert!(text.ends_with("nameserver 127.0.0.11\nsearch corp\noptions edns0 ndots:0\n"), "{text}");
         let text = ResolvConf::for_container(&host, &[".".into()], &["ndots:3".into()]);
         assert!(text.ends_with("nameserver 127.0.0.11\noptions ndots:3\n"), "{text}");
+    }
+
+    #[test]
+    fn a_word_is_one_word() {
+        assert!(["corp.example", "ndots:2", ".", "über"].into_iter().all(is_word));
+        assert!(
+            ["", "a b", "a\nnameserver 6.6.6.6", "a\tb", "a\0", "a#b", "a;b", "a\u{85}b"]
+                .into_iter()
+                .all(|text| !is_word(text))
+        );
     }
 
     #[test]

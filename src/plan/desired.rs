@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Claims;
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
@@ -18,6 +19,9 @@ pub struct Desired {
     pub project: ProjectRecord,
     /// Networks that the services use.
     pub networks: Vec<NetworkSpec>,
+    /// By network: what the file gives to its services, run or not, of static addresses.
+    #[serde(default)]
+    pub claims: Claims,
     /// Named volumes that the services use.
     pub volumes: Vec<VolumeSpec>,
     /// In the order of the file.
@@ -86,6 +90,9 @@ pub struct Install {
     pub lock: String,
     /// The step does not run as root.
     pub open: bool,
+    /// A network for the step alone, when the service's own have no way out.
+    #[serde(default)]
+    pub way_out: Option<String>,
 }
 
 /// `deploy.update_config` and `deploy.rollback_config`.

@@ -1,7 +1,10 @@
 //! The container of an install step: as those of its service, but for what only they have.
 
+use std::collections::BTreeMap;
+
 use super::desired::{DesiredService, Install};
 use super::lower::labels;
+use crate::network::spec::EndpointSpec;
 use crate::supervisor::record::{ContainerRecord, RestartLimits, RestartPolicy};
 use crate::volumes::packages::LABEL;
 
@@ -37,6 +40,19 @@ pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
         endpoint.aliases.clear();
         (endpoint.ipv4, endpoint.ipv6, endpoint.mac) = (None, None, None);
         endpoint.link_local.clear();
+    }
+    if let Some(network) = &install.way_out {
+        record.endpoints.push(EndpointSpec {
+            network: network.clone(),
+            aliases: vec![],
+            ipv4: None,
+            ipv6: None,
+            link_local: vec![],
+            mac: None,
+            interface: None,
+            gateway_priority: 0,
+            driver_opts: BTreeMap::new(),
+        });
     }
     step
 }

@@ -111,6 +111,7 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
             volumes: vec![],
         },
         networks: vec![],
+        claims: Default::default(),
         volumes: vec![],
         initial_sync: BTreeMap::new(),
         services: templates

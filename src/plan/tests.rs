@@ -78,6 +78,7 @@ fn packages_are_there_before_a_container_is_and_are_installed_once() {
             locks: Default::default(),
             lock: "package-lock.json".into(),
             open: false,
+            way_out: None,
         });
     }
     let first = plan(&wanted, &Observed::default(), &UpOptions::default());

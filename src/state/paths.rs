@@ -90,6 +90,12 @@ impl Paths {
         self.run.join("names.lock")
     }
 
+    /// The owner of what no project owns: it has an id, and nothing on disk.
+    #[must_use]
+    pub fn no_project(&self) -> ProjectPaths {
+        self.project("")
+    }
+
     #[must_use]
     pub fn project(&self, name: &str) -> ProjectPaths {
         let mut hash = Sha256::new();

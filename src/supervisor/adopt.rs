@@ -131,10 +131,8 @@ impl Project {
             let paths = self.inner.project.container(&id);
             match record::read::<ContainerRecord>(&paths.record()) {
                 Ok(Some(found)) => {
-                    let state = record::read::<ContainerState>(&paths.state()).unwrap_or_else(|error| {
-                        tracing::error!("{error}; the container is taken for one that was never started");
-                        None
-                    });
+                    // What runs is known from the keeper; of the rest, it is as if it was never started.
+                    let state = record::read_or_set_aside::<ContainerState>(&paths.state()).ok().flatten();
                     let state = state.unwrap_or_else(ContainerState::created);
                     self.inner.network.remember(&id, &state);
                     self.inner.containers.borrow_mut().insert(id, Container::new(found, state, paths));
@@ -146,7 +144,7 @@ impl Project {
                             tracing::warn!("cannot remove {}: {error}", folder.display());
                         }
                     }
-                    if let Err(error) = self.inner.network.release(&[&id]) {
+                    if let Err(error) = self.inner.network.release(&[&id], &[]) {
                         tracing::warn!("{error}");
                     }
                 }

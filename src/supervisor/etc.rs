@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::error::SupervisorError;
 use super::record::ContainerRecord;
-use crate::network::resolv_conf::{ResolvConf, hosts_file};
+use crate::network::resolv_conf::{ResolvConf, hosts_file, is_word};
 use crate::runtime::spec::NetworkNamespace;
 use crate::sys::fault;
 
@@ -21,6 +21,7 @@ pub(super) struct Addresses {
 
 /// Writes the files to where the record says. In place: they are mounted into containers one by one.
 pub(super) fn write(record: &ContainerRecord, addresses: &Addresses) -> Result<(), SupervisorError> {
+    check(record)?;
     let etc = &record.spec.etc;
     if let Some(path) = &etc.hostname {
         put(path, format!("{}\n", record.spec.hostname).as_bytes())?;
@@ -42,8 +43,25 @@ pub(super) fn write(record: &ContainerRecord, addresses: &Addresses) -> Result<(
     Ok(())
 }
 
+/// Nothing that a file says adds a line or a name of its own to these files.
+fn check(record: &ContainerRecord) -> Result<(), SupervisorError> {
+    let spec = &record.spec;
+    let words = [("hostname", Some(&spec.hostname)), ("domainname", spec.domainname.as_ref())];
+    let words = words.into_iter().filter_map(|(what, text)| Some((what, text.filter(|text| !text.is_empty())?)));
+    let lists = [("dns_search", &record.dns.search), ("dns_opt", &record.dns.options)];
+    let lists = lists.into_iter().flat_map(|(what, texts)| texts.iter().map(move |text| (what, text)));
+    let hosts = record.extra_hosts.iter().map(|(host, _)| ("extra_hosts", host));
+    match words.chain(lists).chain(hosts).find(|(_, text)| !is_word(text)) {
+        None => Ok(()),
+        Some((what, text)) => Err(SupervisorError::Option {
+            reason: format!("{what}: {text:?} is not one word without blanks, line breaks or comments"),
+        }),
+    }
+}
+
 /// A container in the network of another one has that one's files, as they were at its start.
 pub(super) fn share(record: &ContainerRecord, target: &ContainerRecord) -> Result<(), SupervisorError> {
+    check(record)?;
     let (own, other) = (&record.spec.etc, &target.spec.etc);
     if let Some(path) = &own.hostname {
         put(path, format!("{}\n", record.spec.hostname).as_bytes())?;

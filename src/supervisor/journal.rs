@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::container::Container;
@@ -18,12 +19,19 @@ const ROTATION: Rotation = Rotation { max_size: Some(1 << 20), max_files: 2 };
 /// One event in Docker's words. The file is that of a log, with one of these as JSON in each line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
+    /// `container` or `network`.
+    #[serde(default = "container")]
+    pub kind: String,
     /// `create`, `start`, `die`, `health_status: healthy` ...
     pub action: String,
     pub id: String,
     pub service: String,
     /// `image`, `name`, the labels that are not Compose's own, and what belongs to the action.
     pub attributes: BTreeMap<String, String>,
+}
+
+fn container() -> String {
+    "container".to_owned()
 }
 
 #[derive(Debug)]
@@ -44,6 +52,23 @@ impl Journal {
     }
 
     pub(super) fn note(&self, container: &Container, event: &Event) {
+        self.append(&records(container, event), event.time);
+    }
+
+    /// Something of a network was not as it should be, and is again.
+    pub(super) fn note_mended(&self, network: &str, what: &str, time: Timestamp) {
+        let attributes = [("name", network), ("reason", what)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let record = EventRecord {
+            kind: "network".to_owned(),
+            action: "mend".to_owned(),
+            id: network.to_owned(),
+            service: String::new(),
+            attributes: attributes.into(),
+        };
+        self.append(&[record], time);
+    }
+
+    fn append(&self, records: &[EventRecord], time: Timestamp) {
         let mut file = self.file.borrow_mut();
         if file.is_none() {
             *file = LogFile::open(&self.path, ROTATION)
@@ -53,10 +78,10 @@ impl Journal {
         let Some(file) = &mut *file else { return };
         let mut splitter = Splitter::new(Stream::Stdout);
         let mut lines = Vec::new();
-        for record in records(container, event) {
-            let Ok(mut text) = serde_json::to_vec(&record) else { continue };
+        for record in records {
+            let Ok(mut text) = serde_json::to_vec(record) else { continue };
             text.push(b'\n');
-            splitter.push(&text, event.time, &mut lines);
+            splitter.push(&text, time, &mut lines);
         }
         file.append(&lines);
     }
@@ -72,6 +97,7 @@ fn records(container: &Container, event: &Event) -> Vec<EventRecord> {
         let mut attributes = attributes.clone();
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         EventRecord {
+            kind: self::container(),
             action: action.to_owned(),
             id: event.container.clone(),
             service: event.service.clone(),

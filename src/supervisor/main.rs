@@ -92,6 +92,7 @@ async fn run(
     let project = Project::new(paths.clone(), name, Rc::clone(&link))?;
     project.listen();
     project.take_over(handover).await?;
+    tokio::task::spawn_local(project.clone().look_after_networks());
     let server = Rc::new(Server::bind(project.project_paths())?);
     let serving = {
         let (server, handler) = (Rc::clone(&server), engine(project.clone()));

@@ -16,6 +16,7 @@ pub mod life;
 mod link;
 pub mod logs;
 mod main;
+mod mending;
 mod network;
 mod output;
 pub mod peers;

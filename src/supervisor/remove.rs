@@ -55,8 +55,14 @@ impl Project {
             self.inner.network.freed().await;
         }
         let names: Vec<&str> = ready.iter().map(|container| container.id()).collect();
+        let come_again = |name: &str| {
+            let containers = self.inner.containers.borrow();
+            containers.values().any(|other| other.record.name == name && !names.contains(&other.id()))
+        };
+        let gone: Vec<&str> =
+            ready.iter().map(|container| container.record.name.as_str()).filter(|name| !come_again(name)).collect();
         // On a full disk this cannot be noted before something is deleted.
-        let unreleased = self.inner.network.release(&names).is_err();
+        let unreleased = self.inner.network.release(&names, &gone).is_err();
         for container in &ready {
             container.removed.set(true);
         }
@@ -91,7 +97,7 @@ impl Project {
                 failure.get_or_insert(error);
             }
         }
-        if unreleased && let Err(error) = self.inner.network.release(&names) {
+        if unreleased && let Err(error) = self.inner.network.release(&names, &gone) {
             failure.get_or_insert(error.into());
         }
         // Nothing is told before all of it is gone, and nobody ends the supervisor before.

@@ -25,6 +25,7 @@ use super::signal;
 use crate::runtime::Pipes;
 use crate::runtime::root::Root;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};
+use crate::state::record;
 use crate::sys::{fault, regular};
 use crate::volumes::{self, VolumeSpec, bind, files};
 
@@ -164,12 +165,7 @@ impl Project {
         fs::create_dir_all(run).map_err(SupervisorError::io("create", run))?;
         // An exit of an earlier run must not be taken for one of this.
         let exit = container.paths.exit();
-        match fault::around_file("remove", &exit, || fs::remove_file(&exit)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SupervisorError::io("remove", exit)(error));
-            }
-            _ => {}
-        }
+        record::remove(&exit).map_err(SupervisorError::io("remove", &exit))?;
         // What a supervisor after us would need to go on.
         let (endpoints, ports) = container.live.borrow().connections();
         container.update(|state| {

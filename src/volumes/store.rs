@@ -12,7 +12,7 @@ use super::folder::{self, Folder};
 use super::name;
 use super::spec::{FillState, InstallState, VolumeRecord, VolumeSpec};
 use crate::state::Paths;
-use crate::state::record::{self, Durability};
+use crate::state::record::{self, Durability, ReadError};
 use crate::sys::mountinfo;
 
 /// The volumes below one data root; safe under concurrent commands.
@@ -59,7 +59,12 @@ impl Store {
         DriverMount::parse(&spec.name, &spec.driver_opts)?;
         let path = self.root.join(&spec.name);
         let folder = Folder::create(&path).map_err(VolumeError::io("create volume folder", &path))?;
-        if let Some(mut volume) = record::read::<VolumeRecord>(&folder.record())? {
+        let known = match record::read::<VolumeRecord>(&folder.record()) {
+            // Another version knows what it is; only its files are safe with us.
+            Err(error @ ReadError::Newer { .. }) => return Err(error.into()),
+            _ => record::read_or_set_aside::<VolumeRecord>(&folder.record())?,
+        };
+        if let Some(mut volume) = known {
             folder.create_data().map_err(VolumeError::io("create", folder.data()))?;
             // Labels are no reason to lose what a volume holds.
             if volume.project.as_deref() == project && volume.labels != spec.labels {
@@ -77,13 +82,14 @@ impl Store {
             driver_opts: spec.driver_opts.clone(),
             labels: spec.labels.clone(),
             created: jiff::Timestamp::now(),
-            fill: FillState::Never,
+            // One whose record was lost has what it has.
+            fill: if is_empty(&folder.data()) { FillState::Never } else { FillState::Done },
             fill_boot: None,
             install: InstallState::Never,
             install_boot: None,
         };
         // The record comes last: a folder without one is a creation that was interrupted, and is simply finished.
-        record::write(&folder.record(), &volume, Durability::Process)?;
+        record::write(&folder.record(), &volume, Durability::Machine)?;
         Ok(Ensured { volume, created: true })
     }
 
@@ -132,7 +138,7 @@ impl Store {
     /// All volumes, by name.
     ///
     /// # Errors
-    /// When the folder or one of the records cannot be read.
+    /// When the folder cannot be read. A volume whose record cannot is left out, which is logged.
     pub fn list(&self) -> Result<Vec<VolumeRecord>, VolumeError> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
@@ -147,9 +153,7 @@ impl Store {
                 continue;
             }
             // Removed in the meantime, or not finished yet: not a volume.
-            if let Some(volume) = record::read::<VolumeRecord>(&entry.path().join("volume.json"))? {
-                volumes.push(volume);
-            }
+            volumes.extend(record::read_if_whole::<VolumeRecord>(&entry.path().join("volume.json")));
         }
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)
@@ -225,6 +229,10 @@ impl Store {
         let volume = record::read(&folder.record())?.ok_or_else(missing)?;
         Ok((folder, volume))
     }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// A mount point at or below `path`, in this mount namespace.

@@ -198,6 +198,19 @@ impl TestEnv {
     }
 }
 
+impl TestEnv {
+    /// The same, where another project of the same home lives on: only what carries this one's id or name counts.
+    #[track_caller]
+    pub fn assert_nothing_left_but(&self, others: &[&str]) {
+        let own = |left: &String| !others.iter().any(|other| left.contains(other)) && left.contains(&self.id());
+        let left: Vec<String> = leaks::find(&self.home(), &[(self.name.clone(), self.id())]);
+        let left: Vec<String> = left.into_iter().filter(own).collect();
+        assert!(left.is_empty(), "{} left something behind:\n{}", self.name, left.join("\n"));
+        let data = self.home().join("data/projects").join(&self.name);
+        assert!(!data.exists(), "{} is left", data.display());
+    }
+}
+
 impl Drop for TestEnv {
     fn drop(&mut self) {
         let panicking = std::thread::panicking();

@@ -23,7 +23,7 @@ pub fn settled(home: &Path, projects: &[(String, String)]) -> Vec<String> {
 }
 
 /// One line for each thing that is left of the projects (name and id) below `home`.
-fn find(home: &Path, projects: &[(String, String)]) -> Vec<String> {
+pub fn find(home: &Path, projects: &[(String, String)]) -> Vec<String> {
     let mut left = Vec::new();
     for pid in processes_of(home) {
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");

@@ -160,7 +160,7 @@ fn as_json(event: &EventRecord, time: Timestamp) -> String {
         "id": event.id,
         "service": event.service,
         "time": time.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string(),
-        "type": "container",
+        "type": event.kind,
     })
     .to_string()
 }
@@ -170,7 +170,7 @@ fn as_text(event: &EventRecord, time: Timestamp) -> String {
     let attributes: Vec<String> = event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let time = time.to_zoned(TimeZone::system());
     let time = time.strftime("%Y-%m-%d %H:%M:%S%.6f");
-    format!("{time} container {} {} ({})", event.action, event.id, attributes.join(", "))
+    format!("{time} {} {} {} ({})", event.kind, event.action, event.id, attributes.join(", "))
 }
 
 #[cfg(test)]
@@ -180,6 +180,7 @@ mod tests {
     #[test]
     fn events_read_as_the_peers() {
         let event = EventRecord {
+            kind: "container".into(),
             action: "die".into(),
             id: "abc".into(),
             service: "web".into(),

@@ -82,7 +82,7 @@ pub fn run(args: &LsArgs, context: &Context) -> CommandResult {
         if statuses.is_empty() {
             continue;
         }
-        let project = record::read::<ProjectRecord>(&paths.record())?;
+        let project = record::read_if_whole::<ProjectRecord>(&paths.record());
         let files = project.map(|project| project.config_files).unwrap_or_default();
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         rows.push(Row { name, status: combine(&statuses), config_files: files.join(",") });

@@ -37,7 +37,7 @@ pub fn run(args: &RmArgs, context: &Context) -> CommandResult {
     if args.stop {
         act(context, "stop", Action::Stop, &args.services, None)?;
     }
-    let known = record::read::<ProjectRecord>(&paths.record())?.map(|project| project.services);
+    let known = record::read_if_whole::<ProjectRecord>(&paths.record()).map(|project| project.services);
     let is_chosen = |have: &ObservedContainer| {
         let service = &have.record.service;
         let of_file = known.as_ref().is_none_or(|known| known.contains(service));

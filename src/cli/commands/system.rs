@@ -158,7 +158,15 @@ fn containers(context: &Context) -> Result<(Vec<Item>, Vec<Item>), CommandError>
     let (mut items, mut logs) = (Vec::new(), Vec::new());
     for project in inventory::projects(&context.paths)? {
         let paths = context.paths.project(&project);
-        for container in truth::containers(&paths)? {
+        let found = match truth::containers(&paths) {
+            Ok(found) => found,
+            // The others can be shown all the same.
+            Err(error) => {
+                CommandError::from(error).print(context.palette());
+                continue;
+            }
+        };
+        for container in found {
             let places = paths.container(&container.record.id);
             let state = status::word(&container.state.status);
             let active = !matches!(state, "exited" | "created");
@@ -236,6 +244,8 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
         return Ok(0);
     }
     let mut bytes = 0;
+    // First: what is left of the dead can stand in nobody's way then.
+    tell("Deleted Leftovers:", &leftovers::remove(&context.paths)?);
     let networks = super::network::prune_now(context, &filters)?;
     tell("Deleted Networks:", &networks);
     if args.volumes {
@@ -255,7 +265,6 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
         tell("Deleted Images:", &removed);
         bytes += removal.bytes;
     }
-    tell("Deleted Leftovers:", &leftovers::remove(&context.paths)?);
     println!("Total reclaimed space: {}", human::size(bytes));
     Ok(0)
 }

@@ -96,7 +96,7 @@ impl Follower {
     /// # Errors
     /// When a record or log cannot be read, or nothing can be watched.
     pub fn open(paths: &ProjectPaths, selection: Selection, span: Span, follow: bool) -> io::Result<Self> {
-        let project = record::read::<ProjectRecord>(&paths.record()).map_err(io::Error::other)?;
+        let project = record::read_if_whole::<ProjectRecord>(&paths.record());
         let watch = if follow && paths.containers().is_dir() {
             let mut watch = Watch::new()?;
             watch.add(&paths.containers())?;

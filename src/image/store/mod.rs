@@ -183,7 +183,8 @@ impl Store {
     /// # Errors
     /// When a record cannot be read.
     pub fn image(&self, id: &Digest) -> Result<Option<Image>, ImageError> {
-        let Some(record) = self.image_record(id)? else { return Ok(None) };
+        // One that cannot be read is pulled anew, as one that is missing.
+        let Some(record) = record::read_if_whole::<ImageRecord>(&self.image_path(id)) else { return Ok(None) };
         let names = self.names()?.into_iter().filter(|name| name.image == *id).collect();
         Ok(Some(self.assemble(record, names)))
     }
@@ -200,7 +201,7 @@ impl Store {
         let mut images = Vec::new();
         for id in self.image_ids()? {
             // It may have been removed since the folder was listed.
-            if let Some(record) = self.image_record(&id)? {
+            if let Some(record) = record::read_if_whole::<ImageRecord>(&self.image_path(&id)) {
                 images.push(self.assemble(record, names.remove(&id).unwrap_or_default()));
             }
         }
@@ -264,7 +265,7 @@ impl Store {
 
     fn image_id(&self, reference: &Reference) -> Result<Option<Digest>, ImageError> {
         let key = name_key(reference);
-        if let Some(name) = record::read::<NameRecord>(&self.name_path(&key))? {
+        if let Some(name) = record::read_or_set_aside::<NameRecord>(&self.name_path(&key))? {
             return Ok(Some(name.image));
         }
         // A digest that came with a tag has no record of its own.
@@ -281,7 +282,8 @@ impl Store {
         let folder = self.root.join("names");
         let mut names = Vec::new();
         for path in json_files(&folder)? {
-            names.extend(record::read::<NameRecord>(&path)?);
+            // One that cannot be read names nothing; the next pull writes it anew.
+            names.extend(record::read_if_whole::<NameRecord>(&path));
         }
         Ok(names)
     }
@@ -356,7 +358,9 @@ impl Store {
     ) -> Result<Option<(String, LayerRecord)>, ImageError> {
         let key = Self::layer_key(chain_id.unwrap_or(diff_id));
         let folder = self.layer_folder(&key);
-        let Some(record) = record::read::<LayerRecord>(&folder.join("layer.json"))? else { return Ok(None) };
+        let Some(record) = record::read_or_set_aside::<LayerRecord>(&folder.join("layer.json"))? else {
+            return Ok(None);
+        };
         let fits = record.diff_id == *diff_id && record.chain_id.as_ref() == chain_id;
         let whole = || record.boot_id == boot_id() || folder.join("synced").exists();
         Ok((fits && whole()).then_some((key, record)))
@@ -366,7 +370,7 @@ impl Store {
     pub(super) fn archive_of(&self, diff_id: &Digest) -> Result<Option<LayerRef>, ImageError> {
         let mut found = None;
         for id in self.image_ids()? {
-            let Some(image) = self.image_record(&id)? else { continue };
+            let Some(image) = record::read_if_whole::<ImageRecord>(&self.image_path(&id)) else { continue };
             for layer in image.layers.into_iter().filter(|layer| layer.diff_id == *diff_id) {
                 if self.has_blob(&layer.digest) {
                     return Ok(Some(layer));

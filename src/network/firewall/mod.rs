@@ -10,6 +10,7 @@
 
 mod conntrack;
 mod encode;
+mod legacy;
 mod neighbours;
 mod rules;
 
@@ -27,7 +28,7 @@ use super::names;
 use super::netlink::Netlink;
 use super::spec::{Protocol, PublishedPort};
 use crate::sys::fault;
-use neighbours::Interfaces;
+use neighbours::{Interfaces, Passage};
 use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
 
 /// A published port and where it leads.
@@ -91,6 +92,22 @@ fn table(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> 
     chains.push(base("postrouting", Kind::Nat, HookPoint::Postrouting, SRCNAT, postrouting));
     chains.extend(publishing(networks, ports));
     Table { name: names::table(project_id), chains }
+}
+
+/// What other packet filters are asked for: a way out for what has one, and within each network for all.
+fn passages(prefix: &str, networks: &[NetworkLease]) -> Vec<Passage> {
+    let (own, foreign): (Vec<_>, Vec<_>) = networks.iter().partition(|network| network.bridge.starts_with(prefix));
+    let mut passages = Vec::new();
+    if !own.is_empty() {
+        let within = own.iter().all(|network| network.internal);
+        passages.push(Passage { interfaces: Interfaces::StartingWith(prefix.to_owned()), within });
+    }
+    passages.extend(
+        foreign
+            .into_iter()
+            .map(|network| Passage { interfaces: Interfaces::Named(network.bridge.clone()), within: network.internal }),
+    );
+    passages
 }
 
 fn loopback(ipv4: bool) -> IpNetwork {
@@ -189,8 +206,10 @@ struct State {
     /// Stays open: closing such a socket waits until the kernel has freed what was replaced, some 10 ms.
     netlink: Option<Netlink>,
     /// What was asked of other packet filters.
-    passage: Option<Vec<Interfaces>>,
+    passage: Option<Vec<Passage>>,
     obstacles: Vec<String>,
+    /// The table as the kernel told of it after it was written.
+    written: Option<Vec<String>>,
     /// UDP ports, and where the rules lead them.
     udp: BTreeSet<(u16, Option<IpAddr>)>,
 }
@@ -234,6 +253,7 @@ impl Firewall {
         state
             .commit(encode::replace(&table), |_| false)
             .map_err(NetworkError::kernel("write the packet filter rules"))?;
+        state.written = state.netlink().and_then(|netlink| neighbours::content(netlink, &table.name)).ok();
         self.pass(&mut state, networks);
         let udp: BTreeSet<_> = ports
             .iter()
@@ -252,6 +272,25 @@ impl Firewall {
         Ok(())
     }
 
+    /// Whether the kernel has the rules that were written last, and other filters those that they were asked for. What
+    /// is not so is written by the next [`Self::update`].
+    pub fn is_intact(&self) -> Result<bool> {
+        let mut state = self.state();
+        let Some(written) = state.written.clone() else { return Ok(true) };
+        let failed = || NetworkError::kernel("read the packet filter rules");
+        let table = names::table(&self.project_id);
+        let found = state.netlink().and_then(|netlink| neighbours::content(netlink, &table)).map_err(failed())?;
+        let asked = state.passage.clone().unwrap_or_default();
+        let granted = state
+            .netlink()
+            .and_then(|netlink| neighbours::is_granted(netlink, &self.project_id, &asked))
+            .map_err(failed())?;
+        if !granted || !legacy::is_granted(&self.project_id, &asked) {
+            state.passage = None;
+        }
+        Ok(found == written && state.passage.is_some())
+    }
+
     /// Removes the project's table, if there is one, and what it asked of others.
     pub fn remove(&self) -> Result<()> {
         let mut state = self.state();
@@ -261,8 +300,10 @@ impl Firewall {
             .commit(vec![encode::delete_table(&table)], missing)
             .map_err(NetworkError::kernel("remove the packet filter rules"))?;
         state.udp.clear();
+        state.written = None;
         state.passage = None;
         let withdrawn = state.netlink().and_then(|netlink| neighbours::withdraw(netlink, &self.project_id));
+        let withdrawn = withdrawn.and(legacy::withdraw(&self.project_id));
         withdrawn.map_err(NetworkError::kernel("take back rules from the host's packet filter"))
     }
 
@@ -273,17 +314,15 @@ impl Firewall {
 
     /// Asks other packet filters for passage, once for the same interfaces.
     fn pass(&self, state: &mut State, networks: &[NetworkLease]) {
-        let prefix = names::prefix(&self.project_id);
-        let mut wanted = Vec::new();
-        if networks.iter().any(|network| !network.internal) {
-            wanted.push(Interfaces::StartingWith(prefix.clone()));
-        }
-        let foreign = networks.iter().filter(|network| !network.internal && !network.bridge.starts_with(&prefix));
-        wanted.extend(foreign.map(|network| Interfaces::Named(network.bridge.clone())));
+        let wanted = passages(&names::prefix(&self.project_id), networks);
         if state.passage.as_ref() == Some(&wanted) {
             return;
         }
-        let asked = state.netlink().and_then(|netlink| neighbours::ask_for_passage(netlink, &self.project_id, &wanted));
+        let asked = state.netlink().and_then(|netlink| {
+            let mut obstacles = neighbours::ask_for_passage(netlink, &self.project_id, &wanted)?;
+            obstacles.extend(legacy::ask_for_passage(&self.project_id, &wanted)?);
+            Ok(obstacles)
+        });
         match asked {
             Ok(obstacles) => {
                 state.passage = Some(wanted);

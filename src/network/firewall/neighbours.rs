@@ -15,9 +15,9 @@ use crate::network::names;
 use crate::network::netlink::Netlink;
 
 /// Docker's chain for rules of other people, then the hook's own chain as `iptables` names it.
-const PASSAGES: [&str; 2] = ["DOCKER-USER", "FORWARD"];
+pub const PASSAGES: [&str; 2] = ["DOCKER-USER", "FORWARD"];
 
-const FILTER: &str = "filter";
+pub const FILTER: &str = "filter";
 
 /// A chain of somebody else.
 #[derive(Debug)]
@@ -36,23 +36,33 @@ pub enum Interfaces {
     Named(String),
 }
 
+/// Packets that other filters are asked to let through. Where bridges are filtered, as Docker has it, that is also what
+/// goes from one container to the next within one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    pub interfaces: Interfaces,
+    /// Only from these interfaces to these, for what has no way out.
+    pub within: bool,
+}
+
+impl Passage {
+    /// The directions of each rule.
+    fn rules(&self) -> &'static [&'static [MetaKey]] {
+        if self.within { &[&[MetaKey::Iifname, MetaKey::Oifname]] } else { &[&[MetaKey::Iifname], &[MetaKey::Oifname]] }
+    }
+}
+
 /// Asks for passage for our interfaces in tables in the manner of `iptables`, whose tools can still read them then.
 /// Returns what stands in the way all the same, in words for people.
-pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, interfaces: &[Interfaces]) -> io::Result<Vec<String>> {
+pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<Vec<String>> {
     let chains = foreign_chains(netlink)?;
     let mut requests = withdrawals(netlink, project_id, &chains)?;
-    let mut obstacles = Vec::new();
-    for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
-        let find = |name: &str| chains.iter().find(|c| c.family == family && c.table == FILTER && c.name == name);
-        let [docker, forward] = PASSAGES.map(find);
-        let Some(forward) = forward.filter(|chain| chain.drops) else { continue };
-        let chain = docker.unwrap_or(forward);
-        for interface in interfaces {
-            for key in [MetaKey::Iifname, MetaKey::Oifname] {
-                requests.push(passage(chain, project_id, key, interface));
-            }
+    for chain in doors(&chains) {
+        for asked in passages {
+            requests.extend(asked.rules().iter().map(|keys| passage(chain, project_id, keys, &asked.interfaces)));
         }
     }
+    let mut obstacles = Vec::new();
     for chain in chains.iter().filter(|chain| chain.drops) {
         let iptables = matches!(chain.family, NetfilterProtoFamily::IPv4 | NetfilterProtoFamily::IPv6)
             && chain.table == FILTER
@@ -76,6 +86,23 @@ pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, interfaces: &[In
     }
     commit(netlink, requests)?;
     Ok(obstacles)
+}
+
+/// The chains that are to be asked for passage.
+fn doors(chains: &[Foreign]) -> impl Iterator<Item = &Foreign> {
+    [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6].into_iter().filter_map(|family| {
+        let find = |name: &str| chains.iter().find(|c| c.family == family && c.table == FILTER && c.name == name);
+        let [docker, forward] = PASSAGES.map(find);
+        forward.filter(|chain| chain.drops).map(|forward| docker.unwrap_or(forward))
+    })
+}
+
+/// Whether everything that was asked for is still there, and nobody came who is to be asked too.
+pub fn is_granted(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<bool> {
+    let chains = foreign_chains(netlink)?;
+    let wanted: usize = passages.iter().map(|asked| asked.rules().len()).sum();
+    let there = withdrawals(netlink, project_id, &chains)?.len();
+    Ok(there == wanted * doors(&chains).count())
 }
 
 /// Takes back what was asked for.
@@ -118,6 +145,40 @@ pub fn own_tables(netlink: &mut Netlink) -> io::Result<Vec<String>> {
     Ok(tables.filter_map(|table| names::project_of_table(&table).map(str::to_owned)).collect())
 }
 
+/// The chains and rules of a table of ours, in words that differ when they do.
+pub fn content(netlink: &mut Netlink, table: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let all = NfTablesMessage::GetChain(ChainMessage { attributes: vec![] });
+    for message in netlink.dump(encode::message(NetfilterProtoFamily::Inet, all))? {
+        let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = message.inner else { continue };
+        if !chain.attributes.contains(&ChainAttribute::Table(table.to_owned())) {
+            continue;
+        }
+        let told = |attribute: &&ChainAttribute| {
+            matches!(
+                attribute,
+                ChainAttribute::Name(_) | ChainAttribute::Hook(_) | ChainAttribute::Policy(_) | ChainAttribute::Type(_)
+            )
+        };
+        found.push(format!("{:?}", chain.attributes.iter().filter(told).collect::<Vec<_>>()));
+    }
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let ours = RuleMessage { attributes: vec![RuleAttribute::Table(table.to_owned())] };
+    for message in netlink.dump(encode::message(NetfilterProtoFamily::Inet, NfTablesMessage::GetRule(ours)))? {
+        let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = message.inner else { continue };
+        // Old kernels list the rules of all tables, whatever is asked for.
+        if !rule.attributes.contains(&RuleAttribute::Table(table.to_owned())) {
+            continue;
+        }
+        let told =
+            |attribute: &&RuleAttribute| matches!(attribute, RuleAttribute::Chain(_) | RuleAttribute::Expressions(_));
+        found.push(format!("{:?}", rule.attributes.iter().filter(told).collect::<Vec<_>>()));
+    }
+    Ok(found)
+}
+
 fn foreign(message: NetfilterMessage) -> Option<Foreign> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = message.inner else { return None };
     let mut found = Foreign { family: message.header.family, table: String::new(), name: String::new(), drops: false };
@@ -149,12 +210,14 @@ fn mark(project_id: &str) -> Vec<u8> {
 }
 
 /// An `-i`/`-o … -j ACCEPT` at the head of a chain.
-fn passage(chain: &Foreign, project_id: &str, key: MetaKey, interface: &Interfaces) -> Request {
+fn passage(chain: &Foreign, project_id: &str, keys: &[MetaKey], interfaces: &Interfaces) -> Request {
     let mut expressions = Vec::new();
-    match interface {
-        Interfaces::StartingWith(prefix) => encode::interface_bytes(&mut expressions, key, prefix.as_bytes()),
-        Interfaces::Named(name) => {
-            encode::interface_bytes(&mut expressions, key, &[name.as_bytes(), &[0]].concat());
+    for key in keys {
+        match interfaces {
+            Interfaces::StartingWith(prefix) => encode::interface_bytes(&mut expressions, *key, prefix.as_bytes()),
+            Interfaces::Named(name) => {
+                encode::interface_bytes(&mut expressions, *key, &[name.as_bytes(), &[0]].concat());
+            }
         }
     }
     // As iptables has it: a rule without counters is one that its tools do not understand.

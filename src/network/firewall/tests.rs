@@ -5,7 +5,7 @@ use crate::network::spec::Protocol;
 fn network(number: usize, internal: bool, subnets: &[&str]) -> NetworkLease {
     let subnets = subnets.iter().map(|text| {
         let subnet: IpNetwork = text.parse().unwrap();
-        Subnet { subnet, range: None, gateway: super::super::ipam::first_host(subnet), reserved: vec![], last: None }
+        Subnet { subnet, range: None, gateway: super::super::ipam::first_host(subnet), reserved: vec![] }
     });
     NetworkLease {
         project: "shop".into(),
@@ -18,8 +18,11 @@ fn network(number: usize, internal: bool, subnets: &[&str]) -> NetworkLease {
         inter_container: true,
         interface_prefix: "eth".into(),
         host_binding: None,
+        labels: Default::default(),
         subnets: subnets.collect(),
         endpoints: Default::default(),
+        claims: Default::default(),
+        former: Default::default(),
     }
 }
 

@@ -114,14 +114,8 @@ pub fn first_host(network: IpNetwork) -> IpAddr {
     bounds(network).0
 }
 
-/// The next address after `last` that is not taken, around the end of `range` to its start. An address that has just
-/// been given back is thus the last one to be used again.
-pub fn next_address(
-    subnet: IpNetwork,
-    range: Option<IpNetwork>,
-    last: Option<IpAddr>,
-    taken: impl Fn(IpAddr) -> bool,
-) -> Option<IpAddr> {
+/// The lowest address of `range` that is not taken.
+pub fn lowest_address(subnet: IpNetwork, range: Option<IpNetwork>, taken: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let (subnet_first, subnet_last) = bounds(subnet);
     let (low, high) = match range {
         Some(range) => {
@@ -129,14 +123,7 @@ pub fn next_address(
         }
         None => (number(subnet_first), number(subnet_last)),
     };
-    if low > high {
-        return None;
-    }
-    let start = match last.filter(|last| last.is_ipv4() == subnet.is_ipv4()).map(number) {
-        Some(last) if low <= last && last < high => last + 1,
-        _ => low,
-    };
-    (start..=high).chain(low..start).map(|n| address_like(subnet.ip(), n)).find(|candidate| !taken(*candidate))
+    (low..=high).map(|n| address_like(subnet.ip(), n)).find(|candidate| !taken(*candidate))
 }
 
 #[cfg(test)]

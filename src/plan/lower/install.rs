@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Fault, ServiceImage};
+use super::{Fault, ServiceImage, network};
 use crate::compose::model::{self, Project, Service, VolumeMount, VolumeMountType};
 use crate::plan::desired::Install;
 use crate::runtime::spec::{DEFAULT_PATH, Mount, MountKind, Process, Propagation};
@@ -169,7 +169,15 @@ pub(super) fn lower(
                 propagation: Propagation::Rprivate,
             },
         },
-        install: Install { volume: spec, args, working_dir, locks: locks.files, lock, open },
+        install: Install {
+            volume: spec,
+            args,
+            working_dir,
+            locks: locks.files,
+            lock,
+            open,
+            way_out: network::is_inside(project, service).then(|| network::way_out(project).name),
+        },
         inputs,
     }))
 }

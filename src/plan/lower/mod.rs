@@ -151,7 +151,10 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
     }
     let used_networks: BTreeSet<&str> = services
         .iter()
-        .flat_map(|service| service.template.endpoints.iter().map(|endpoint| endpoint.network.as_str()))
+        .flat_map(|service| {
+            let way_out = service.install.as_ref().and_then(|install| install.way_out.as_deref());
+            service.template.endpoints.iter().map(|endpoint| endpoint.network.as_str()).chain(way_out)
+        })
         .collect();
     let used_volumes: BTreeSet<&str> = services
         .iter()
@@ -169,7 +172,23 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
         .map(|install| (install.volume.name.as_str(), &install.volume))
         .collect();
     volumes.extend(packages.into_values().cloned());
-    Ok(Desired { project: record, networks, volumes, services, initial_sync: BTreeMap::new() })
+    let claims = network::claims(project);
+    Ok(Desired { project: record, networks, claims, volumes, services, initial_sync: BTreeMap::new() })
+}
+
+/// What of the services asked for is without effect, though the file says it.
+#[must_use]
+pub fn warnings(project: &Project, services: &[String]) -> Vec<Fault> {
+    let asked = services.iter().filter_map(|name| Some((name, project.services.get(name)?)));
+    let closed = asked.filter(|(_, service)| !service.ports.is_empty() && network::is_inside(project, service));
+    let warning = |(name, service): (&String, &Service)| {
+        let networks: Vec<&str> = service.networks.keys().map(String::as_str).collect();
+        let message =
+            format!("the ports of {name} are not published: {} has no way in (`internal`)", networks.join(", "));
+        Fault::new(format!("services.{name}.ports"), message)
+            .hint("put the service into a network that is not internal too, or take `ports` away")
+    };
+    closed.map(warning).collect()
 }
 
 /// What a project is as a whole, without regard to images.
@@ -207,7 +226,13 @@ fn lower_service(
         mounts.add(packages.uses.clone(), packages.mount.clone(), packages.point.clone());
     }
     let endpoints = network::endpoints(project, name, service, &mut faults);
-    let ports = network::ports(name, service, &mut faults);
+    network::check_words(name, service, &mut faults);
+    let inside = network::is_inside(project, service);
+    let mut ports = network::ports(name, service, &mut faults);
+    if inside {
+        // As the peer: there is no way in.
+        ports.clear();
+    }
     let namespaces = namespaces(name, service, &mut faults);
     let devices = devices(name, service, &mut faults);
     let restart = restart(name, service, &mut faults);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::compose::model::{self, NetworkAttachment, Project, Service};
+use crate::network::Claims;
+use crate::network::resolv_conf::is_word;
 use crate::network::spec::{EndpointSpec, IpamConfig, NetworkSpec, PortSpec, Protocol};
 
 use super::Fault;
@@ -11,6 +13,9 @@ use super::labels::of_resource;
 
 /// `network_mode: bridge` means a network of the engine's own; here each project has its own such network.
 const BRIDGE_MODE: &str = "bridge";
+
+/// Its key; nobody calls a network of a file so.
+const WAY_OUT: &str = "windlass-install";
 
 pub(super) fn networks(project: &Project) -> Vec<NetworkSpec> {
     let mut networks = declared(project);
@@ -27,6 +32,10 @@ pub(super) fn networks(project: &Project) -> Vec<NetworkSpec> {
             labels: BTreeMap::new(),
             external: false,
         });
+    }
+    let installs = |service: &&Service| service.windlass.install.is_some() && is_inside(project, service);
+    if project.services.values().any(|service| installs(&service)) {
+        networks.push(way_out(project));
     }
     for network in networks.iter_mut().filter(|network| !network.external) {
         let config = serde_json::json!(network);
@@ -70,6 +79,24 @@ fn declared(project: &Project) -> Vec<NetworkSpec> {
             external: network.external,
         })
         .collect()
+}
+
+/// The addresses that the file gives to services, also to those that are not asked for: nobody else may get them.
+pub(super) fn claims(project: &Project) -> Claims {
+    let mut claims = Claims::new();
+    for service in project.services.values().chain(project.disabled_services.values()) {
+        for (key, config) in &service.networks {
+            let (Some(network), Some(config)) = (project.networks.get(key), config) else { continue };
+            let addresses = [&config.ipv4_address, &config.ipv6_address].into_iter().flatten();
+            let addresses = addresses.filter_map(|text| text.parse::<IpAddr>().ok());
+            claims.entry(network.name.clone()).or_default().extend(addresses);
+        }
+    }
+    // Also where there is none: there may have been before.
+    for network in project.networks.values() {
+        claims.entry(network.name.clone()).or_default().sort_unstable();
+    }
+    claims
 }
 
 /// In the order of the interfaces: highest `priority` first, then by name.
@@ -139,6 +166,63 @@ pub(super) fn endpoints(
         });
     }
     endpoints
+}
+
+/// What ends up in the container's `hosts` and `resolv.conf`, or is asked for by name, is one word each.
+pub(super) fn check_words(name: &str, service: &Service, faults: &mut Vec<Fault>) {
+    let mut check = |path: String, text: &str| {
+        if !text.is_empty() && !is_word(text) {
+            faults.push(Fault::new(
+                format!("services.{name}.{path}"),
+                format!("{text:?} must be one word without blanks, line breaks or comments"),
+            ));
+        }
+    };
+    for (attribute, text) in [
+        ("hostname", &service.hostname),
+        ("domainname", &service.domainname),
+        ("container_name", &service.container_name),
+    ] {
+        check(attribute.to_owned(), text.as_deref().unwrap_or_default());
+    }
+    for (attribute, texts) in [("dns_search", &service.dns_search), ("dns_opt", &service.dns_opt)] {
+        for (index, text) in texts.iter().enumerate() {
+            check(format!("{attribute}[{index}]"), text);
+        }
+    }
+    for host in service.extra_hosts.keys() {
+        check("extra_hosts".to_owned(), host);
+    }
+    for link in &service.links {
+        check("links".to_owned(), link);
+    }
+    for (key, config) in &service.networks {
+        for (index, alias) in config.iter().flat_map(|config| &config.aliases).enumerate() {
+            check(format!("networks.{key}.aliases[{index}]"), alias);
+        }
+    }
+}
+
+/// Whether a service is in internal networks alone, as far as the file says: nobody outside reaches it.
+pub(super) fn is_inside(project: &Project, service: &Service) -> bool {
+    let mut networks = service.networks.keys().filter_map(|key| project.networks.get(key)).peekable();
+    networks.peek().is_some() && networks.all(|network| network.internal && !network.external)
+}
+
+/// The network by which the install steps of services without a way out get one.
+pub(super) fn way_out(project: &Project) -> NetworkSpec {
+    NetworkSpec {
+        name: format!("{}_{WAY_OUT}", project.name),
+        key: WAY_OUT.to_owned(),
+        driver: "bridge".to_owned(),
+        driver_opts: BTreeMap::new(),
+        internal: false,
+        enable_ipv4: true,
+        enable_ipv6: false,
+        ipam: vec![],
+        labels: BTreeMap::new(),
+        external: false,
+    }
 }
 
 pub(super) fn ports(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<PortSpec> {

@@ -19,10 +19,11 @@ use super::link::Link;
 use super::record::{ContainerRecord, ContainerState, EndpointState};
 use crate::keeper::protocol::Request;
 use crate::network::dns::{HostServers, Names, Server};
+use crate::network::mend::{Attachment, Mended};
 use crate::network::netns::{self, Resolver, ResolverSockets};
 use crate::network::ports::{self, Proxy, Reservation};
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec, PublishedPort};
-use crate::network::{Budget, NetworkError, NetworkLease, Networks, Publication, Sandbox, SandboxSpec};
+use crate::network::{Budget, Claims, NetworkError, NetworkLease, Networks, Publication, Sandbox, SandboxSpec};
 use crate::runtime::spec::ContainerId;
 use crate::state::{Paths, ProjectPaths};
 use crate::sys::descriptors;
@@ -35,12 +36,16 @@ pub(super) struct Network {
     link: Rc<Link>,
     leases: RefCell<BTreeMap<String, NetworkLease>>,
     keys: RefCell<BTreeMap<String, String>>,
+    /// As of the last `up`.
+    claims: RefCell<Claims>,
     publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
     /// Bound before anything is started.
     reserved: RefCell<BTreeMap<ContainerId, Vec<Reservation>>>,
     /// Ports that stopped containers had: they get the same ones again when they can.
     last: RefCell<BTreeMap<ContainerId, Vec<PublishedPort>>>,
     queue: RefCell<Vec<Wish>>,
+    /// Containers that have ended and whose addresses are to be given back.
+    left: RefCell<Vec<ContainerId>>,
     attaching: Cell<bool>,
     wanted: Cell<u64>,
     applied: Cell<u64>,
@@ -60,10 +65,38 @@ const NAMES: usize = 16 * 1024;
 
 #[derive(Debug)]
 struct Wish {
+    input: Input,
+    answer: Answer,
+}
+
+/// What a sandbox is made of.
+#[derive(Debug)]
+struct Input {
     container: ContainerId,
+    name: String,
     endpoints: Vec<EndpointSpec>,
     resolver: Resolver,
-    answer: Answer,
+}
+
+impl Input {
+    fn new(record: &ContainerRecord) -> Self {
+        Self {
+            container: record.id.clone(),
+            // Nobody makes a one-off anew.
+            name: if record.oneoff { String::new() } else { record.name.clone() },
+            endpoints: record.endpoints.clone(),
+            resolver: resolver(record),
+        }
+    }
+
+    fn spec(&self) -> SandboxSpec<'_> {
+        SandboxSpec {
+            container: &self.container,
+            name: &self.name,
+            endpoints: &self.endpoints,
+            resolver: self.resolver,
+        }
+    }
 }
 
 type Answer = oneshot::Sender<Result<Sandbox, NetworkError>>;
@@ -102,10 +135,12 @@ impl Network {
             link,
             leases: RefCell::default(),
             keys: RefCell::default(),
+            claims: RefCell::default(),
             publications: RefCell::default(),
             reserved: RefCell::default(),
             last: RefCell::default(),
             queue: RefCell::default(),
+            left: RefCell::default(),
             attaching: Cell::new(false),
             wanted: Cell::new(0),
             applied: Cell::new(0),
@@ -124,13 +159,24 @@ impl Network {
         if specs.is_empty() {
             return Ok(());
         }
-        let (networks, wanted) = (self.networks.clone(), specs.to_vec());
-        let leases = blocking(move || networks.ensure(&wanted)).await?;
+        let (networks, wanted, claims) = (self.networks.clone(), specs.to_vec(), self.claims.borrow().clone());
+        let leases = blocking(move || networks.ensure(&wanted, &claims)).await?;
         for (spec, lease) in specs.iter().zip(leases) {
             self.keys.borrow_mut().insert(spec.name.clone(), spec.key.clone());
             self.leases.borrow_mut().insert(spec.name.clone(), lease);
         }
         self.update_rules().await
+    }
+
+    /// Sets aside the addresses that the file gives to services of its own, in all networks that exist and will.
+    pub(super) async fn claim(&self, claims: Claims) -> Result<(), NetworkError> {
+        let changed = *self.claims.borrow() != claims;
+        self.claims.borrow_mut().clone_from(&claims);
+        if !changed || claims.is_empty() {
+            return Ok(());
+        }
+        let networks = self.networks.clone();
+        blocking(move || networks.claim(&claims)).await
     }
 
     /// What of the host keeps containers from the outside all the same.
@@ -179,8 +225,34 @@ impl Network {
         .await
     }
 
+    /// The networks that are known to exist.
+    pub(super) fn known(&self) -> Vec<NetworkLease> {
+        self.leases.borrow().values().cloned().collect()
+    }
+
+    /// Makes good what somebody else has changed; answers with what was wrong.
+    pub(super) async fn mend(&self, attached: Vec<Attachment>) -> Result<Vec<Mended>, NetworkError> {
+        // Nothing comes back that is just removed, and no rules but the latest.
+        let _removing = self.removing.lock().await;
+        let _turn = self.applying.lock().await;
+        let leases = self.known();
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ports: Vec<Publication> = self.publications.borrow().values().flatten().cloned().collect();
+        let networks = self.networks.clone();
+        let (mended, found) = blocking(move || networks.mend(&leases, &ports, &attached)).await?;
+        for lease in found {
+            if let Some(known) = self.leases.borrow_mut().get_mut(&lease.name) {
+                *known = lease;
+            }
+        }
+        Ok(mended)
+    }
+
     /// Everything of the project, known or not.
     pub(super) async fn remove_all(&self) -> Result<(), NetworkError> {
+        let _turn = self.removing.lock().await;
         self.leases.borrow_mut().clear();
         self.publications.borrow_mut().clear();
         let networks = self.networks.clone();
@@ -196,7 +268,7 @@ impl Network {
             return Ok(());
         }
         let now = self.wanted.get();
-        let leases: Vec<NetworkLease> = self.leases.borrow().values().cloned().collect();
+        let leases = self.known();
         let ports: Vec<Publication> = self.publications.borrow().values().flatten().cloned().collect();
         let networks = self.networks.clone();
         blocking(move || networks.update_firewall(&leases, &ports)).await?;
@@ -218,31 +290,38 @@ impl Network {
 
     async fn sandbox(self: &Rc<Self>, record: &ContainerRecord) -> Result<Sandbox, SupervisorError> {
         let (answer, answered) = oneshot::channel();
-        let resolver = resolver(record);
-        self.queue.borrow_mut().push(Wish {
-            container: record.id.clone(),
-            endpoints: record.endpoints.clone(),
-            resolver,
-            answer,
-        });
+        self.queue.borrow_mut().push(Wish { input: Input::new(record), answer });
+        self.work_off();
+        answered.await.unwrap_or_else(|_| Err(interrupted())).map_err(SupervisorError::from)
+    }
+
+    fn work_off(self: &Rc<Self>) {
         if !self.attaching.replace(true) {
             let network = Rc::clone(self);
             tokio::task::spawn_local(async move { network.attach_queued().await });
         }
-        answered.await.unwrap_or_else(|_| Err(interrupted())).map_err(SupervisorError::from)
     }
 
-    /// Those that start at the same time share the lock and the requests.
+    /// Those that start and end at the same time share the lock and the requests. One turn after the other: who leaves
+    /// and comes again has left before.
     async fn attach_queued(&self) {
         loop {
             tokio::task::yield_now().await;
-            let wishes = self.queue.take();
-            if wishes.is_empty() {
+            let (left, wishes) = (self.left.take(), self.queue.take());
+            if left.is_empty() && wishes.is_empty() {
                 break;
             }
             let networks = self.networks.clone();
-            let done = tokio::task::spawn_blocking(move || attach(&networks, wishes)).await;
-            if let Err(error) = done {
+            let work = move || {
+                let left: Vec<&str> = left.iter().map(String::as_str).collect();
+                if !left.is_empty()
+                    && let Err(error) = networks.leave(&left)
+                {
+                    tracing::warn!("addresses of ended containers are not free yet: {error}");
+                }
+                attach(&networks, wishes);
+            };
+            if let Err(error) = tokio::task::spawn_blocking(work).await {
                 tracing::error!("{error}");
             }
         }
@@ -251,8 +330,9 @@ impl Network {
 
     /// The container has ended for good: its names and ports are gone, its links follow with the namespace. Whether
     /// it had ports; they are free after [`Network::freed`].
-    pub(super) fn detach(&self, record: &ContainerRecord, attached: Attached) -> bool {
+    pub(super) fn detach(self: &Rc<Self>, record: &ContainerRecord, attached: Attached) -> bool {
         self.names.remove(&record.id);
+        self.leave([record.id.clone()]);
         self.link.tell(Request::Release { key: format!("net/{}", record.id) }, Vec::new());
         if attached.resolver.is_some() {
             self.link.tell(Request::Release { key: format!("dns/{}", record.id) }, Vec::new());
@@ -280,6 +360,14 @@ impl Network {
             tracing::error!("{error}");
             BTreeSet::new()
         })
+    }
+
+    /// The addresses of containers that do not run are free.
+    pub(super) fn leave(self: &Rc<Self>, containers: impl IntoIterator<Item = ContainerId>) {
+        self.left.borrow_mut().extend(containers);
+        if !self.left.borrow().is_empty() {
+            self.work_off();
+        }
     }
 
     /// After ports were given up: returns when the keeper has closed them too and the rules do without them.
@@ -353,10 +441,10 @@ impl Network {
         Ok(attached)
     }
 
-    /// Gives back the addresses of removed containers.
-    pub(super) fn release(&self, containers: &[&str]) -> Result<(), NetworkError> {
+    /// Gives back the addresses of removed containers. Of those whose names are `forgotten`, none is made anew.
+    pub(super) fn release(&self, containers: &[&str], forgotten: &[&str]) -> Result<(), NetworkError> {
         self.last.borrow_mut().retain(|id, _| !containers.contains(&id.as_str()));
-        self.networks.release(containers)
+        self.networks.release(containers, forgotten)
     }
 
     /// The address at which a container reaches this machine (`host-gateway`).
@@ -379,15 +467,9 @@ impl Network {
 /// Makes the networks and hands each to whoever waits for it, as soon as it is ready.
 fn attach(networks: &Networks, mut wishes: Vec<Wish>) {
     while !wishes.is_empty() {
-        let inputs: Vec<(ContainerId, Vec<EndpointSpec>, Resolver)> = wishes
-            .iter_mut()
-            .map(|wish| (std::mem::take(&mut wish.container), std::mem::take(&mut wish.endpoints), wish.resolver))
-            .collect();
-        let specs: Vec<SandboxSpec<'_>> = inputs
-            .iter()
-            .map(|(container, endpoints, resolver)| SandboxSpec { container, endpoints, resolver: *resolver })
-            .collect();
-        let mut answers: Vec<Option<Answer>> = wishes.drain(..).map(|wish| Some(wish.answer)).collect();
+        let (inputs, mut answers): (Vec<Input>, Vec<Option<Answer>>) =
+            wishes.into_iter().map(|wish| (wish.input, Some(wish.answer))).unzip();
+        let specs: Vec<SandboxSpec<'_>> = inputs.iter().map(Input::spec).collect();
         let made = networks.attach_each(&specs, |index, sandbox| {
             if let Some(answer) = answers.get_mut(index).and_then(Option::take) {
                 let _ = answer.send(sandbox);
@@ -399,9 +481,7 @@ fn attach(networks: &Networks, mut wishes: Vec<Wish>) {
         if let Some((answer, _)) = rest.next() {
             let _ = answer.send(Err(error));
         }
-        wishes = rest
-            .map(|(answer, (container, endpoints, resolver))| Wish { container, endpoints, resolver, answer })
-            .collect();
+        wishes = rest.map(|(answer, input)| Wish { input, answer }).collect();
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::{Attached, Network};
 use crate::network::Publication;
 use crate::network::ports::{self, Proxy};
-use crate::network::spec::{PortSpec, PublishedPort};
+use crate::network::spec::{EndpointSpec, PortSpec, PublishedPort};
 use crate::runtime::spec::ContainerId;
 use crate::supervisor::error::SupervisorError;
 use crate::supervisor::record::ContainerRecord;
@@ -19,7 +19,7 @@ impl Network {
         record: &ContainerRecord,
         leaving: &[Vec<PublishedPort>],
     ) -> Result<(), SupervisorError> {
-        if !publishes(record) || self.reserved.borrow().contains_key(&record.id) {
+        if !self.publishes(record) || self.reserved.borrow().contains_key(&record.id) {
             return Ok(());
         }
         let free: Vec<PortSpec> = record
@@ -31,6 +31,14 @@ impl Network {
         let reservations = ports::reserve(&free)?;
         self.reserved.borrow_mut().insert(record.id.clone(), reservations);
         Ok(())
+    }
+
+    /// In the host's network, in another container's and in none there is nothing to publish, and an internal network is
+    /// not reached from outside; as with the peer.
+    pub(super) fn publishes(&self, record: &ContainerRecord) -> bool {
+        let leases = self.leases.borrow();
+        let leads_out = |endpoint: &EndpointSpec| leases.get(&endpoint.network).is_none_or(|lease| !lease.internal);
+        !record.ports.is_empty() && record.endpoints.iter().any(leads_out)
     }
 
     /// Gives back what was reserved and not used.
@@ -48,7 +56,7 @@ impl Network {
         record: &ContainerRecord,
         attached: &mut Attached,
     ) -> Result<(), SupervisorError> {
-        if !publishes(record) || !attached.reservations.is_empty() {
+        if !self.publishes(record) || !attached.reservations.is_empty() {
             return Ok(());
         }
         let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
@@ -95,11 +103,6 @@ impl Network {
         self.publications.borrow_mut().insert(record.id.clone(), publications);
         Ok(())
     }
-}
-
-/// In the host's network, in another container's and in none there is nothing to publish, as with the peer.
-pub(super) fn publishes(record: &ContainerRecord) -> bool {
-    !record.ports.is_empty() && !record.endpoints.is_empty()
 }
 
 /// Whether a port that is bound is one that is wanted.

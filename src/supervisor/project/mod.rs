@@ -25,6 +25,7 @@ use super::network::Network;
 use super::preflight::{self, Obstacle};
 use super::record::{ContainerRecord, ContainerState, ProjectRecord};
 use crate::keeper;
+use crate::network::Claims;
 use crate::network::spec::NetworkSpec;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
@@ -57,7 +58,7 @@ pub(super) struct Inner {
     pub containers: RefCell<BTreeMap<ContainerId, Rc<Container>>>,
     pub record: RefCell<Option<ProjectRecord>>,
     events: broadcast::Sender<Event>,
-    journal: Journal,
+    pub journal: Journal,
     /// Nothing is left and nothing is to come: the supervisor may end.
     ending: Cell<bool>,
     ending_changed: Notify,
@@ -93,7 +94,8 @@ impl Project {
         let boot_id =
             crate::state::process::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;
         let cgroups = Layout::detect().map_err(SupervisorError::system("find the control groups"))?;
-        let record = record::read::<ProjectRecord>(&project.record())?;
+        // The next `up` writes it anew.
+        let record = record::read_or_set_aside::<ProjectRecord>(&project.record())?;
         let journal = project.events();
         Ok(Self {
             inner: Rc::new(Inner {
@@ -266,6 +268,14 @@ impl Project {
         self.inner.network.obstacles()
     }
 
+    /// Sets aside the addresses that the file gives to services of its own.
+    ///
+    /// # Errors
+    /// When the leases cannot be read or written.
+    pub async fn claim_addresses(&self, claims: Claims) -> Result<(), SupervisorError> {
+        Ok(self.inner.network.claim(claims).await?)
+    }
+
     /// # Errors
     /// When the network cannot be as it is asked for.
     pub async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), SupervisorError> {
@@ -300,15 +310,10 @@ impl Project {
     /// Ends and removes the containers whose record is damaged.
     ///
     /// # Errors
-    /// When one was written by a newer version, or cannot be removed.
+    /// When one cannot be ended or removed.
     pub async fn remove_damaged(&self) -> Result<(), SupervisorError> {
         loop {
-            let Some((id, error)) = self.inner.unreadable.borrow_mut().pop() else { return Ok(()) };
-            if matches!(error, ReadError::Newer { .. }) {
-                let reason = error.to_string();
-                self.inner.unreadable.borrow_mut().push((id, error));
-                return Err(SupervisorError::Option { reason });
-            }
+            let Some((id, _)) = self.inner.unreadable.borrow_mut().pop() else { return Ok(()) };
             let group = ControlGroup::new(&self.inner.cgroups, &format!("windlass/{}/{id}", self.inner.project.id()));
             blocking("end a container", move || group.clear().map_err(SupervisorError::system("end a container")))
                 .await?;
@@ -318,7 +323,7 @@ impl Project {
             for folder in [paths.run(), paths.data()] {
                 remove_tree(folder).map_err(SupervisorError::io("remove", folder))?;
             }
-            self.inner.network.release(&[&id])?;
+            self.inner.network.release(&[&id], &[])?;
             self.inner.link.tell(keeper::protocol::Request::Forget { container: id }, Vec::new());
         }
     }

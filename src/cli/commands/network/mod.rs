@@ -1,5 +1,7 @@
 //! `windlass network`: the networks of all projects. Flags and columns are those of `docker network`.
 
+mod create;
+
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
@@ -23,6 +25,8 @@ pub enum NetworkCommand {
     /// List networks
     #[command(visible_alias = "list")]
     Ls(LsArgs),
+    /// Make a network, as for `external: true`
+    Create(create::CreateArgs),
     /// Show everything that is known about networks
     Inspect(InspectArgs),
     /// Remove networks that no container uses
@@ -93,6 +97,7 @@ const LISTING: Listing = Listing {
 pub fn run(command: &NetworkCommand, context: &Context) -> CommandResult {
     match command {
         NetworkCommand::Ls(args) => ls(args, context),
+        NetworkCommand::Create(args) => create::create(args, context),
         NetworkCommand::Inspect(args) => inspect(args, context),
         NetworkCommand::Rm(args) => rm(args, context),
         NetworkCommand::Prune(args) => prune(args, context),
@@ -110,19 +115,29 @@ fn all(context: &Context) -> Result<Vec<Network>, CommandError> {
     let mut networks = Vec::new();
     for lease in crate::network::leases(&context.paths)? {
         let paths = context.paths.project(&lease.project);
-        let project = record::read::<ProjectRecord>(&paths.record())?;
+        let project = match lease.is_standalone() {
+            true => None,
+            false => record::read_if_whole::<ProjectRecord>(&paths.record()),
+        };
         let spec = project.and_then(|project| project.networks.into_iter().find(|spec| spec.name == lease.name));
         let mut labels = spec.as_ref().map(|spec| spec.labels.clone()).unwrap_or_default();
-        labels.entry("com.docker.compose.project".into()).or_insert_with(|| lease.project.clone());
+        labels.extend(lease.labels.clone());
+        if !lease.is_standalone() {
+            labels.entry("com.docker.compose.project".into()).or_insert_with(|| lease.project.clone());
+        }
         if let Some(spec) = spec {
             labels.entry("com.docker.compose.network".into()).or_insert(spec.key);
         }
-        // As long as Docker's, and the same as long as it exists.
-        let id = Digest::of(format!("{}/{}", lease.project_id, lease.name).as_bytes()).hex();
+        let id = id(&lease);
         networks.push(Network { lease, id, labels });
     }
     networks.sort_by(|a, b| (&a.lease.name, &a.lease.project).cmp(&(&b.lease.name, &b.lease.project)));
     Ok(networks)
+}
+
+/// As long as Docker's, and the same as long as it exists.
+fn id(lease: &NetworkLease) -> String {
+    Digest::of(format!("{}/{}", lease.project_id, lease.name).as_bytes()).hex()
 }
 
 fn find<'a>(networks: &'a [Network], text: &str) -> Result<Option<&'a Network>, CommandError> {
@@ -228,7 +243,7 @@ fn description(network: &Network) -> Map<String, Value> {
         .iter()
         .map(|(container, endpoint)| {
             let value = json!({
-                "Name": endpoint.names.first(),
+                "Name": endpoint.holder(container),
                 "IPv4Address": endpoint.ipv4.map(|ip| format!("{ip}/{}", prefix(true))).unwrap_or_default(),
                 "IPv6Address": endpoint.ipv6.map(|ip| format!("{ip}/{}", prefix(false))).unwrap_or_default(),
             });
@@ -278,14 +293,16 @@ fn rm(args: &RmArgs, context: &Context) -> CommandResult {
 }
 
 fn remove(context: &Context, lease: &NetworkLease) -> Result<(), CommandError> {
-    let users: Vec<&str> =
-        lease.endpoints.iter().map(|(id, endpoint)| endpoint.names.first().unwrap_or(id).as_str()).collect();
+    let users: Vec<&str> = lease.endpoints.iter().map(|(id, endpoint)| endpoint.holder(id)).collect();
     if !users.is_empty() {
         return Err(CommandError::new(format!("network {} is in use by {}", lease.name, users.join(", ")))
-            .hint(format!("take the containers down first: `windlass -p {} down`", lease.project)));
+            .hint("take the containers down first: `windlass -p PROJECT down`"));
     }
-    let project = context.paths.project(&lease.project);
-    match Networks::new(&context.paths, &project).remove(&[&lease.name])?.into_iter().next() {
+    let networks = match lease.is_standalone() {
+        true => Networks::standalone(&context.paths),
+        false => Networks::new(&context.paths, &context.paths.project(&lease.project)),
+    };
+    match networks.remove(&[&lease.name])?.into_iter().next() {
         Some(in_use) => Err(in_use.into()),
         None => Ok(()),
     }
@@ -312,12 +329,15 @@ pub(super) fn prune_now(context: &Context, filters: &Filters) -> Result<Vec<Stri
         let lease = &network.lease;
         let chosen = filters.labels(&network.labels) && filters.any("project", |project| lease.project == project);
         // A container that was made and not started yet has no endpoint, but will want its network.
-        let wanted = !inventory::containers(&context.paths.project(&lease.project))?.is_empty();
+        // What cannot be read may want it too.
+        let containers = inventory::containers(&context.paths.project(&lease.project));
+        let wanted = !lease.is_standalone() && containers.map_or(true, |found| !found.is_empty());
         if chosen && lease.endpoints.is_empty() && !wanted {
             remove(context, lease)?;
             removed.push(lease.name.clone());
         }
     }
+    crate::network::discard_damaged(&context.paths)?;
     Ok(removed)
 }
 

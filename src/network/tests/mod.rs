@@ -1,5 +1,9 @@
 //! Real networks in a private network namespace that plays the host.
 
+mod addresses;
+mod damaged;
+mod mending;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,9 +27,48 @@ struct World {
     paths: Paths,
 }
 
+/// What else is on a host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Beside {
+    Nobody,
+    /// Docker's rules, by either kind of `iptables`, and bridges whose packets are filtered.
+    Docker(&'static str),
+}
+
+/// Runs a test on a host of its own, and once more on hosts where Docker runs.
+fn on_a_host(test: impl Fn(&World, BorrowedFd<'_>) + Sync) {
+    on_this_host(Beside::Nobody, &test);
+    for kind in ["nft", "legacy"] {
+        eprintln!("beside Docker ({kind})");
+        on_this_host(Beside::Docker(kind), &test);
+    }
+}
+
+/// What Docker leaves in the namespace of the calling thread.
+fn start_docker(kind: &str) {
+    run_ip("link add docker0 type bridge");
+    run_ip("addr add 172.17.0.1/16 dev docker0");
+    run_ip("link set docker0 up");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    for (tool, rules) in [
+        ("iptables", include_str!("../../../tests/fixtures/docker-rules/ipv4")),
+        ("ip6tables", include_str!("../../../tests/fixtures/docker-rules/ipv6")),
+    ] {
+        let mut restore = Command::new(format!("{tool}-{kind}-restore"));
+        let mut child = restore.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        // A kernel without it filters no bridges, whatever Docker wants.
+        let filtered = format!("/proc/sys/net/bridge/bridge-nf-call-{tool}");
+        if std::path::Path::new(&filtered).exists() {
+            std::fs::write(filtered, "1").unwrap();
+        }
+    }
+}
+
 /// Runs a test in a thread whose namespace is a fresh host: `lo` up and an uplink `eth0` 203.0.113.1/24 with a
 /// default route over a neighbour 203.0.113.254, whose namespace is handed over too.
-fn on_a_host(test: impl FnOnce(&World, BorrowedFd<'_>) + Send) {
+fn on_this_host(beside: Beside, test: impl FnOnce(&World, BorrowedFd<'_>) + Send) {
     let run = || {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
         let neighbour = netns::create(&netns::Wish { resolver: Resolver::Absent, ipv6: true }).unwrap();
@@ -50,6 +93,9 @@ fn on_a_host(test: impl FnOnce(&World, BorrowedFd<'_>) + Send) {
             run_ip("addr add 2001:db8::fe/64 dev eth0 nodad");
             run_ip("link set eth0 up");
         });
+        if let Beside::Docker(kind) = beside {
+            start_docker(kind);
+        }
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::from_home(Some(folder.path()));
         test(&World { folder, paths }, neighbour.fd.as_fd());
@@ -105,7 +151,7 @@ fn endpoint(key: &str) -> EndpointSpec {
 }
 
 fn attach_one(networks: &Networks, container: &str, endpoints: &[EndpointSpec]) -> Sandbox {
-    let spec = SandboxSpec { container, endpoints, resolver: Resolver::Direct };
+    let spec = SandboxSpec { container, name: container, endpoints, resolver: Resolver::Direct };
     networks.attach(&[spec]).unwrap().remove(0).unwrap()
 }
 
@@ -122,6 +168,11 @@ fn talks(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
         let mut back = [0; 5];
         stream.read_exact(&mut back).is_ok() && &back == b"HELLO"
     })
+}
+
+/// The same, once the kernel has noticed that a cable was plugged in.
+fn talks_soon(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+    (0..20).any(|_| talks(namespace, to))
 }
 
 /// Answers every connection in capitals until the process ends. Returns at once, listening.
@@ -166,7 +217,7 @@ fn containers_reach_each_other_the_host_and_the_world_but_not_other_networks() {
         let networks = Networks::new(&world.paths, &project);
         let mut inner = network("inner");
         inner.internal = true;
-        let leases = networks.ensure(&[network("front"), network("back"), inner]).unwrap();
+        let leases = networks.ensure(&[network("front"), network("back"), inner], &Claims::new()).unwrap();
         assert_eq!(leases[0].mtu, 1400);
         networks.update_firewall(&leases, &[]).unwrap();
         let web = attach_one(&networks, "web", &[endpoint("front")]);
@@ -209,7 +260,7 @@ fn published_ports_are_reached_from_everywhere() {
     on_a_host(|world, neighbour| {
         let project = world.paths.project("shop");
         let networks = Networks::new(&world.paths, &project);
-        let leases = networks.ensure(&[network("front"), network("back")]).unwrap();
+        let leases = networks.ensure(&[network("front"), network("back")], &Claims::new()).unwrap();
         let wish = |host_ip: Option<&str>, published| PortSpec {
             host_ip: host_ip.map(|ip| ip.parse().unwrap()),
             published: Some((published, published)),
@@ -263,15 +314,15 @@ fn what_a_crash_left_is_found_again_or_replaced() {
     on_a_host(|world, _| {
         let project = world.paths.project("shop");
         let networks = Networks::new(&world.paths, &project);
-        let first = networks.ensure(&[network("front")]).unwrap();
-        assert_eq!(networks.ensure(&[network("front")]).unwrap(), first);
+        let first = networks.ensure(&[network("front")], &Claims::new()).unwrap();
+        assert_eq!(networks.ensure(&[network("front")], &Claims::new()).unwrap(), first);
         // A reboot: leases without links.
         run_ip(&format!("link del {}", first[0].bridge));
-        assert_eq!(networks.ensure(&[network("front")]).unwrap(), first);
+        assert_eq!(networks.ensure(&[network("front")], &Claims::new()).unwrap(), first);
         assert!(output("ip", &format!("addr show {}", first[0].bridge)).contains("172.18.0.1/16"));
         // Links without leases.
         std::fs::remove_dir_all(world.paths.networks()).unwrap();
-        let again = networks.ensure(&[network("other"), network("front")]).unwrap();
+        let again = networks.ensure(&[network("other"), network("front")], &Claims::new()).unwrap();
         assert_eq!(again[0].bridge, first[0].bridge);
         let addresses = output("ip", &format!("link show {}", again[0].bridge));
         assert!(addresses.contains("windlass shop shop_other"), "{addresses}");
@@ -357,11 +408,11 @@ fn names_are_served_in_the_namespace_of_each_container() {
         let networks = Networks::new(&world.paths, &project);
         let mut inner = network("inner");
         inner.internal = true;
-        let leases = networks.ensure(&[network("front"), inner]).unwrap();
+        let leases = networks.ensure(&[network("front"), inner], &Claims::new()).unwrap();
         networks.update_firewall(&leases, &[]).unwrap();
         let web = attach_one(&networks, "web", &[endpoint("front")]);
         let front = [endpoint("front")];
-        let own = SandboxSpec { container: "own", endpoints: &front, resolver: Resolver::Redirected };
+        let own = SandboxSpec { container: "own", name: "own", endpoints: &front, resolver: Resolver::Redirected };
         let own = networks.attach(&[own]).unwrap().remove(0).unwrap();
         let vault = attach_one(&networks, "vault", &[endpoint("inner")]);
         upstream_server(neighbour, "203.0.113.254", [9, 9, 9, 9]);
@@ -455,7 +506,8 @@ fn addresses_interfaces_and_routes_are_as_asked_for() {
         }];
         let mut back = network("back");
         back.driver_opts.insert("com.docker.network.driver.mtu".into(), "1300".into());
-        let leases = networks.ensure(&[front.clone(), back.clone()]).unwrap();
+        let leases = networks.ensure(&[front.clone(), back.clone()], &Claims::new()).unwrap();
+        networks.update_firewall(&leases, &[]).unwrap();
         let static_one = EndpointSpec {
             ipv4: Some("10.9.0.7".parse().unwrap()),
             mac: Some("02:00:00:aa:bb:cc".into()),
@@ -484,7 +536,7 @@ fn addresses_interfaces_and_routes_are_as_asked_for() {
         // Conflicts are told before anything is made.
         let refused = |container, endpoint: EndpointSpec| {
             let endpoints = [endpoint];
-            let spec = SandboxSpec { container, endpoints: &endpoints, resolver: Resolver::Direct };
+            let spec = SandboxSpec { container, name: container, endpoints: &endpoints, resolver: Resolver::Direct };
             networks.attach(&[spec]).unwrap().remove(0).unwrap_err().to_string()
         };
         assert_eq!(
@@ -496,17 +548,21 @@ fn addresses_interfaces_and_routes_are_as_asked_for() {
         assert!(refused("x", with("10.9.0.254")).ends_with("it is the gateway"));
         assert!(refused("x", with("10.9.0.255")).ends_with("broadcast address"));
         assert!(refused("x", endpoint("none")).contains("network shop_none is not known"));
-        let lease = &networks.ensure(&[front]).unwrap()[0];
+        let lease = &networks.ensure(&[front], &Claims::new()).unwrap()[0];
         assert_eq!(lease.endpoints.len(), 2, "what failed has given back its addresses");
         // A container keeps its addresses when it is started again, and gives them back when it is removed.
         drop(api);
         let api = attach_one(&networks, "api", &[endpoint("front")]);
         assert_eq!(api.endpoints[0].ipv4, Some("10.9.0.128".parse().unwrap()));
-        networks.release(&["api"]).unwrap();
+        // One that is made anew meanwhile finds its own; nobody else gets it while there is another.
+        networks.release(&["api"], &[]).unwrap();
         let next = attach_one(&networks, "next", &[endpoint("front")]);
         assert_eq!(next.endpoints[0].ipv4, Some("10.9.0.130".parse().unwrap()), "not the one just given back");
+        networks.release(&[], &["api"]).unwrap();
+        let last = attach_one(&networks, "last", &[endpoint("front")]);
+        assert_eq!(last.endpoints[0].ipv4, Some("10.9.0.128".parse().unwrap()), "the lowest that is free");
         back.driver_opts.insert("com.docker.network.driver.mtu".into(), "1400".into());
-        assert!(networks.ensure(&[back]).unwrap_err().to_string().contains("other settings"));
+        assert!(networks.ensure(&[back], &Claims::new()).unwrap_err().to_string().contains("other settings"));
         networks.remove_all().unwrap();
     });
 }
@@ -515,21 +571,26 @@ fn addresses_interfaces_and_routes_are_as_asked_for() {
 fn networks_of_two_projects() {
     on_a_host(|world, _| {
         let [shop, blog] = ["shop", "blog"].map(|name| Networks::new(&world.paths, &world.paths.project(name)));
-        let leases = shop.ensure(&[network("front"), network("back")]).unwrap();
+        let leases = shop.ensure(&[network("front"), network("back")], &Claims::new()).unwrap();
         let mut clash = network("x");
         clash.ipam = vec![ipam("172.18.4.0/24")];
         assert_eq!(
-            blog.ensure(&[clash.clone()]).unwrap_err().to_string(),
+            blog.ensure(&[clash.clone()], &Claims::new()).unwrap_err().to_string(),
             "network shop_x: subnet 172.18.4.0/24 overlaps 172.18.0.0/16 of network shop_front (project shop); choose another `subnet`"
         );
         clash.ipam = vec![ipam("203.0.113.128/25")];
-        assert!(blog.ensure(&[clash]).unwrap_err().to_string().contains("203.0.113.1/24 of the host's interface eth0"));
+        assert!(
+            blog.ensure(&[clash], &Claims::new())
+                .unwrap_err()
+                .to_string()
+                .contains("203.0.113.1/24 of the host's interface eth0")
+        );
         let mut missing = network("nowhere");
         missing.external = true;
-        assert!(blog.ensure(&[missing]).unwrap_err().to_string().contains("declared external"));
+        assert!(blog.ensure(&[missing], &Claims::new()).unwrap_err().to_string().contains("declared external"));
         let mut shared = network("front");
         shared.external = true;
-        let used = blog.ensure(&[shared, network("own")]).unwrap();
+        let used = blog.ensure(&[shared, network("own")], &Claims::new()).unwrap();
         assert_eq!(used[0].bridge, leases[0].bridge);
         assert_eq!(used[1].subnets[0].subnet.to_string(), "172.20.0.0/16");
         let a = attach_one(&shop, "a", &[endpoint("front")]);
@@ -550,7 +611,7 @@ fn networks_of_two_projects() {
         let c = attach_one(&blog, "c", &[named]);
         assert_eq!(shop_names.resolve(&view, "blog"), Some(vec![ipv4(&c.endpoints[0])]));
         assert_eq!(shop_names.reverse(&view, ipv4(&c.endpoints[0])).as_deref(), Some("blog.shop_front"));
-        blog.release(&["c"]).unwrap();
+        blog.release(&["c"], &["c"]).unwrap();
         assert_eq!(shop_names.resolve(&view, "blog"), None);
         // The owner goes first: what the other one uses stays.
         let kept = shop.remove_all().unwrap();
@@ -571,7 +632,7 @@ fn containers_of_a_network_can_be_kept_apart() {
         let networks = Networks::new(&world.paths, &world.paths.project("shop"));
         let mut apart = network("apart");
         apart.driver_opts.insert("com.docker.network.bridge.enable_icc".into(), "false".into());
-        let leases = networks.ensure(&[apart]).unwrap();
+        let leases = networks.ensure(&[apart], &Claims::new()).unwrap();
         networks.update_firewall(&leases, &[]).unwrap();
         let [a, b] = ["a", "b"].map(|name| attach_one(&networks, name, &[endpoint("apart")]));
         shout(b.namespace.as_fd(), 80);
@@ -593,7 +654,7 @@ fn nft(rules: &str) {
 
 #[test]
 fn other_packet_filters_let_containers_pass() {
-    on_a_host(|world, neighbour| {
+    on_this_host(Beside::Nobody, |world, neighbour| {
         // As Docker leaves a host.
         nft("table ip filter {
                 chain DOCKER-USER { counter return; }
@@ -604,7 +665,7 @@ fn other_packet_filters_let_containers_pass() {
             }");
         let before = output("nft", "list ruleset");
         let networks = Networks::new(&world.paths, &world.paths.project("shop"));
-        let leases = networks.ensure(&[network("front")]).unwrap();
+        let leases = networks.ensure(&[network("front")], &Claims::new()).unwrap();
         networks.update_firewall(&leases, &[]).unwrap();
         networks.update_firewall(&leases, &[]).unwrap();
         assert!(networks.obstacles().is_empty());
@@ -635,10 +696,11 @@ fn other_packet_filters_let_containers_pass() {
 fn a_datagram_client_follows_the_container() {
     on_a_host(|world, neighbour| {
         let networks = Networks::new(&world.paths, &world.paths.project("shop"));
-        let leases = networks.ensure(&[network("front")]).unwrap();
+        let leases = networks.ensure(&[network("front")], &Claims::new()).unwrap();
         let answering = |name: &str, letter: u8| {
             let endpoints = [endpoint("front")];
-            let spec = SandboxSpec { container: name, endpoints: &endpoints, resolver: Resolver::for_ports([53]) };
+            let spec =
+                SandboxSpec { container: name, name, endpoints: &endpoints, resolver: Resolver::for_ports([53]) };
             let sandbox = networks.attach(&[spec]).unwrap().remove(0).unwrap();
             let socket = inside(sandbox.namespace.as_fd(), || UdpSocket::bind("0.0.0.0:53").unwrap());
             std::thread::spawn(move || {
@@ -690,12 +752,12 @@ fn cpu() -> Duration {
 #[test]
 #[ignore = "prints times, for people"]
 fn times() {
-    on_a_host(|world, _| {
+    on_this_host(Beside::Nobody, |world, _| {
         let project = world.paths.project("shop");
         let networks = Networks::new(&world.paths, &project);
         for count in [1, 10, 50] {
             let start = Instant::now();
-            let leases = networks.ensure(&[network("front")]).unwrap();
+            let leases = networks.ensure(&[network("front")], &Claims::new()).unwrap();
             let ensured = start.elapsed();
             networks.update_firewall(&leases, &[]).unwrap();
             let firewall = start.elapsed() - ensured;
@@ -703,7 +765,7 @@ fn times() {
             let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
             let specs: Vec<SandboxSpec<'_>> = names
                 .iter()
-                .map(|name| SandboxSpec { container: name, endpoints: &endpoints, resolver: Resolver::Direct })
+                .map(|name| SandboxSpec { container: name, name, endpoints: &endpoints, resolver: Resolver::Direct })
                 .collect();
             let start = Instant::now();
             let before = cpu();
