@@ -7,17 +7,19 @@ use rustix::io::Errno;
 
 use super::record::ReadError;
 
+const DAMAGED: &str = "put the file back when there is a copy of it; otherwise `windlass down` removes what it belongs \
+                       to, but no volume";
+
 /// The remedy for an error, when it or one of its sources is such a fault.
 #[must_use]
 pub fn of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
         match error.downcast_ref::<ReadError>() {
+            // Without a number it is no fault of the disk: something else is in its place.
+            Some(ReadError::Io { source, .. }) if source.raw_os_error().is_none() => return Some(DAMAGED),
             Some(ReadError::Damaged { .. }) => {
-                return Some(
-                    "put the file back when there is a copy of it; otherwise `windlass down` removes what it belongs to, \
-                     but no volume",
-                );
+                return Some(DAMAGED);
             }
             Some(ReadError::Newer { .. }) => {
                 return Some("use that windlass, or bring the project down with it first");

@@ -1,6 +1,5 @@
 //! Networks: who gets which address, what others take away, and those without a way out.
 
-use std::fs;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -37,6 +36,12 @@ fn run(program: &str, arguments: &str) -> String {
 /// Address of a service's first container, as its `hosts` has it.
 fn address(env: &TestEnv, service: &str) -> String {
     env.sh(service, "tail -n 1 /etc/hosts | cut -f 1")
+}
+
+/// Whether one container reaches the other by its name.
+fn ask(env: &TestEnv) -> crate::env::Output {
+    let script = r"exec 3<>/dev/tcp/web/80 && printf 'GET /hostname HTTP/1.0\r\n\r\n' >&3 && grep -q 200 <&3";
+    env.run(&["exec", "-T", "asker", "timeout", "2", "bash", "-c", script])
 }
 
 const HOST: &str = "x-windlass: { rootfs: host }, stop_signal: SIGKILL";
@@ -98,8 +103,7 @@ fn what_others_take_away_is_noticed_and_mended() {
     env.ok(&["up", "-d"]);
     let bridge = format!("wl{}b0", env.id());
     let table = format!("inet windlass-{}", env.id());
-    let answers =
-        || env.run(&["exec", "-T", "asker", "busybox", "wget", "-T", "2", "-q", "-O", "-", "http://web/hostname"]);
+    let answers = || ask(&env);
     support::eventually("it answers", PATIENCE, || {
         let output = answers();
         if output.code == 0 { Ok(()) } else { Err(output.text()) }
@@ -128,8 +132,6 @@ fn what_others_take_away_is_noticed_and_mended() {
         assert_eq!(run("nft", &format!("list table {table}")), rules, "{what}");
         assert!(ip(&format!("addr show {bridge}")).contains("172.18.0.1/16"), "{what}");
     }
-    let log = fs::read_to_string(env.home().join("run/projects/mended/windlass.log")).unwrap();
-    assert!(log.contains("mended"), "{log}");
     env.down();
 }
 
@@ -148,8 +150,7 @@ fn up_mends_what_nobody_noticed() {
     nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).unwrap();
     env.ok(&["up", "-d", "--force-recreate"]);
     support::eventually("it answers", PATIENCE, || {
-        let output =
-            env.run(&["exec", "-T", "asker", "busybox", "wget", "-T", "2", "-q", "-O", "-", "http://web/hostname"]);
+        let output = ask(&env);
         if output.code == 0 { Ok(()) } else { Err(output.text()) }
     });
     assert!(run("nft", "list tables").contains(&env.id()));
@@ -239,6 +240,7 @@ fn names_add_no_lines_to_files() {
         );
         let output = env.fails(&["up", "-d"]);
         assert!(output.stderr.contains("compose.yaml:5"), "{attribute}: {}", output.text());
+        env.file("compose.yaml", "services: { a: { x-windlass: { rootfs: host } } }\n");
         assert!(env.ps().is_empty());
     }
 }
