@@ -26,7 +26,7 @@ use crate::runtime::Pipes;
 use crate::runtime::root::Root;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};
 use crate::state::record;
-use crate::sys::{fault, regular};
+use crate::sys::regular;
 use crate::volumes::{self, VolumeSpec, bind, files};
 
 impl Project {

@@ -143,6 +143,18 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "the peer's output would not load as the same project",
     ),
     (
+        "Ports of a service whose networks are all `internal` are not published, as with the peer, and a warning says so with the place",
+        "the peer says nothing, and people look for the fault elsewhere",
+    ),
+    (
+        "A container that is made anew has the address that it had; otherwise it gets the lowest that is free and in no service's `ipv4_address`",
+        "a proxy in front that has looked its name up goes on",
+    ),
+    (
+        "A bridge, address, route or table of rules that somebody else removed is made again at once, and `events` says `network mend`",
+        "after a firewall's reload the peer's networks are dead until its daemon is restarted",
+    ),
+    (
         "`oci://` and git addresses in `include` and `-f` are refused with the place",
         "nothing is fetched that the project's folder does not hold",
     ),
