@@ -36,7 +36,12 @@ pub(super) fn from_files(environment: &mut BTreeMap<String, String>, global: &Gl
     }
     // The last file has the last word, and the shell the very last.
     for file in files.iter().rev() {
-        let Ok(text) = std::fs::read_to_string(working_dir.join(file)) else { continue };
+        let file = working_dir.join(file);
+        // A pipe can be read once, by whoever loads the project, and may never be written to.
+        if !std::fs::metadata(&file).is_ok_and(|found| found.is_file()) {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(file) else { continue };
         if !text.contains("COMPOSE_") {
             continue;
         }

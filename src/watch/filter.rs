@@ -66,6 +66,14 @@ pub struct Lists {
     pub dockerignore: Option<(PathBuf, PathBuf)>,
 }
 
+/// The text of a file, and of nothing that nobody may ever write to.
+fn regular(file: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    std::fs::read_to_string(file)
+}
+
 impl Filter {
     /// Reads the lists that lie beside the files. With `include` the rule says exactly what it wants, and `.gitignore`
     /// is not asked.
@@ -73,7 +81,7 @@ impl Filter {
     pub fn new(root: &Path, lists: &Lists) -> Self {
         let patterns = |lines: &[String]| lines.iter().filter_map(|line| Pattern::docker(line)).collect::<Vec<_>>();
         let docker = lists.dockerignore.as_ref().and_then(|(file, base)| {
-            let text = std::fs::read_to_string(file).ok()?;
+            let text = regular(file).ok()?;
             Some((base.clone(), text.lines().filter_map(Pattern::docker).collect()))
         });
         let mut filter = Self {
@@ -102,7 +110,7 @@ impl Filter {
     /// Takes in (again) the `.gitignore` of a folder.
     pub fn enter(&mut self, folder: &Path) {
         let Some(git) = &mut self.git else { return };
-        match std::fs::read_to_string(folder.join(".gitignore")) {
+        match regular(&folder.join(".gitignore")) {
             Ok(text) => _ = git.insert(folder.to_owned(), text.lines().filter_map(Pattern::git).collect()),
             Err(_) => _ = git.remove(folder),
         }
