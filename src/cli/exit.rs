@@ -30,6 +30,8 @@ struct Parts {
     /// Title and text: the last output of a probe, the end of a log.
     details: Vec<(String, String)>,
     hints: Vec<String>,
+    /// Further faults that have nothing to do with the first: each with its own causes.
+    others: Vec<(String, Vec<String>)>,
     /// Rendered diagnostics that are printed as they are, before everything else.
     rendered: Option<String>,
     /// `rendered` is for programs: nothing else is printed.
@@ -67,10 +69,17 @@ impl CommandError {
         Self(Box::new(Parts { code: Some(code), ..Parts::default() }))
     }
 
-    /// A further fault of the same kind.
+    /// A further fault beside this one.
     #[must_use]
-    pub fn also(mut self, message: &str, source: &dyn Error) -> Self {
-        self.0.causes.push(format!("{message}: {}", chain(source).join(": ")));
+    pub fn also(mut self, message: impl Into<String>, source: &(dyn Error + 'static)) -> Self {
+        self.0.others.push((message.into(), chain(source)));
+        self.remedy(source)
+    }
+
+    /// The same for a fault that says everything itself.
+    #[must_use]
+    pub fn beside(mut self, message: impl Into<String>) -> Self {
+        self.0.others.push((message.into(), Vec::new()));
         self
     }
 
@@ -86,14 +95,16 @@ impl CommandError {
         self
     }
 
-    fn remedy(mut self, source: &(dyn Error + 'static)) -> Self {
-        self.0.hints.extend(remedy::of(source).map(str::to_owned));
-        self
+    fn remedy(self, source: &(dyn Error + 'static)) -> Self {
+        remedy::of(source).into_iter().fold(self, Self::hint)
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hints.push(hint.into());
+        let hint = hint.into();
+        if !self.0.hints.contains(&hint) {
+            self.0.hints.push(hint);
+        }
         self
     }
 
@@ -119,9 +130,17 @@ impl CommandError {
         if self.0.is_data {
             return;
         }
-        let report =
-            Report { message: &self.0.message, causes: &self.0.causes, details: &self.0.details, hints: &self.0.hints };
-        eprint!("{}", render(&report, palette));
+        let others = self.0.others.iter().map(|(message, causes)| Report { message, causes, ..Report::default() });
+        let first =
+            Report { message: &self.0.message, causes: &self.0.causes, details: &self.0.details, ..Report::default() };
+        let mut reports: Vec<Report<'_>> = std::iter::once(first).chain(others).collect();
+        // What to do comes last, whichever of them it is for.
+        if let Some(last) = reports.last_mut() {
+            last.hints = &self.0.hints;
+        }
+        for report in reports {
+            eprint!("{}", render(&report, palette));
+        }
     }
 }
 
@@ -137,6 +156,9 @@ impl From<CommandError> for Failure {
         failure.hints = parts.hints;
         for (title, text) in parts.details {
             failure = failure.detail(title, text);
+        }
+        for (message, causes) in parts.others {
+            failure = failure.detail(message, causes.join(": "));
         }
         failure
     }

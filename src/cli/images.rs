@@ -1,17 +1,20 @@
 //! Images of a project's services: found, or pulled with progress.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
-use crate::compose::model::{HostRootfs, Project};
+use crate::compose::model::{HostRootfs, Project, Service};
 use crate::engine::images::{host_image, service_image};
 use crate::image::pull::{Need, PullOptions, PullPolicy, ensure_all};
 use crate::image::registry::{Client, Proxies, RegistryOptions};
+use crate::image::store::{could_be_id, is_whole_id};
 use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store, StoreOptions};
 use crate::plan::lower::ServiceImage;
 
@@ -103,8 +106,6 @@ pub fn pull_options(context: &Context) -> Result<PullOptions, CommandError> {
 pub struct PullFlags {
     pub policy: Option<PullPolicy>,
     pub quiet: bool,
-    /// Go on with the other images when one fails; report them at the end.
-    pub ignore_failures: bool,
 }
 
 /// What the named services run on: an image each, or the host root file system.
@@ -118,6 +119,25 @@ pub fn ensure(
     flags: PullFlags,
     progress: &Progress,
 ) -> Result<BTreeMap<String, ServiceImage>, CommandError> {
+    let (mut result, failure) = gather(context, project, services, flags, progress)?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    super::toolchains::apply(context, project, &mut result, progress)?;
+    Ok(result)
+}
+
+/// What can be had of it, and why the rest cannot.
+///
+/// # Errors
+/// When an image's name or platform is none, or the store cannot be read.
+pub fn gather(
+    context: &Context,
+    project: &Project,
+    services: &[String],
+    flags: PullFlags,
+    progress: &Progress,
+) -> Result<(BTreeMap<String, ServiceImage>, Option<CommandError>), CommandError> {
     let _span = tracing::info_span!(target: super::trace::TIMING, "images").entered();
     let store = open_store(context)?;
     let options = pull_options(context)?;
@@ -134,40 +154,46 @@ pub fn ensure(
             result.insert(name.clone(), image);
             continue;
         }
-        let text = match &service.image {
-            Some(image) => image.clone(),
-            None if service.build.is_some() => format!("{}-{name}", project.name),
-            None => {
-                return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build")));
-            }
-        };
-        let reference: Reference = text.parse().map_err(|error| {
-            CommandError::caused(format!("services.{name}.image: `{text}` is no image name"), &error)
-        })?;
         let platform = match &service.platform {
             Some(text) => Some(text.parse::<Platform>().map_err(|error| {
                 CommandError::caused(format!("services.{name}.platform: `{text}` is no platform"), &error)
             })?),
             None => options.platform.clone(),
         };
-        let policy = match (flags.policy, service.build.is_some() && service.image.is_none()) {
-            (_, true) => PullPolicy::Never,
-            (Some(policy), false) => policy,
-            (None, false) => match service.pull_policy.as_deref() {
-                Some("always" | "refresh") => PullPolicy::Always,
-                Some("never" | "build") => PullPolicy::Never,
-                _ => PullPolicy::Missing,
-            },
-        };
-        wanted.push((name.clone(), Need { reference, policy, platform }));
+        match asked_for(&store, project, name, service)? {
+            Asked::Here(text, image) => {
+                let reference = image.references.first().cloned();
+                if let Some(platform) = &platform
+                    && platform.rank(&image.platform).is_none()
+                {
+                    let reference = reference.map_or_else(|| text.clone(), |reference| reference.familiar());
+                    let (found, wanted) = (image.platform.to_string(), platform.to_string());
+                    return Err(ImageError::Platform { reference, found, wanted }.into());
+                }
+                result.insert(name.clone(), service_image(&text, &image));
+            }
+            Asked::Named(reference) => {
+                let policy = match (flags.policy, service.build.is_some() && service.image.is_none()) {
+                    (_, true) => PullPolicy::Never,
+                    (Some(policy), false) => policy,
+                    (None, false) => policy_of(service),
+                };
+                wanted.push((name.clone(), Need { reference, policy, platform }));
+            }
+        }
     }
     let mut needs: Vec<Need> = Vec::new();
+    let mut known: HashMap<(Reference, Option<Platform>), usize> = HashMap::new();
     for (_, need) in &wanted {
-        let same = |have: &&mut Need| have.reference == need.reference && have.platform == need.platform;
-        match needs.iter_mut().find(same) {
-            Some(have) if need.policy == PullPolicy::Always => have.policy = PullPolicy::Always,
-            Some(_) => {}
-            None => needs.push(need.clone()),
+        match known.entry((need.reference.clone(), need.platform.clone())) {
+            Entry::Occupied(place) => {
+                let have = &mut needs[*place.get()];
+                have.policy = have.policy.more_eager(need.policy);
+            }
+            Entry::Vacant(place) => {
+                place.insert(needs.len());
+                needs.push(need.clone());
+            }
         }
     }
     let show = |event: Event| {
@@ -180,54 +206,141 @@ pub fn ensure(
         _ => 4,
     };
     let client = registry(context);
-    let images = ensure_all(&store, &client, &needs, &options, at_once, &show);
-    let mut found: Vec<(&Need, Image)> = Vec::new();
+    let mut found: HashMap<(&Reference, Option<&Platform>), Image> = HashMap::new();
+    // What may not be pulled comes first: when it is not here, nothing needs to be fetched.
+    let (local, remote): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(|need| need.policy == PullPolicy::Never);
     let mut failures: Vec<(&Need, ImageError)> = Vec::new();
-    for (need, image) in needs.iter().zip(images) {
-        match image {
-            Ok(image) => found.push((need, image)),
-            Err(error) => failures.push((need, error)),
+    for needs in [&local, &remote] {
+        let needs = if failures.is_empty() { &needs[..] } else { &[] };
+        let images = ensure_all(&store, &client, needs, &options, at_once, &show);
+        for (need, image) in needs.iter().zip(images) {
+            match image {
+                Ok(image) => _ = found.insert((&need.reference, need.platform.as_ref()), image),
+                Err(error) => failures.push((need, error)),
+            }
         }
     }
-    if !failures.is_empty() && !flags.ignore_failures {
-        return Err(failed(project, &wanted, &failures));
-    }
     for (name, need) in &wanted {
-        let same = |have: &&(&Need, Image)| have.0.reference == need.reference && have.0.platform == need.platform;
-        if let Some((_, image)) = found.iter().find(same) {
+        if let Some(image) = found.get(&(&need.reference, need.platform.as_ref())) {
             result.insert(name.clone(), service_image(&need.reference.familiar(), image));
         }
     }
-    super::toolchains::apply(context, project, &mut result, progress)?;
-    Ok(result)
+    let failure = failed(project, &wanted, &failures);
+    Ok((result, failure))
 }
 
-fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, ImageError)]) -> CommandError {
-    let (need, error) = &failures[0];
-    let users: Vec<&str> = wanted
-        .iter()
-        .filter(|(_, other)| other.reference == need.reference)
-        .map(|(service, _)| service.as_str())
-        .collect();
-    let place = users
-        .first()
-        .and_then(|service| project.place(&format!("services.{service}.image")))
-        .map_or_else(String::new, |place| format!(" ({place})"));
-    let message =
-        format!("the image {} of service {} is not available{place}", need.reference.familiar(), users.join(", "));
-    let mut result = CommandError::caused(message, error);
-    for (other, error) in &failures[1..] {
-        result = result.also(&format!("the image {} is not available either", other.reference.familiar()), error);
+/// What a service says it runs on.
+enum Asked {
+    Named(Reference),
+    /// By an id, which no registry knows.
+    Here(String, Box<Image>),
+}
+
+fn asked_for(store: &Store, project: &Project, name: &str, service: &Service) -> Result<Asked, CommandError> {
+    let text = match &service.image {
+        Some(image) => image.clone(),
+        None if service.build.is_some() => format!("{}-{name}", project.name),
+        None => return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build"))),
+    };
+    let place = || project.place(&format!("services.{name}.image")).map_or_else(String::new, |at| format!(" ({at})"));
+    let reference = text.parse::<Reference>().ok().filter(|_| !is_whole_id(&text));
+    let is_here = |reference| Ok::<_, ImageError>(store.find(reference)?.is_some());
+    if let Some(reference) = reference {
+        // `cafe` may be a name as well as the beginning of an id; names go first, as in `image inspect`.
+        if !could_be_id(&text) || is_here(&reference)? {
+            return Ok(Asked::Named(reference));
+        }
+        let found = store.by_id(&text)?;
+        return Ok(found.map_or(Asked::Named(reference), |image| Asked::Here(text, Box::new(image))));
     }
-    if let Some(remedy) = error.remedy() {
-        result = result.hint(remedy);
+    if is_whole_id(&text) {
+        let found = store.by_id(&text).map_err(|error| {
+            CommandError::caused(format!("the image {text} of service {name} is not available{}", place()), &error)
+        })?;
+        return found.map(|image| Asked::Here(text.clone(), Box::new(image))).ok_or_else(|| {
+            CommandError::new(format!("no image with the id {text} of service {name} is here{}", place()))
+                .hint("only a name can be pulled; `windlass image ls` lists what is here")
+        });
     }
-    let built =
-        users.iter().any(|service| project.services.get(*service).is_some_and(|service| service.build.is_some()));
-    if built {
-        result = result.hint(
-            "windlass does not build images yet: build it elsewhere and bring it here with `windlass image load`",
-        );
+    let error = text.parse::<Reference>().err();
+    let message = format!("services.{name}.image: `{text}` is no image name");
+    Err(error.map_or_else(|| CommandError::new(message.clone()), |error| CommandError::caused(message.clone(), &error)))
+}
+
+/// When a service's image is to be pulled; the file was checked when it was read.
+fn policy_of(service: &Service) -> PullPolicy {
+    const DAY: u64 = 24 * 60 * 60;
+    let days = |days| PullPolicy::Refresh(Duration::from_secs(days * DAY));
+    match service.pull_policy.as_deref() {
+        Some("always" | "refresh") => PullPolicy::Always,
+        Some("never" | "build") => PullPolicy::Never,
+        Some("daily") => days(1),
+        Some("weekly") => days(7),
+        Some(text) => text.strip_prefix("every_").and_then(every).map_or(PullPolicy::Missing, PullPolicy::Refresh),
+        None => PullPolicy::Missing,
+    }
+}
+
+/// `1d12h`
+fn every(text: &str) -> Option<Duration> {
+    text.split_inclusive(|c: char| !c.is_ascii_digit()).try_fold(Duration::ZERO, |sum, part| {
+        let (number, unit) = part.split_at(part.len() - part.chars().next_back()?.len_utf8());
+        let seconds = match unit {
+            "w" => 7 * 24 * 60 * 60,
+            "d" => 24 * 60 * 60,
+            "h" => 60 * 60,
+            "m" => 60,
+            "s" => 1,
+            _ => return None,
+        };
+        // Longer than any time there is means never again.
+        Some(sum.saturating_add(Duration::from_secs(number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(seconds))))
+    })
+}
+
+/// What cannot be had, each with the services that want it and their place.
+fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, ImageError)]) -> Option<CommandError> {
+    let mut result: Option<CommandError> = None;
+    for (need, error) in failures {
+        let same = |other: &Need| other.reference == need.reference && other.platform == need.platform;
+        let users: Vec<&str> =
+            wanted.iter().filter(|(_, other)| same(other)).map(|(service, _)| service.as_str()).collect();
+        let service = |name: &str| project.services.get(name);
+        let built = users.iter().find(|name| service(name).is_some_and(|service| service.build.is_some()));
+        let place = |attribute: &str, service: &str| {
+            let place = project.place(&format!("services.{service}.{attribute}"));
+            place.map_or_else(String::new, |place| format!(" ({place})"))
+        };
+        let never = matches!(error, ImageError::Never { .. });
+        let reference = need.reference.familiar();
+        let (message, cause): (String, Option<&ImageError>) = match (built, users.first()) {
+            (Some(built), _) if never => {
+                let place = place("build", built);
+                (
+                    format!(
+                        "service {built} must be built, which windlass does not do yet, and no image {reference} is here{place}"
+                    ),
+                    None,
+                )
+            }
+            (_, first) => {
+                let place = first.map_or_else(String::new, |first| place("image", first));
+                (format!("the image {reference} of service {} is not available{place}", users.join(", ")), Some(error))
+            }
+        };
+        let next = match (result, cause) {
+            (None, None) => CommandError::new(message),
+            (None, Some(cause)) => CommandError::caused(message, cause),
+            (Some(result), None) => result.beside(message),
+            (Some(result), Some(cause)) => result.also(message, cause),
+        };
+        let next = error.remedy().into_iter().fold(next, CommandError::hint);
+        result = Some(match built {
+            Some(_) => {
+                next.hint(format!("build it elsewhere, as {reference}, and bring it here with `windlass image load`"))
+            }
+            None => next,
+        });
     }
     result
 }
@@ -276,6 +389,21 @@ mod tests {
         assert_eq!(limit(None, Some("1")).unwrap(), 1);
         assert_eq!(limit(Some(-1), None).unwrap(), most);
         assert!(limit(None, Some("many")).is_err());
+    }
+
+    #[test]
+    fn policies_with_a_time() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for (text, expected) in [
+            ("12h", Some(hours(12))),
+            ("1w2d", Some(hours(9 * 24))),
+            ("90m30s", Some(Duration::from_secs(5430))),
+            ("99999999999999999999w", Some(Duration::from_secs(u64::MAX))),
+            ("12", None),
+            ("x", None),
+        ] {
+            assert_eq!(every(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn wanted(project: &Project, language: &str, text: &str, path: &str) -> Result<O
             Ok(declared) => return Ok(Some(declared.wanted.clone())),
             Err(error) => {
                 let name = file.file.strip_prefix(&project.working_dir).unwrap_or(&file.file).display();
-                result = result.also(&format!("{name} is not understood"), error);
+                result = result.also(format!("{name} is not understood"), error);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A new image out of an image and what a container has changed in it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -213,11 +214,16 @@ fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), ImageError
             let env = config.entry("Env").or_insert(Value::Null);
             let mut all: Vec<String> =
                 env.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+            let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+            let mut places: HashMap<String, usize> =
+                all.iter().enumerate().rev().map(|(place, pair)| (name(pair), place)).collect();
             for pair in pairs {
-                let key = pair.split('=').next().unwrap_or_default().to_owned() + "=";
-                match all.iter_mut().find(|have| have.starts_with(&key)) {
-                    Some(have) => *have = pair,
-                    None => all.push(pair),
+                match places.get(&name(&pair)) {
+                    Some(place) => all[*place] = pair,
+                    None => {
+                        places.insert(name(&pair), all.len());
+                        all.push(pair);
+                    }
                 }
             }
             *env = json!(all);

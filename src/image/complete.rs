@@ -5,6 +5,7 @@
 //! unpacked without each other, so such a layer is compared with those below it afterwards. Where they make a
 //! difference, a copy of it (of hard links) is completed, which serves only on top of them.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use rustix::io::Errno;
 
 use super::error::LayerError;
 use super::store::LayerRecord;
-use super::unpack::tree::{lossy, os};
-use super::view::{Found, View, is_opaque};
+use super::unpack::tree::{enter, lossy, os};
+use super::unpack::walk::Walk;
+use super::view::{Found, Place, View, is_opaque};
 use crate::sys::resolve;
 
 type Parts = Vec<Vec<u8>>;
@@ -26,10 +28,12 @@ type Parts = Vec<Vec<u8>>;
 #[derive(Debug)]
 pub(super) struct Completion {
     view: View,
-    /// Folders that get the attributes of the folder below.
-    attributes: Vec<(Parts, Stat)>,
-    /// Folders whose content belongs where a link below leads.
+    /// Folders that get the attributes of the folder below, by path: a path as one text is much smaller than in parts.
+    attributes: Vec<(Vec<u8>, Stat)>,
+    /// Folders whose content belongs where a link below leads, in the order in which they are moved.
     moved: Vec<(Parts, Parts)>,
+    /// The same, to be found.
+    leads: HashMap<Vec<u8>, Parts>,
     /// Link and target.
     links: Vec<(Parts, Vec<u8>)>,
 }
@@ -49,13 +53,14 @@ pub(super) fn compare(
     }
     let view = View::open(below).map_err(LayerError::Complete)?;
     let root = open_root(folder).map_err(LayerError::Complete)?;
-    let mut completion = Completion { view, attributes: Vec::new(), moved: Vec::new(), links: Vec::new() };
+    let mut walk = Walk::new(Level { here: root, hidden: false, below: view.top() });
+    let mut completion =
+        Completion { view, attributes: Vec::new(), moved: Vec::new(), leads: HashMap::new(), links: Vec::new() };
     for path in &record.implicit {
-        let original = parts(&path.0);
-        if hidden(&root, &original).map_err(LayerError::Complete)? {
-            continue;
+        let level = walk.to(&slices(&path.0), Level::enter).map_err(LayerError::Complete)?;
+        if !level.hidden {
+            completion.compare_folder(level, &path.0).map_err(LayerError::Complete)?;
         }
-        completion.compare_folder(&root, original).map_err(LayerError::Complete)?;
     }
     for (link, target) in &record.outside_links {
         let resolved = completion.view.resolve(&target.0).map_err(LayerError::Complete)?;
@@ -69,25 +74,30 @@ pub(super) fn compare(
 }
 
 impl Completion {
-    fn compare_folder(&mut self, root: &OwnedFd, original: Parts) -> io::Result<()> {
+    fn compare_folder(&mut self, level: &Level, original: &[u8]) -> io::Result<()> {
         // A folder above it may have been moved already.
-        let path = self.moved.iter().fold(original.clone(), |path, (from, to)| match path.strip_prefix(&from[..]) {
-            Some(rest) => to.iter().chain(rest).cloned().collect(),
-            None => path,
-        });
-        let slices: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
-        match self.view.look(&slices)? {
-            Some(Found::Folder { stat }) => {
-                let here = open_beneath(root, &original).and_then(|folder| Ok(fs::fstat(folder)?))?;
-                if path != original
+        let moved = self.led(original);
+        let found = match &moved {
+            Some(path) => self.view.look(path)?.stat(),
+            None => level.below.stat(),
+        };
+        let path = || moved.clone().unwrap_or_else(|| parts(original));
+        match found.map(|stat| (FileType::from_raw_mode(stat.st_mode), stat)) {
+            Some((FileType::Directory, stat)) => {
+                let here = fs::fstat(&level.here)?;
+                if moved.is_some()
                     || (here.st_mode, here.st_uid, here.st_gid) != (stat.st_mode, stat.st_uid, stat.st_gid)
                 {
+                    let path = moved.as_ref().map_or_else(|| original.to_vec(), |path| path.join(&b'/'));
                     self.attributes.push((path, stat));
                 }
             }
-            Some(Found::File(file)) if file.kind() == FileType::Symlink => {
-                let resolved = self.view.resolve(&slices.join(&b'/'))?;
+            Some((FileType::Symlink, _)) => {
+                let path = path();
+                let text = path.join(&b'/');
+                let resolved = self.view.resolve(&text)?;
                 if !matches!(resolved.found, Some(Found::File(_))) {
+                    self.leads.insert(text, resolved.path.clone());
                     self.moved.push((path, resolved.path));
                 }
             }
@@ -97,10 +107,27 @@ impl Completion {
         Ok(())
     }
 
+    /// Where a folder is after all moves; `None` is where it was. What a link leads to holds no link, so each move
+    /// leaves less of the path to be moved.
+    fn led(&self, original: &[u8]) -> Option<Parts> {
+        let mut path: Option<Parts> = None;
+        if self.leads.is_empty() {
+            return path;
+        }
+        loop {
+            let text = path.as_ref().map_or_else(|| original.to_vec(), |path| path.join(&b'/'));
+            let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([text.len()]);
+            let mut ends = ends.filter_map(|end| Some((end, self.leads.get(&text[..end])?)));
+            let Some((end, to)) = ends.next() else { return path };
+            path = Some(to.iter().cloned().chain(parts(&text[end..])).collect());
+        }
+    }
+
     /// Makes the completed layer in the empty folder `to`.
     pub fn make(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (open_root(from)?, open_root(to)?);
-        let folders = clone_tree(&from, &to)?;
+        let mut folders = clone_tree(&from, &to)?;
+        folders.sort_unstable();
         for (source, target) in &self.moved {
             let target_folder = self.ensure(&to, target)?;
             let (name, parents) = source.split_last().ok_or(io::ErrorKind::InvalidInput)?;
@@ -117,12 +144,12 @@ impl Completion {
             let (parent, there) = file.parts();
             fs::linkat(parent, os(there), open_beneath(&to, parents)?, os(name), AtFlags::empty())?;
         }
+        let (mut from, mut to) = (Walk::new(from), Walk::new(to));
         for path in folders.iter().rev() {
-            let path = parts(path);
-            match (open_beneath(&from, &path), open_beneath(&to, &path)) {
-                (Ok(from), Ok(to)) => copy_attributes(&from, &to)?,
+            match (from.to(&slices(path), enter), to.to(&slices(path), enter)) {
+                (Ok(from), Ok(to)) => copy_attributes(from, to)?,
                 // It was moved.
-                (_, Err(error)) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+                (_, Err(Errno::NOENT)) => {}
                 (from, to) => {
                     from?;
                     to?;
@@ -130,7 +157,7 @@ impl Completion {
             }
         }
         for (path, stat) in self.attributes.iter().rev() {
-            apply(&open_beneath(&to, path)?, stat)?;
+            apply(to.to(&slices(path), enter)?, stat)?;
         }
         Ok(())
     }
@@ -142,9 +169,10 @@ impl Completion {
             match fs::mkdirat(&folder, os(part), Mode::RWXU) {
                 Ok(()) => {
                     let made = open_beneath(&folder, std::slice::from_ref(part))?;
-                    let slices: Vec<&[u8]> = path[..=index].iter().map(Vec::as_slice).collect();
-                    match self.view.look(&slices)? {
-                        Some(Found::Folder { stat }) => apply(&made, &stat)?,
+                    match self.view.look(&path[..=index])?.stat() {
+                        Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                            apply(&made, &stat)?;
+                        }
                         _ => fs::fchmod(&made, Mode::from_raw_mode(0o755))?,
                     }
                     folder = made;
@@ -157,41 +185,46 @@ impl Completion {
     }
 }
 
-/// Whether the folder or one above it hides the layers below.
-fn hidden(root: &OwnedFd, path: &[Vec<u8>]) -> io::Result<bool> {
-    let mut folder = root.try_clone()?;
-    for part in path {
-        folder = open_beneath(&folder, std::slice::from_ref(part))?;
-        if is_opaque(&folder) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// A folder of the layer beside what the layers below have at its place.
+struct Level {
+    here: OwnedFd,
+    /// It, or one above it, hides the layers below.
+    hidden: bool,
+    below: Place,
 }
 
-/// Makes the same tree again: folders anew, everything else as a hard link. Returns the folders, parents first.
+impl Level {
+    fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        let here = enter(&self.here, name)?;
+        let hidden = self.hidden || is_opaque(&here);
+        let below = if hidden { Place::nowhere() } else { self.below.enter(name)? };
+        Ok(Self { here, hidden, below })
+    }
+}
+
+/// Makes the same tree again: folders anew, everything else as a hard link. Returns the folders.
 fn clone_tree(from: &OwnedFd, to: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
-    let mut folders: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut next = 0;
-    while let Some(path) = folders.get(next).cloned() {
-        next += 1;
-        let place = parts(&path);
-        let (from, to) = (open_beneath(from, &place)?, open_beneath(to, &place)?);
-        let mut entries = fs::Dir::read_from(&from)?;
+    let (mut from, mut to) = (Walk::new(from.try_clone()?), Walk::new(to.try_clone()?));
+    let mut folders: Vec<Vec<u8>> = Vec::new();
+    let mut ahead: Vec<Vec<u8>> = vec![Vec::new()];
+    while let Some(path) = ahead.pop() {
+        let (from, to) = (from.to(&slices(&path), enter)?, to.to(&slices(&path), enter)?);
+        let mut entries = fs::Dir::read_from(from)?;
         while let Some(entry) = entries.read() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
             }
-            let stat = fs::statat(&from, os(name), AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = fs::statat(from, os(name), AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                fs::mkdirat(&to, os(name), Mode::RWXU)?;
-                folders.push(if path.is_empty() { name.to_vec() } else { [&path, &b"/"[..], name].concat() });
+                fs::mkdirat(to, os(name), Mode::RWXU)?;
+                ahead.push(if path.is_empty() { name.to_vec() } else { [&path, &b"/"[..], name].concat() });
             } else {
-                fs::linkat(&from, os(name), &to, os(name), AtFlags::empty())?;
+                fs::linkat(from, os(name), to, os(name), AtFlags::empty())?;
             }
         }
+        folders.push(path);
     }
     Ok(folders)
 }
@@ -259,8 +292,12 @@ fn open_beneath(folder: &OwnedFd, path: &[Vec<u8>]) -> io::Result<OwnedFd> {
     Ok(resolve::open(folder, os(&path.join(&b'/')), flags, how)?)
 }
 
+fn slices(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect()
+}
+
 fn parts(path: &[u8]) -> Parts {
-    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
+    slices(path).into_iter().map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::config::ConfigFile;
 use super::digest::Digest;
 use super::error::{ImageError, LayerError};
 use super::layer::{self, Job};
-use super::manifest::{Descriptor, ImageManifest};
+use super::manifest::{Descriptor, ImageManifest, MOST_LAYERS, ManifestError};
 use super::progress::{Reporter, Status};
 use super::store::{BytePath, ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
 use super::unpack::Limits;
@@ -74,6 +74,9 @@ impl Import<'_> {
     /// Brings everything in and writes the image's record. The caller holds [`Store::using`].
     pub(super) fn run(self, store: &Store, session: &Session) -> Result<ImageRecord, ImageError> {
         let config = ConfigFile::parse(self.config).map_err(ImageError::Config)?;
+        if self.layers.len() > MOST_LAYERS {
+            return Err(ManifestError::TooManyLayers(self.layers.len()).into());
+        }
         if self.layers.len() != config.diff_ids.len() {
             return Err(ImageError::LayerCount { layers: self.layers.len(), diff_ids: config.diff_ids.len() });
         }

@@ -24,7 +24,7 @@ pub const LARGEST_MANIFEST: u64 = 4 << 20;
 /// Configurations hold labels and history; the bound only keeps memory safe.
 pub const LARGEST_CONFIG: u64 = 8 << 20;
 /// More than overlayfs can stack (500), so nobody could run it.
-const MOST_LAYERS: usize = 500;
+pub(super) const MOST_LAYERS: usize = 500;
 
 /// Why bytes are no usable manifest.
 #[derive(Debug, thiserror::Error)]

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{OFlags, ResolveFlags};
 
 use super::error::ImageError;
 use super::store::Session;
+use super::unpack::Limits;
 use super::unpack::archive::{Archive, Kind};
 use super::unpack::compression::{Compression, decompress};
+use super::unpack::tree::LONGEST_PATH;
 use crate::sys::resolve;
 
 /// More entries than any image archive has.
@@ -40,7 +43,7 @@ pub(super) enum Member {
 
 impl Members {
     /// A folder with an OCI layout, or a file (which may be compressed).
-    pub fn open(path: &Path, session: &Session) -> Result<Self, ImageError> {
+    pub fn open(path: &Path, session: &Session, limits: &Limits) -> Result<Self, ImageError> {
         let failed = |error| ImageError::io("open", path)(error);
         let mut file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(ImageError::io("open", path))?;
@@ -48,20 +51,24 @@ impl Members {
             return Ok(Self::Folder(file.into()));
         }
         if !meta.is_file() {
-            return Self::from_stream(Box::new(file), session);
+            return Self::from_stream(Box::new(file), session, limits);
         }
         let mut start = [0; 6];
         let length = file.read(&mut start).map_err(ImageError::io("read", path))?;
         let compression = Compression::sniff(&start[..length]).map_err(ImageError::io("read", path))?;
         if compression != Compression::None {
             let file = File::open(path).map_err(ImageError::io("open", path))?;
-            return Self::from_stream(Box::new(file), session);
+            return Self::from_stream(Box::new(file), session, limits);
         }
         Self::indexed(file)
     }
 
     /// A stream, which may be compressed. What must be read first often comes last, so all of it is stored.
-    pub fn from_stream(stream: Box<dyn Read + Send + '_>, session: &Session) -> Result<Self, ImageError> {
+    pub fn from_stream(
+        stream: Box<dyn Read + Send + '_>,
+        session: &Session,
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
         let path = session.path("archive");
         let mut file = File::options()
             .read(true)
@@ -69,8 +76,31 @@ impl Members {
             .create_new(true)
             .open(&path)
             .map_err(ImageError::io("create", &path))?;
-        let (_, mut plain) = decompress(stream).map_err(ImageError::io("read", Path::new("the archive")))?;
-        io::copy(&mut plain, &mut file).map_err(ImageError::io("store", Path::new("the archive")))?;
+        let came = AtomicU64::new(0);
+        let (_, mut plain) = decompress(Counted { input: stream, came: &came })
+            .map_err(ImageError::io("read", Path::new("the archive")))?;
+        let stored = (|| -> io::Result<Result<(), String>> {
+            let mut buffer = vec![0; 256 << 10];
+            let mut total = 0;
+            loop {
+                let read = plain.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(Ok(()));
+                }
+                total += read as u64;
+                if total > limits.bytes {
+                    return Ok(Err(format!("it unpacks to more than {} bytes", limits.bytes)));
+                }
+                if total > limits.ratio_from && total / came.load(Ordering::Relaxed).max(1) > limits.ratio {
+                    return Ok(Err(format!(
+                        "it unpacks to more than {} times its size, as only an attack would",
+                        limits.ratio
+                    )));
+                }
+                file.write_all(&buffer[..read])?;
+            }
+        })();
+        stored.map_err(ImageError::io("store", Path::new("the archive")))?.map_err(ImageError::NotAnImage)?;
         Self::indexed(file)
     }
 
@@ -83,6 +113,10 @@ impl Members {
             let Some(entry) = archive.next_entry().map_err(damaged)? else { break };
             let start = at + archive.position();
             at = start.saturating_add(entry.size).saturating_add(entry.size.wrapping_neg() % 512);
+            // Nobody asks for a longer one, and each of them is kept.
+            if entry.path.len().max(entry.link.len()) > LONGEST_PATH {
+                continue;
+            }
             let name = clean(&String::from_utf8_lossy(&entry.path));
             match entry.kind {
                 Kind::File => index.insert(name, Member::At { start, size: entry.size }),
@@ -170,6 +204,20 @@ fn clean(name: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+/// Counts what comes before it is uncompressed.
+struct Counted<'a, R> {
+    input: R,
+    came: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.came.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// A part of a file, with a position of its own.

@@ -72,10 +72,39 @@ impl FoundFile {
 }
 
 /// One step down.
+#[derive(Debug)]
 enum Step {
     Nothing,
-    Folder(Merged),
+    Folder(Rc<Merged>),
     File(FoundFile),
+}
+
+/// A place in the layers, for looking at many of them one step at a time.
+#[derive(Debug)]
+pub(super) struct Place(Step);
+
+impl Place {
+    /// Outside of what the layers have, or hidden.
+    pub fn nowhere() -> Self {
+        Self(Step::Nothing)
+    }
+
+    /// The place `name` below this one. No link is followed.
+    pub fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        Ok(Self(match &self.0 {
+            Step::Folder(folder) => step(folder, name)?,
+            Step::Nothing | Step::File(_) => Step::Nothing,
+        }))
+    }
+
+    /// The attributes of what is there.
+    pub fn stat(&self) -> Option<Stat> {
+        match &self.0 {
+            Step::Nothing => None,
+            Step::Folder(folder) => Some(folder.stat),
+            Step::File(file) => Some(file.stat),
+        }
+    }
 }
 
 /// A path with every link resolved, and what is there.
@@ -101,18 +130,13 @@ impl View {
         Ok(Self { root: Rc::new(Merged { folders, stat }) })
     }
 
-    /// Looks a path up without following any link. `None` when it does not exist or leads through a link.
-    pub(super) fn look(&self, path: &[&[u8]]) -> io::Result<Option<Found>> {
-        let mut current = Rc::clone(&self.root);
-        for (index, part) in path.iter().enumerate() {
-            match step(&current, part)? {
-                Step::Nothing => return Ok(None),
-                Step::Folder(folder) => current = Rc::new(folder),
-                Step::File(file) if index + 1 == path.len() => return Ok(Some(Found::File(file))),
-                Step::File(_) => return Ok(None),
-            }
-        }
-        Ok(Some(Found::Folder { stat: current.stat }))
+    pub(super) fn top(&self) -> Place {
+        Place(Step::Folder(Rc::clone(&self.root)))
+    }
+
+    /// Looks a path up without following any link.
+    pub(super) fn look(&self, path: &[Vec<u8>]) -> io::Result<Place> {
+        path.iter().try_fold(self.top(), |place, part| place.enter(part))
     }
 
     /// Looks a path up as a process inside would: links are followed, and nothing leads above the root.
@@ -136,7 +160,7 @@ impl View {
                 done.chain([part.clone()]).chain(rest.iter().rev().cloned()).collect::<Vec<_>>()
             };
             match step(here, &part)? {
-                Step::Folder(folder) => way.push((part, Rc::new(folder))),
+                Step::Folder(folder) => way.push((part, folder)),
                 Step::Nothing => return Ok(Resolved { path: spell(&way, &ahead), found: None }),
                 Step::File(file) if file.kind() == FileType::Symlink => {
                     links += 1;
@@ -198,7 +222,7 @@ fn step(folder: &Merged, name: &[u8]) -> io::Result<Step> {
         }
     }
     Ok(match top {
-        Some(stat) => Step::Folder(Merged { folders, stat }),
+        Some(stat) => Step::Folder(Rc::new(Merged { folders, stat })),
         None => Step::Nothing,
     })
 }

@@ -1,5 +1,7 @@
 //! The last steps of a cloned process: from the keeper's copy to the container's program.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -171,20 +173,25 @@ pub(super) fn fail(error: &StartError, report: BorrowedFd<'_>) -> i32 {
 /// The environment with what every process has.
 fn environment(env: &[String], hostname: &str, home: &str, terminal: bool) -> Vec<String> {
     let mut result: Vec<String> = Vec::with_capacity(env.len() + 4);
+    // By name, since an image may bring tens of thousands.
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(env.len());
     // The last of several assignments counts.
     for entry in env {
         let key = entry.split('=').next().unwrap_or_default();
-        match result.iter_mut().find(|known| known.split('=').next() == Some(key)) {
-            Some(known) => known.clone_from(entry),
-            None => result.push(entry.clone()),
+        match places.entry(key) {
+            Occupied(place) => result[*place.get()].clone_from(entry),
+            Vacant(place) => {
+                place.insert(result.len());
+                result.push(entry.clone());
+            }
         }
     }
     let mut default = |key: &str, value: &str| {
-        let prefix = format!("{key}=");
-        match result.iter_mut().find(|entry| entry.starts_with(&prefix)) {
-            Some(entry) if key == "HOME" && entry.len() == prefix.len() => *entry = format!("{prefix}{value}"),
+        let entry = format!("{key}={value}");
+        match places.get(key).map(|place| &mut result[*place]).filter(|entry| entry.len() > key.len()) {
+            Some(known) if key == "HOME" && known.len() == key.len() + 1 => *known = entry,
             Some(_) => {}
-            None => result.push(format!("{prefix}{value}")),
+            None => result.push(entry),
         }
     };
     default("PATH", DEFAULT_PATH);
@@ -378,5 +385,16 @@ mod tests {
         let env = ["A=1", "B=2", "A=3", "HOME="].map(str::to_owned);
         let env = environment(&env, "box", "/root", true);
         assert_eq!(env, ["A=3", "B=2", "HOME=/root", &format!("PATH={DEFAULT_PATH}"), "HOSTNAME=box", "TERM=xterm"]);
+        let env = environment(&["HOME", "TERM=dumb", "HOME"].map(str::to_owned), "box", "/h", true);
+        assert_eq!(env, ["HOME", "TERM=dumb", &format!("PATH={DEFAULT_PATH}"), "HOSTNAME=box", "HOME=/h"]);
+    }
+
+    #[test]
+    fn the_environment_is_built_in_linear_time() {
+        let growth = crate::sys::growth::eightfold(4_000, |size| {
+            let env: Vec<String> = (0..size).map(|index| format!("VARIABLE_NUMBER_{index}=x")).collect();
+            assert_eq!(environment(&env, "box", "/root", false).len(), size + 3);
+        });
+        assert!(growth < 24, "{growth} times the time for 8 times the variables");
     }
 }

@@ -10,6 +10,8 @@ pub mod copy;
 pub mod descriptors;
 pub mod devices_bpf;
 pub mod fault;
+#[cfg(test)]
+pub mod growth;
 pub mod mount;
 pub mod mountinfo;
 pub mod overlay;

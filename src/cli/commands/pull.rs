@@ -2,11 +2,14 @@
 
 use clap::Args;
 
-use crate::cli::images::{PullFlags, ensure};
+use crate::cli::images::{PullFlags, gather, open_store};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
+use crate::cli::ui::progress::{Event, State};
 use crate::cli::{CommandResult, Context, names};
+use crate::compose::model::Service;
 use crate::image::pull::PullPolicy;
+use crate::image::{ImageError, Reference, Store};
 
 #[derive(Debug, Args)]
 pub struct PullArgs {
@@ -48,11 +51,44 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
             })
         })
         .collect::<Vec<_>>();
-    let flags = PullFlags {
-        policy: Some(crate::cli::desired::policy(args.policy.as_deref()).unwrap_or(PullPolicy::Always)),
-        quiet: args.quiet,
-        ignore_failures: args.ignore_pull_failures,
-    };
-    ensure(context, project, &chosen, flags, &context.progress("pull"))?;
+    let store = open_store(context)?;
+    let progress = context.progress("pull");
+    let mut pulled = Vec::new();
+    for name in chosen {
+        let Some(service) = project.services.get(&name) else { continue };
+        match skipped(&store, service, args.policy.as_deref())? {
+            Some(why) if !args.quiet => {
+                let image = service.image.as_deref().unwrap_or_default();
+                progress.event(Event::new(format!("Image {image}"), "Skipped", State::Done).detail(why));
+            }
+            Some(_) => {}
+            None => pulled.push(name),
+        }
+    }
+    let flags = PullFlags { policy: Some(PullPolicy::Always), quiet: args.quiet };
+    let (_, failure) = gather(context, project, &pulled, flags, &progress)?;
+    progress.finish();
+    match failure {
+        Some(failure) if args.ignore_pull_failures => failure.print(context.palette()),
+        Some(failure) => return Err(failure),
+        None => {}
+    }
     Ok(0)
+}
+
+/// Why the image of a service is not pulled, though a person asks for it: its policy says so, or the flag instead of
+/// it. As in Docker Compose, `missing` asks again for `latest`, which means something else every day.
+fn skipped(store: &Store, service: &Service, flag: Option<&str>) -> Result<Option<&'static str>, ImageError> {
+    match flag.or(service.pull_policy.as_deref()) {
+        Some("never") => return Ok(Some("its pull policy is never")),
+        Some("build") => return Ok(Some("its pull policy is build")),
+        Some("missing") => {}
+        _ => return Ok(None),
+    }
+    let Some(reference) = service.image.as_deref().and_then(|image| image.parse::<Reference>().ok()) else {
+        return Ok(None);
+    };
+    let moves = reference.digest().is_none() && reference.tag() == Some("latest");
+    let here = !moves && store.find(&reference)?.is_some_and(|image| image.is_whole());
+    Ok(here.then_some("it is here already"))
 }

@@ -9,8 +9,8 @@ use super::digest::Digest;
 use super::error::ImageError;
 use super::import::{Import, Source, Wanted};
 use super::manifest::{
-    Descriptor, ImageManifest, LARGEST_CONFIG, LARGEST_MANIFEST, Manifest, ManifestError, OCI_CONFIG, OCI_LAYER,
-    OCI_MANIFEST, choose,
+    Descriptor, ImageManifest, LARGEST_CONFIG, LARGEST_MANIFEST, MOST_LAYERS, Manifest, ManifestError, OCI_CONFIG,
+    OCI_LAYER, OCI_MANIFEST, choose,
 };
 use super::members::{Members, missing};
 use super::platform::Platform;
@@ -71,8 +71,8 @@ pub fn load(
 ) -> Result<Vec<Loaded>, ImageError> {
     let session = store.session()?;
     let members = match input {
-        Input::Path(path) => Members::open(&path, &session)?,
-        Input::Stream(stream) => Members::from_stream(stream, &session)?,
+        Input::Path(path) => Members::open(&path, &session, &options.limits)?,
+        Input::Stream(stream) => Members::from_stream(stream, &session, &options.limits)?,
     };
     let _using = store.using()?;
     let loader = Loader { store, session: &session, members: &members, options, progress };
@@ -219,6 +219,9 @@ impl Loader<'_> {
             }
             let config = self.members.need(&image.config, LARGEST_CONFIG)?;
             let names = image.layers.unwrap_or_default();
+            if names.len() > MOST_LAYERS {
+                return Err(ManifestError::TooManyLayers(names.len()).into());
+            }
             let mut wanted = Vec::with_capacity(names.len());
             for name in &names {
                 let size = self.members.get(name)?.ok_or_else(|| missing(name))?.1;
@@ -246,7 +249,7 @@ impl Loader<'_> {
     ) -> Result<Digest, ImageError> {
         let label = references.first().map_or_else(|| Digest::of(about.config).short(), Reference::familiar);
         let reporter = Reporter { image: &label, progress: self.progress };
-        let bytes = layers.iter().filter_map(|layer| layer.size).sum();
+        let bytes = layers.iter().filter_map(|layer| layer.size).fold(0, u64::saturating_add);
         reporter.image(Status::Pulling { layers: layers.len(), bytes });
         let import = Import {
             manifest: about.manifest,

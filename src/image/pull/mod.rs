@@ -4,6 +4,7 @@ use std::io::Read;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use super::digest::Digest;
 use super::error::ImageError;
@@ -24,10 +25,26 @@ const DEEPEST_INDEX: usize = 4;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PullPolicy {
     Always,
+    /// When it was not pulled, loaded or tagged for this long.
+    Refresh(Duration),
     /// Only when the image is not here.
     #[default]
     Missing,
     Never,
+}
+
+impl PullPolicy {
+    /// The one of two that asks more often.
+    #[must_use]
+    pub fn more_eager(self, other: Self) -> Self {
+        let rank = |policy| match policy {
+            Self::Always => (0, Duration::ZERO),
+            Self::Refresh(after) => (1, after),
+            Self::Missing => (2, Duration::ZERO),
+            Self::Never => (3, Duration::ZERO),
+        };
+        if rank(other) < rank(self) { other } else { self }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +84,8 @@ pub fn ensure(
         && let Some(image) = store.find(reference)?.filter(Image::is_whole)
     {
         match fits(reference, &image, options.platform.as_ref()) {
-            Ok(()) => return Ok(image),
+            Ok(()) if !is_due(store, reference, options.policy) => return Ok(image),
+            Ok(()) => {}
             Err(error) if options.policy == PullPolicy::Never => return Err(error),
             Err(_) => {}
         }
@@ -76,6 +94,13 @@ pub fn ensure(
         return Err(ImageError::Never { reference: reference.familiar() });
     }
     pull(store, client, reference, options, progress)
+}
+
+/// Whether what is here has grown old. A clock that was set back makes nothing old.
+fn is_due(store: &Store, reference: &Reference, policy: PullPolicy) -> bool {
+    let PullPolicy::Refresh(after) = policy else { return false };
+    let named = store.named_at(reference);
+    named.is_none_or(|named| SystemTime::now().duration_since(named).is_ok_and(|age| age >= after))
 }
 
 /// One image that is wanted.
@@ -209,7 +234,7 @@ impl Puller<'_> {
                 media_type: layer.media_type.clone(),
             })
             .collect();
-        let bytes = manifest.layers.iter().map(|layer| layer.size).sum();
+        let bytes = manifest.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
         self.reporter.image(Status::Pulling { layers: layers.len(), bytes });
         let source = RegistryLayers { client: self.client, reference: self.reference, from: fetched, manifest };
         let session = self.store.session()?;

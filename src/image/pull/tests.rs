@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::image::registry::{RegistryError, RegistryOptions};
+use crate::image::registry::{Proxies, RegistryError, RegistryOptions};
 use crate::image::testing::server::{Answer, RealRegistry, Server, registry_answer};
 use crate::image::testing::{self, Item, Packing, TestImage};
 
@@ -402,6 +402,62 @@ fn mirrors_serve_docker_hubs_names() {
     let pulled = world.pull("nginx:1").unwrap();
     assert_eq!(pulled.references, ["nginx:1".parse::<Reference>().unwrap()]);
     assert!(mirror.asked().iter().any(|asked| asked.path == "/v2/library/nginx/manifests/1"));
+}
+
+#[test]
+fn what_a_mirror_answers_is_told_without_its_password() {
+    let answers = [
+        (404, r#"{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}"#, "has no nginx:1"),
+        (503, "closed for\n maintenance", "answered 503 for nginx:1 (closed for)"),
+        (500, r#"{"message": "the cache is full"}"#, "answered 500 for nginx:1 (the cache is full)"),
+        (502, "<html><h1>Bad Gateway</h1></html>", "answered 502 for nginx:1;"),
+    ];
+    let serve = |status: u16, body: &'static str| Server::start(move |_, _| Answer::new(status, body));
+    let servers: Vec<Server> = answers.iter().map(|(status, body, _)| serve(*status, body)).collect();
+    let mut world = World::new();
+    world.options.attempts = 1;
+    // No test asks Docker Hub: the way out leads to a port that nobody listens on.
+    world.options.proxies = Proxies { https: Some("http://127.0.0.1:1".to_owned()), ..Proxies::default() };
+    let mirrors = servers.iter().map(|server| format!("http://somebody:secret@{}", server.host()));
+    world.options.mirrors = mirrors.chain(["http://127.0.0.1:1".to_owned()]).collect();
+    let text = world.pull_error("nginx:1");
+    for (server, (.., said)) in servers.iter().zip(answers) {
+        let said = if said.starts_with("has") { said.to_owned() } else { format!("{} {said}", server.host()) };
+        assert!(text.contains(&said), "{said}: {text}");
+    }
+    assert!(text.contains("cannot reach 127.0.0.1:1: ") && text.contains("registry-1.docker.io"), "{text}");
+    assert!(!text.contains("secret") && !text.contains("somebody"), "{text}");
+}
+
+#[test]
+fn refreshing_asks_again_after_a_while() {
+    let image = sample();
+    let served = image.clone();
+    let server = Server::start(move |asked, _| registry_answer(&served, asked));
+    let world = World::new();
+    let client = Client::new(world.options.clone());
+    let reference: Reference = format!("{}/app:1", server.host()).parse().unwrap();
+    let ensure = |policy| {
+        let options = PullOptions { policy, ..PullOptions::default() };
+        let before = server.asked().iter().filter(|asked| asked.path.contains("/manifests/")).count();
+        ensure(&world.store, &client, &reference, &options, &|_| {}).unwrap();
+        server.asked().iter().filter(|asked| asked.path.contains("/manifests/")).count() - before
+    };
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    assert_eq!(ensure(PullPolicy::Refresh(day)), 1, "it was not here");
+    assert_eq!(ensure(PullPolicy::Refresh(day)), 0);
+    let name = fs::read_dir(world.store.root().join("names")).unwrap().next().unwrap().unwrap().path();
+    let aged = |by| {
+        let file = fs::File::options().write(true).open(&name).unwrap();
+        file.set_modified(std::time::SystemTime::now() - by).unwrap();
+    };
+    aged(day / 2);
+    assert_eq!(ensure(PullPolicy::Refresh(day)), 0);
+    assert_eq!(ensure(PullPolicy::Refresh(day / 4)), 1);
+    assert_eq!(ensure(PullPolicy::Refresh(day / 4)), 0, "asking it made it new");
+    aged(day * 2);
+    assert_eq!(ensure(PullPolicy::Missing), 0);
+    assert_eq!(ensure(PullPolicy::Refresh(day)), 1);
 }
 
 #[test]

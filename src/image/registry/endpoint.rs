@@ -62,7 +62,9 @@ pub fn endpoints(reference: &Reference, mirrors: &[String]) -> Vec<Endpoint> {
             Some((_, rest)) => (Some(false), rest),
             None => (None, mirror.as_str()),
         };
-        let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        // A login in the address is in nobody's message; credentials are Docker's, as for every registry.
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
         Endpoint { host: host.into(), plain, prefix, account: host.into() }

@@ -326,6 +326,10 @@ pub(super) fn said(response: Response<Body>) -> String {
         errors: Vec<Message>,
         #[serde(default)]
         details: Option<String>,
+        #[serde(default)]
+        message: Option<String>,
+        #[serde(default)]
+        error: Option<String>,
     }
     #[derive(serde::Deserialize)]
     struct Message {
@@ -334,12 +338,19 @@ pub(super) fn said(response: Response<Body>) -> String {
     }
     let mut text = Vec::new();
     let _ = response.into_body().into_reader().take(LONGEST_MESSAGE).read_to_end(&mut text);
-    let Ok(errors) = serde_json::from_slice::<Errors>(&text) else { return String::new() };
+    let errors = serde_json::from_slice::<Errors>(&text).unwrap_or_else(|_| {
+        // Proxies and caches answer in plain words; a page for a browser has none that fit into a line.
+        let words = String::from_utf8(text).ok().filter(|text| !text.trim_start().starts_with(['<', '{', '[']));
+        let line = words.and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned));
+        Errors { errors: vec![], details: line, message: None, error: None }
+    });
     let messages: Vec<String> = errors
         .errors
         .into_iter()
         .map(|error| error.message)
         .chain(errors.details)
+        .chain(errors.message)
+        .chain(errors.error)
         .map(|message| message.chars().filter(|char| !char.is_control()).take(300).collect())
         .filter(|message: &String| !message.is_empty())
         .collect();

@@ -60,6 +60,8 @@ pub enum RegistryError {
     Unreachable { host: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{host} does not speak HTTPS; if that is meant to be, list it as an insecure registry")]
     NotHttps { host: String },
+    #[error("no mirror gave it: {answers}")]
+    AfterMirrors { answers: String, source: Box<RegistryError> },
     #[error("{host} has no {what}")]
     NotFound { host: String, what: String },
     #[error("{host} wants a login for {what}, or it does not exist{said}")]
@@ -96,6 +98,7 @@ impl RegistryError {
                 "credentials are read from ~/.docker/config.json, as `docker login {host}` writes it, \
                  or from the credential helper named there"
             )),
+            Self::AfterMirrors { source, .. } => source.remedy(),
             Self::NotHttps { host } => Some(format!("set {variable}={host} to speak plain HTTP with it")),
             Self::Unreachable { host, source } if source.to_string().contains("certificate") => Some(format!(
                 "add its authority to this machine's certificates, name a file of them in SSL_CERT_FILE, \
@@ -104,6 +107,17 @@ impl RegistryError {
             _ => None,
         }
     }
+}
+
+/// An error with its causes in one line.
+fn told(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
 }
 
 /// A connection to registries that remembers tokens, and which of them speak plain HTTP.
@@ -139,13 +153,18 @@ impl Client {
     /// Fetches the manifest that a name stands for, from the first mirror that has it or from the registry itself.
     ///
     /// # Errors
-    /// The registry's own error; those of mirrors are only logged.
+    /// The registry's own error, with what the mirrors said before.
     pub fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
+        let mut mirrors: Vec<String> = Vec::new();
         let mut endpoints = self.endpoints(reference).into_iter().peekable();
         while let Some(endpoint) = endpoints.next() {
             match self.manifest_at(&endpoint, reference, &reference.selector(), reference.digest()) {
                 Err(error) if endpoints.peek().is_some() => {
-                    tracing::warn!("mirror {} is left out: {error}", endpoint.host());
+                    tracing::info!("mirror {} is left out: {error}", endpoint.host());
+                    mirrors.push(told(&error));
+                }
+                Err(error) if !mirrors.is_empty() => {
+                    return Err(RegistryError::AfterMirrors { answers: mirrors.join("; "), source: Box::new(error) });
                 }
                 result => return result,
             }

@@ -7,6 +7,7 @@
 //!   blobs/<digest>        configurations, manifests, and layers as they came (`.zst`: stored compressed by us)
 //!   layers/<key>/fs       an unpacked layer, usable as overlay lower layer; key: start of its diff id or chain id
 //!   layers/<key>/layer.json, synced
+//!   empty/                the layer of images without any: overlayfs wants one at least
 //!   locks/                one lock for each layer being made, and `use`: shared by users, exclusive for removers
 //!   tmp/                  what is not finished; leftovers of dead processes go with the next command
 //! ```
@@ -18,11 +19,12 @@ mod records;
 mod remove;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -104,7 +106,7 @@ impl Store {
     /// When the folders cannot be made.
     pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self, ImageError> {
         let store = Self { root: root.to_owned(), options };
-        let folders = ["names", "images", "blobs", "layers", "locks", "tmp"];
+        let folders = ["names", "images", "blobs", "layers", "empty", "locks", "tmp"];
         for folder in std::iter::once(root.to_owned()).chain(folders.map(|name| root.join(name))) {
             // Nobody but root may enter: set-user programs of images must not be within reach (CVE-2021-41091).
             fs::DirBuilder::new()
@@ -112,6 +114,12 @@ impl Store {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(ImageError::io("create", &folder))?;
+        }
+        // It becomes the root of containers, whoever they run as.
+        let empty = store.empty_layer();
+        let public = fs::Permissions::from_mode(0o755);
+        if fs::metadata(&empty).map_err(ImageError::io("read", &empty))?.permissions().mode() & 0o777 != 0o755 {
+            fs::set_permissions(&empty, public).map_err(ImageError::io("prepare", &empty))?;
         }
         Ok(store)
     }
@@ -141,41 +149,61 @@ impl Store {
         self.image(&id)
     }
 
-    /// By name, id (`sha256:…`) or the first digits of an id, in this order, as `docker inspect` does.
+    /// By name, id (`sha256:…`), the first digits of an id or of a digest, in this order, as `docker inspect` does.
     ///
     /// # Errors
     /// When the text is no name, more than one image matches, or a record cannot be read.
     pub fn resolve(&self, text: &str) -> Result<Option<Image>, ImageError> {
-        let bare_id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !bare_id && !text.starts_with("sha256:") {
+        if !is_whole_id(text) {
             let reference = text.parse::<Reference>();
             if let Ok(reference) = &reference
                 && let Some(image) = self.find(reference)?
             {
                 return Ok(Some(image));
             }
-            if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if !is_digits(text) {
                 reference?;
                 return Ok(None);
             }
         }
-        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            text.parse::<Digest>()?;
+        self.by_id(text)
+    }
+
+    /// By id, by digest, or by the first digits of one, with or without `sha256:`. A text that is nothing of the kind
+    /// is no image.
+    ///
+    /// # Errors
+    /// When more than one image matches, an id is malformed, or a record cannot be read.
+    pub fn by_id(&self, text: &str) -> Result<Option<Image>, ImageError> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        if !is_digits(digits) {
+            let malformed = text.parse::<Digest>().err().filter(|_| is_whole_id(text));
+            return malformed.map_or(Ok(None), |error| Err(error.into()));
         }
-        let mut found = None;
-        for id in self.image_ids()? {
-            if id.hex().starts_with(prefix) {
-                if found.is_some() {
-                    return Err(ImageError::AmbiguousId(prefix.to_owned()));
+        let ids = self.image_ids()?;
+        let mut found: BTreeSet<Digest> = ids.iter().filter(|id| id.hex().starts_with(digits)).copied().collect();
+        if found.is_empty() {
+            let names = self.names()?.into_iter();
+            let named = names.filter(|name| name.digest.is_some_and(|digest| digest.hex().starts_with(digits)));
+            found.extend(named.map(|name| name.image));
+            for id in ids {
+                if self.image_record(&id)?.is_some_and(|image| image.manifest.hex().starts_with(digits)) {
+                    found.insert(id);
                 }
-                found = Some(id);
             }
         }
-        match found {
-            Some(id) => self.image(&id),
-            None => Ok(None),
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => Err(ImageError::AmbiguousId(digits.to_owned())),
+            (Some(id), None) => self.image(&id),
+            (None, _) => Ok(None),
         }
+    }
+
+    /// When a name was last pulled, loaded or tagged.
+    #[must_use]
+    pub fn named_at(&self, reference: &Reference) -> Option<SystemTime> {
+        fs::metadata(self.name_path(&name_key(reference))).and_then(|meta| meta.modified()).ok()
     }
 
     /// The image with this id.
@@ -246,12 +274,17 @@ impl Store {
         digests.sort();
         digests.dedup();
         let bottom = record.layers.iter().rposition(|layer| layer.opaque).unwrap_or(0);
+        let mut layers: Vec<PathBuf> =
+            record.layers[bottom..].iter().rev().map(|layer| self.layer_fs(&layer.key)).collect();
+        if layers.is_empty() {
+            layers.push(self.empty_layer());
+        }
         Image {
             id: record.id,
             references,
             digests,
             manifest: record.manifest,
-            layers: record.layers[bottom..].iter().rev().map(|layer| self.layer_fs(&layer.key)).collect(),
+            layers,
             diff_ids: record.layers.iter().map(|layer| layer.diff_id).collect(),
             size: record.layers.iter().map(|layer| layer.size).sum(),
             config: record.config,
@@ -311,6 +344,10 @@ impl Store {
         let key = name_key(reference);
         let name = NameRecord { reference: key.clone(), image: *id, digest: digest.filter(|_| key.digest().is_none()) };
         Ok(record::write(&self.name_path(&key), &name, Durability::Machine)?)
+    }
+
+    fn empty_layer(&self) -> PathBuf {
+        self.root.join("empty")
     }
 
     pub(super) fn image_path(&self, id: &Digest) -> PathBuf {
@@ -422,6 +459,22 @@ impl Store {
         let path = self.root.join("tmp");
         Session::start(&path).map_err(ImageError::io("prepare", &path))
     }
+}
+
+/// A text that can be nothing but an id or the beginning of one.
+#[must_use]
+pub fn is_whole_id(text: &str) -> bool {
+    text.starts_with("sha256:") || (text.len() == 64 && is_digits(text))
+}
+
+/// A text that can be the beginning of an id as well as a name.
+#[must_use]
+pub fn could_be_id(text: &str) -> bool {
+    is_whole_id(text) || is_digits(text)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A name with both is stored by its digest, which decides.

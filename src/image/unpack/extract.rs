@@ -9,7 +9,8 @@ use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamp
 use rustix::io::Errno;
 
 use super::archive::{Archive, ArchiveError, Entry, Kind};
-use super::tree::{self, Folder, Tree, TreeError, lossy, os};
+use super::tree::{self, Tree, TreeError, lossy, os};
+use super::walk::Walk;
 
 /// Why an archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -28,38 +29,41 @@ pub enum ExtractError {
 /// stays.
 pub fn extract<R: Read>(input: R, root: OwnedFd) -> Result<Vec<String>, ExtractError> {
     let mut archive = Archive::new(input);
+    let mut walk = Walk::new(root.try_clone().map_err(ArchiveError::Io)?);
     let mut tree = Tree::new(root);
     let mut left_out = Vec::new();
     // Their times change with every entry made in them, and a mode without write permission must not act too early.
-    let mut folders: Vec<(std::rc::Rc<Folder>, Entry)> = Vec::new();
+    let mut folders: Vec<(Vec<u8>, Entry)> = Vec::new();
     while let Some(entry) = archive.next_entry()? {
         let failed = |source| ExtractError::Entry { path: lossy(&entry.path), source };
         match entry.kind {
             Kind::Character | Kind::Block => left_out.push(lossy(&entry.path)),
             Kind::Directory => {
-                if let Some(folder) = directory(&mut tree, &entry).map_err(failed)? {
-                    folders.push((folder, entry));
+                if let Some(path) = directory(&mut tree, &entry).map_err(failed)? {
+                    folders.push((path, entry));
                 }
             }
             _ => file(&mut tree, &entry, &mut archive).map_err(failed)?,
         }
     }
-    for (folder, entry) in folders.into_iter().rev() {
-        let set = finish(&folder.fd, &entry);
+    // Opened again one by one: an archive has more of them than a process may have open.
+    for (path, entry) in folders.into_iter().rev() {
+        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        let set = walk.to(&parts, tree::enter).and_then(|folder| finish(folder, &entry));
         set.map_err(|errno| ExtractError::Entry { path: lossy(&entry.path), source: errno.into() })?;
     }
     Ok(left_out)
 }
 
-/// `None`: the top folder, which stays as it is.
-fn directory(tree: &mut Tree, entry: &Entry) -> Result<Option<std::rc::Rc<Folder>>, TreeError> {
+/// Its path without any link in it. `None`: the top folder, which stays as it is.
+fn directory(tree: &mut Tree, entry: &Entry) -> Result<Option<Vec<u8>>, TreeError> {
     let parts = tree::components(&entry.path)?;
     let Some((name, parents)) = parts.split_last() else { return Ok(None) };
     let parent = tree.folder(parents, true)?;
     match tree::make_folder(&parent, name) {
-        Ok(folder) => Ok(Some(std::rc::Rc::new(folder))),
+        Ok(folder) => Ok(Some(folder.path)),
         Err(Errno::EXIST) => match tree::open_folder(&parent, name) {
-            Ok(folder) => Ok(Some(std::rc::Rc::new(folder))),
+            Ok(folder) => Ok(Some(folder.path)),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(TreeError::NotADirectory(lossy(&parent.join(name)))),
             Err(errno) => Err(errno.into()),
         },
@@ -81,11 +85,8 @@ fn file<R: Read>(tree: &mut Tree, entry: &Entry, archive: &mut Archive<R>) -> Re
         }
         _ => None,
     };
-    match tree::remove_file(&parent, name) {
-        // It may have been a link that cached paths lead through.
-        Ok(()) => tree.forget(&parent.join(name)),
-        Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
+    if tree.clear_file(&parent, name)? {
+        return Err(Errno::ISDIR.into());
     }
     if let Some(link) = link {
         return Ok(fs::linkat(&link, c"", &parent.fd, os(name), AtFlags::EMPTY_PATH)?);

@@ -4,8 +4,9 @@ pub mod archive;
 pub mod compression;
 pub mod extract;
 pub(super) mod tree;
+pub(super) mod walk;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 
 use archive::{Archive, ArchiveError, Entry, Kind};
 use tree::{Folder, Tree, TreeError, lossy, os};
+use walk::Walk;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -29,6 +31,8 @@ pub struct Limits {
     /// Uncompressed bytes.
     pub bytes: u64,
     pub entries: u64,
+    /// Bytes of the paths of folders without an entry: each of them is remembered, and one path can ask for 2,000.
+    pub names: usize,
     /// Uncompressed over compressed bytes, looked at once `ratio_from` bytes came out.
     pub ratio: u64,
     pub ratio_from: u64,
@@ -37,7 +41,7 @@ pub struct Limits {
 impl Default for Limits {
     /// gzip cannot do more than 1032 : 1, so that no gzip layer is refused for its ratio, not even one of zeros.
     fn default() -> Self {
-        Self { bytes: 512 << 30, entries: 8 << 20, ratio: 2_000, ratio_from: 1 << 30 }
+        Self { bytes: 512 << 30, entries: 8 << 20, names: 256 << 20, ratio: 2_000, ratio_from: 1 << 30 }
     }
 }
 
@@ -81,7 +85,7 @@ struct Unpacker {
     tree: Tree,
     /// Applied at the end, by path: a folder's times change with every entry made in it, and a mode without write
     /// permission or with the set-group bit must not act on what is still to come.
-    folders: HashMap<Vec<u8>, FolderMeta>,
+    folders: BTreeMap<Vec<u8>, FolderMeta>,
     outcome: Unpacked,
     buffer: Vec<u8>,
 }
@@ -94,8 +98,8 @@ struct Unpacker {
 pub fn unpack<R: Read>(input: R, root: OwnedFd, limits: &Limits) -> Result<(Unpacked, R), UnpackError> {
     let mut archive = Archive::new(input);
     let mut unpacker = Unpacker {
-        tree: Tree::new(root),
-        folders: HashMap::new(),
+        tree: Tree::bounded(root, limits.names),
+        folders: BTreeMap::new(),
         outcome: Unpacked::default(),
         buffer: vec![0; 256 << 10],
     };
@@ -192,24 +196,17 @@ impl Unpacker {
 
     /// Takes away whatever is at `name`, so that it can be made anew.
     fn clear(&mut self, parent: &Folder, name: &[u8]) -> Result<(), Fault> {
-        match tree::remove_file(parent, name) {
-            Ok(()) => {
-                // It may have been a link that cached paths lead through.
-                self.tree.forget(&parent.join(name));
-                Ok(())
+        if self.tree.clear_file(parent, name)? {
+            tree::remove_folder(parent, name)?;
+            let path = parent.join(name);
+            self.tree.forget(&path);
+            self.folders.remove(&path);
+            let below: Vec<_> = self.folders.range(tree::below(&path)).map(|(known, _)| known.clone()).collect();
+            for known in below {
+                self.folders.remove(&known);
             }
-            Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => {
-                tree::remove_folder(parent, name)?;
-                let path = parent.join(name);
-                self.tree.forget(&path);
-                self.folders.retain(|known, _| {
-                    known.strip_prefix(&path[..]).is_none_or(|rest| !rest.is_empty() && rest[0] != b'/')
-                });
-                Ok(())
-            }
-            Err(errno) => Err(errno.into()),
         }
+        Ok(())
     }
 
     fn make_directory(&mut self, parent: &Folder, name: &[u8]) -> Result<Rc<Folder>, Fault> {
@@ -365,34 +362,35 @@ impl Unpacker {
         let mut opaque = std::mem::take(&mut self.tree.opaque);
         // overlayfs does not look for the mark on a root; the image's list of layers is cut off instead.
         self.outcome.opaque_root = opaque.remove(&Vec::new());
+        let root = self.tree.root();
+        let top = root.fd.try_clone().map_err(UnpackError::Root)?;
+        let mut walk = Walk::new(top);
         for path in &opaque {
-            self.reopened(path, |folder| fs::fsetxattr(&folder.fd, OPAQUE_XATTR, b"y", XattrFlags::empty()))?;
+            at(&mut walk, path, |folder| fs::fsetxattr(folder, OPAQUE_XATTR, b"y", XattrFlags::empty()))?;
         }
         let implicit = std::mem::take(&mut self.tree.implicit);
         for path in implicit.iter().rev() {
-            self.reopened(path, |folder| fs::fchmod(&folder.fd, Mode::from_raw_mode(IMPLICIT_MODE)))?;
+            at(&mut walk, path, |folder| fs::fchmod(folder, Mode::from_raw_mode(IMPLICIT_MODE)))?;
         }
-        let mut folders: Vec<_> = std::mem::take(&mut self.folders).into_iter().collect();
         // What is deeper first: whoever is not root could not enter a folder after it got its mode.
-        folders.sort_unstable_by(|a, b| b.0.cmp(&a.0));
-        for (path, meta) in &folders {
-            self.reopened(path, |folder| {
-                fs::fchown(&folder.fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
-                fs::fchmod(&folder.fd, Mode::from_raw_mode(meta.mode))?;
-                fs::futimens(&folder.fd, &times(meta.mtime))
+        for (path, meta) in self.folders.iter().rev() {
+            at(&mut walk, path, |folder| {
+                fs::fchown(folder, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
+                fs::fchmod(folder, Mode::from_raw_mode(meta.mode))?;
+                fs::futimens(folder, &times(meta.mtime))
             })?;
         }
         self.outcome.implicit = implicit.into_iter().collect();
         Ok(self.outcome)
     }
+}
 
-    fn reopened(&mut self, path: &[u8], act: impl Fn(&Folder) -> Result<(), Errno>) -> Result<(), UnpackError> {
-        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-        self.tree
-            .folder(&parts, false)
-            .and_then(|folder| Ok(act(&folder)?))
-            .map_err(|source| UnpackError::Entry { path: lossy(path), source })
-    }
+/// Does something to a folder that the walk goes to; its path holds no links.
+fn at(walk: &mut Walk<OwnedFd>, path: &[u8], act: impl Fn(&OwnedFd) -> Result<(), Errno>) -> Result<(), UnpackError> {
+    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+    walk.to(&parts, tree::enter)
+        .and_then(act)
+        .map_err(|errno| UnpackError::Entry { path: lossy(path), source: errno.into() })
 }
 
 /// `security.capability`, access lists and the user's own attributes. Not overlayfs's: an image could make it show

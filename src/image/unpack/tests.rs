@@ -388,6 +388,51 @@ fn folders_without_entries_are_told() {
     assert_eq!(world.meta("").permissions().mode() & 0o7777, 0o755);
 }
 
+/// Time per entry stays the same, whatever the entries do.
+#[track_caller]
+fn linear(size: usize, items: impl Fn(usize) -> Vec<Item>) {
+    let growth = crate::sys::growth::eightfold(size, |size| {
+        World::new().unpack(&items(size)).unwrap();
+    });
+    assert!(growth < 24, "{growth} times the time for 8 times the entries");
+}
+
+#[test]
+fn folders_in_folders_take_linear_time() {
+    let path = |depth| "a/".repeat(depth);
+    linear(60, |depth| (1..=depth).map(|depth| Item::dir("x").pax("path", path(depth))).collect());
+    linear(60, |depth| vec![Item::file("x", "").pax("path", format!("{}x", path(depth)))]);
+}
+
+#[test]
+fn what_is_replaced_takes_linear_time() {
+    let many = |size: usize, item: fn(String) -> Item| (0..size).map(move |index| item(format!("folder{index}")));
+    linear(60, |size| {
+        let file = |name| Item::file(&format!("{name}/file"), "");
+        many(size, file).chain(many(size, file)).collect()
+    });
+    linear(60, |size| many(size, |name| Item::dir(&name)).chain(many(size, |name| Item::file(&name, ""))).collect());
+}
+
+#[test]
+fn attributes_of_one_entry_take_linear_time_and_bounded_space() {
+    let with = |count: usize, length: usize| {
+        let names = (0..count).map(|index| format!("SCHILY.xattr.trusted.{index}"));
+        vec![names.fold(Item::file("file", ""), |item, name| item.pax(&name, "x".repeat(length)))]
+    };
+    linear(1_000, |size| with(size, 1));
+    assert!(refused(&with(20, 60_000)).contains("larger than 1 MiB"));
+}
+
+#[test]
+fn folders_that_nothing_names_are_bounded() {
+    let items = [Item::file("x", "").pax("path", format!("{}x", "a/".repeat(200)))];
+    let limits = |names| Limits { names, ..Limits::default() };
+    World::new().unpack_with(&testing::archive(&items), &limits(100_000)).unwrap();
+    let error = World::new().unpack_with(&testing::archive(&items), &limits(10_000)).unwrap_err();
+    assert!(matches!(error, UnpackError::Entry { source: TreeError::TooManyImplicit, .. }), "{error:?}");
+}
+
 /// Entries whose names, targets and kinds are made of pieces that matter.
 fn hostile_item() -> impl proptest::strategy::Strategy<Value = Item> {
     use proptest::prelude::*;

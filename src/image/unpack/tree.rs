@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -18,6 +19,8 @@ const CACHED: usize = 64;
 const NEAR: usize = 8;
 /// As in the kernel.
 const MOST_LINKS: usize = 40;
+/// What remembering a folder takes beside its path.
+const FOLDER: usize = 64;
 pub const LONGEST_PATH: usize = 4095;
 pub const LONGEST_NAME: usize = 255;
 
@@ -48,6 +51,8 @@ pub enum TreeError {
     NotADirectory(String),
     #[error("`{0}` does not exist")]
     Missing(String),
+    #[error("the archive has too many folders without an entry of their own")]
+    TooManyImplicit,
     #[error("too many symbolic links on the way")]
     TooManyLinks,
     #[error(transparent)]
@@ -69,15 +74,25 @@ pub struct Tree {
     pub implicit: BTreeSet<Vec<u8>>,
     /// Folders that hide what lower layers have at their place.
     pub opaque: BTreeSet<Vec<u8>>,
+    /// Bytes that the implicit folders take.
+    remembered: usize,
+    most_remembered: usize,
 }
 
 impl Tree {
     pub fn new(root: OwnedFd) -> Self {
+        Self::bounded(root, usize::MAX)
+    }
+
+    /// A tree that remembers paths of implicit folders of so many bytes.
+    pub fn bounded(root: OwnedFd, most_remembered: usize) -> Self {
         Self {
             root: Rc::new(Folder { fd: root, path: Vec::new() }),
             cache: HashMap::new(),
             implicit: BTreeSet::from([Vec::new()]),
             opaque: BTreeSet::new(),
+            remembered: 0,
+            most_remembered,
         }
     }
 
@@ -195,19 +210,40 @@ impl Tree {
 
     fn make_implicit(&mut self, parent: &Folder, name: &[u8]) -> Result<Folder, TreeError> {
         let folder = make_folder(parent, name)?;
+        self.remembered += folder.path.len() + FOLDER;
+        if self.remembered > self.most_remembered {
+            return Err(TreeError::TooManyImplicit);
+        }
         self.implicit.insert(folder.path.clone());
         Ok(folder)
+    }
+
+    /// Takes away what is at `name`, unless it is a folder; answers whether it is one.
+    pub fn clear_file(&mut self, parent: &Folder, name: &[u8]) -> Result<bool, Errno> {
+        let Some(found) = stat(parent, name)? else { return Ok(false) };
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => return Ok(true),
+            // Cached paths may lead through it.
+            FileType::Symlink => self.cache.clear(),
+            _ => {}
+        }
+        match remove_file(parent, name) {
+            Ok(()) | Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Forgets what was known about the folder at `path` and everything below it.
     pub fn forget(&mut self, path: &[u8]) {
         // A cached key may lead here through a link, so everything goes.
         self.cache.clear();
-        let below = |known: &Vec<u8>| {
-            known.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && rest[0] != b'/') || path.is_empty()
-        };
-        self.implicit.retain(below);
-        self.opaque.retain(below);
+        for known in [&mut self.implicit, &mut self.opaque] {
+            known.remove(path);
+            let below: Vec<_> = known.range(below(path)).cloned().collect();
+            for path in below {
+                known.remove(&path);
+            }
+        }
     }
 }
 
@@ -218,9 +254,19 @@ pub fn make_folder(parent: &Folder, name: &[u8]) -> Result<Folder, Errno> {
 }
 
 pub fn open_folder(parent: &Folder, name: &[u8]) -> Result<Folder, Errno> {
+    Ok(Folder { fd: enter(&parent.fd, name)?, path: parent.join(name) })
+}
+
+/// The folder `name` itself, not what a link there leads to.
+pub fn enter(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = fs::openat(&parent.fd, os(name), flags, Mode::empty())?;
-    Ok(Folder { fd, path: parent.join(name) })
+    fs::openat(parent, os(name), flags, Mode::empty())
+}
+
+/// The paths inside the folder at `path`.
+pub fn below(path: &[u8]) -> Range<Vec<u8>> {
+    // The byte after the slash.
+    [path, b"/"].concat()..[path, b"0"].concat()
 }
 
 /// What is at `name`, without following it.

@@ -77,7 +77,7 @@ fn resolve(client: &Client, images: BTreeSet<String>) -> Result<BTreeMap<String,
                 let message = format!("cannot learn the digest of {image}");
                 failed = Some(match failed {
                     None => CommandError::caused(message, error.as_ref()),
-                    Some(earlier) => earlier.also(&message, error.as_ref()),
+                    Some(earlier) => earlier.also(message, error.as_ref()),
                 });
             }
         }

@@ -4,6 +4,7 @@
 //! extension headers), so the framing is decided here, in one loop, and as Go's `archive/tar` decides it, because that is
 //! what wrote nearly every image.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 /// A block of an archive.
@@ -71,7 +72,7 @@ struct Extensions {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     gnu_path: Option<Vec<u8>>,
     gnu_link: Option<Vec<u8>>,
 }
@@ -89,11 +90,12 @@ impl<R: Read> Archive<R> {
         self.skip(self.left + self.padding)?;
         (self.left, self.padding) = (0, 0);
         let mut extensions = Extensions::default();
-        let mut extended = false;
+        // Bytes of extensions; several of them add up.
+        let mut extended: u64 = 0;
         loop {
             let at = self.at;
             let Some(block) = self.block()? else {
-                if extended {
+                if extended > 0 {
                     return Err(damaged(at, "it ends after an extended header"));
                 }
                 return Ok(None);
@@ -101,6 +103,12 @@ impl<R: Read> Archive<R> {
             check_sum(&block, at)?;
             let header = Header(&block);
             let size = header.unsigned(124..136).ok_or_else(|| damaged(at, "the size of an entry is not a number"))?;
+            if matches!(block[156], b'x' | b'L' | b'K') {
+                extended = extended.saturating_add(size.max(1));
+                if extended > LARGEST_EXTENSION {
+                    return Err(damaged(at, "the extended headers of an entry are larger than 1 MiB"));
+                }
+            }
             match block[156] {
                 b'x' => extensions.read_pax(&self.extension(size, at)?, at)?,
                 b'L' => extensions.gnu_path = Some(until_nul(self.extension(size, at)?)),
@@ -111,7 +119,6 @@ impl<R: Read> Archive<R> {
                 }
                 kind => return self.entry(header, kind, size, extensions, at).map(Some),
             }
-            extended = true;
         }
     }
 
@@ -168,7 +175,7 @@ impl<R: Read> Archive<R> {
             mtime: extensions.mtime.or_else(|| Some((header.signed(136..148)?, 0))).ok_or_else(wrong)?,
             major: device(329..337)?,
             minor: device(337..345)?,
-            xattrs: extensions.xattrs,
+            xattrs: extensions.xattrs.into_iter().collect(),
             path,
             link,
             kind,
@@ -331,8 +338,7 @@ impl Extensions {
                     if name.is_empty() || name.contains(&0) {
                         return None;
                     }
-                    self.xattrs.retain(|(known, _)| known != name);
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.insert(name.to_vec(), value.to_vec());
                 }
             }
         }

@@ -1,0 +1,26 @@
+//! For tests: how the time of some work grows with its size.
+
+/// How many times the processor time of `work(8 * size)` is that of `work(size)`: eight for what is linear, more than
+/// sixty for what is quadratic. Time of the processor, for this thread alone, and the least of several runs, so that
+/// a busy machine changes little.
+pub fn eightfold(size: usize, mut work: impl FnMut(usize)) -> u64 {
+    let mut least = |size: usize| {
+        let run = |work: &mut dyn FnMut(usize)| {
+            let before = processor_time();
+            work(size);
+            processor_time() - before
+        };
+        (0..3).map(|_| run(&mut work)).min().unwrap_or_default()
+    };
+    let (one, eight) = (least(size), least(8 * size));
+    eight / one.max(1)
+}
+
+/// Nanoseconds that this thread has run.
+fn processor_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes into `time`, which lives as long as it runs.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(result, 0, "every thread has a clock");
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).expect("time does not go backwards")
+}
