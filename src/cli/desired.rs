@@ -80,7 +80,7 @@ pub fn desired(
 ) -> Result<Desired, CommandError> {
     let project = &loaded.project;
     flags.refuse_to_build(project, services)?;
-    let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull, ..PullFlags::default() };
+    let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull };
     let images = ensure(context, project, services, pull, progress)?;
     let volumes = context.paths.volumes();
     let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;

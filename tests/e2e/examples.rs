@@ -171,7 +171,7 @@ fn watch() {
     let mut running = env.start(&["watch"]);
     running.wait_for("Watch enabled");
     assert!(get_eventually(port, "/").contains("Edit me"));
-    let started = |service: &str| env.ok(&["logs", "--no-log-prefix", service]).stdout;
+    let started = |service: &str| env.ok(&["logs", "--no-log-prefix", "--split-streams", service]).stdout;
     env.file("site/index.html", "<h1>edited</h1>\n");
     support::eventually("the page is the edited one", PATIENCE, || {
         let page = get(port, "/");

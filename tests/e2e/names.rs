@@ -21,7 +21,7 @@ fn address_of(env: &TestEnv, service: &str, interface: &str) -> String {
 #[test]
 fn services_containers_aliases_and_replicas_are_names() {
     let env = TestEnv::with(
-        "names",
+        "called",
         r#"
 x-box: &box { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }
 services:
@@ -36,7 +36,7 @@ services:
         assert_eq!(addresses(&env, "asker", name), one, "{name}");
     }
     assert_eq!(addresses(&env, "asker", "many").len(), 3);
-    let single = addresses(&env, "asker", "names-many-2");
+    let single = addresses(&env, "asker", "called-many-2");
     assert_eq!(single.len(), 1);
     assert!(addresses(&env, "asker", "many").contains(&single[0]));
     assert_eq!(addresses(&env, "asker", "nobody.invalid"), Vec::<String>::new());

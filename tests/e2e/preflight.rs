@@ -51,7 +51,6 @@ services:
     ulimits: {{ nofile: {{ soft: 20, hard: 10 }} }}
     cap_add: [NO_SUCH]
     sysctls: {{ kernel.panic: "1" }}
-    logging: {{ driver: syslog }}
     stop_signal: SIGNOTHING
   other: {{ x-windlass: {{ rootfs: host }}, command: sleep 1001, init: true }}
 secrets: {{ token: {{ file: ./token }} }}

@@ -140,7 +140,10 @@ fn what_a_command_does_not_read_is_left_to_the_next() {
     let mut child = env.command(&["exec", "-T", "box", "true"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();
     support::eventually("it ends", PATIENCE, || match child.try_wait() {
-        Ok(Some(status)) => Ok(assert!(status.success())),
+        Ok(Some(status)) => {
+            assert!(status.success());
+            Ok(())
+        }
         other => Err(format!("{other:?}")),
     });
     drop(held);

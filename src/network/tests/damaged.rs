@@ -3,8 +3,10 @@
 use super::*;
 use crate::state::notice;
 
+type Damage<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 /// Whatever a crash of the machine, a disk or a person may leave in a record's place.
-fn damages(path: &std::path::Path) -> Vec<(&'static str, Box<dyn Fn() + '_>)> {
+fn damages(path: &std::path::Path) -> Vec<Damage<'_>> {
     let text = std::fs::read(path).unwrap();
     let put = |bytes: Vec<u8>| move || std::fs::write(path, &bytes).unwrap();
     vec![

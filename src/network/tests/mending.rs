@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::mend::{Attachment, Mended};
 use super::*;
 
+/// What somebody else takes away, and how.
+type Taking<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 fn attachment(container: &str, sandbox: &Sandbox, specs: &[EndpointSpec]) -> Attachment {
     Attachment {
         container: container.into(),
@@ -59,7 +62,7 @@ fn what_others_remove_is_made_again() {
         works("nothing");
         assert_eq!(mend(), [], "nothing was wrong");
         let table = names::table(project.id());
-        let takes: Vec<(&str, Box<dyn Fn()>)> = vec![
+        let takes: Vec<Taking> = vec![
             ("the table of rules", Box::new(|| run_nft(&format!("delete table inet {table}")))),
             ("the rules of a chain", Box::new(|| run_nft(&format!("flush chain inet {table} forward")))),
             ("a bridge", Box::new(|| run_ip(&format!("link del {}", bridge(0))))),

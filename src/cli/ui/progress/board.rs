@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::block::Line;
-use super::phases::Phases;
+use super::phases::{OTHER, Phases};
 use super::{Event, State};
 use crate::cli::ui::human;
 use crate::cli::ui::style::{Meaning, Palette, ellipsis, ellipsis_middle, printable, width};
@@ -284,8 +284,13 @@ impl Board {
             true => format!("{} ms", time.as_millis()),
             false => human::elapsed(time),
         };
-        let seen = spent.into_iter().filter(|(_, time)| *time >= least);
-        let spent: Vec<String> = seen.map(|(phase, time)| format!("{phase} {}", shown(time))).collect();
+        let (mut seen, brief): (Vec<_>, Vec<_>) =
+            spent.into_iter().partition(|(phase, time)| *time >= least || *phase == OTHER);
+        if let Some((_, other)) = seen.last_mut() {
+            *other += brief.iter().map(|(_, time)| *time).sum::<Duration>();
+        }
+        seen.retain(|(_, time)| *time >= least);
+        let spent: Vec<String> = seen.iter().map(|(phase, time)| format!("{phase} {}", shown(*time))).collect();
         (spent.len() > 1).then(|| format!("{}: {}", shown(now), spent.join(", ")))
     }
 

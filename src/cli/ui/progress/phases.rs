@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::{Event, State};
 
+/// What is none of the phases.
+pub(super) const OTHER: &str = "other";
+
 /// In the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -52,7 +55,7 @@ impl Phases {
         let spent = self.count(now);
         let rest = now.saturating_sub(spent.values().sum());
         let phases = spent.into_iter().map(|(phase, time)| (phase.word(), time));
-        phases.chain(std::iter::once(("other", rest))).collect()
+        phases.chain(std::iter::once((OTHER, rest))).collect()
     }
 
     fn count(&self, now: Duration) -> BTreeMap<Phase, Duration> {
