@@ -97,6 +97,16 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a reload is no stop",
     ),
     (
+        "`pull` keeps to `pull_policy`, or to `--policy` instead of it: `never` and `build` are left out, and so is \
+         `missing` for what is here, unless it is `latest`, which moves; all else is asked for anew",
+        "what is left out is told, with the reason",
+    ),
+    (
+        "`create` and `up` ask again for an image of `pull_policy: daily`, `weekly` or `every_12h` (of `w`, `d`, `h`, \
+         `m`, `s`) once it is that old",
+        "an image that moves is kept fresh without a question at every start",
+    ),
+    (
         "`up --dry-run` prints the plan, with reasons and lines of the file",
         "the peer prints the progress of things that do not happen",
     ),
