@@ -6,6 +6,7 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
 use crate::engine::client::{Client, ClientError};
+use crate::engine::dry;
 use crate::engine::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
 use crate::state::ProjectPaths;
 
@@ -49,6 +50,9 @@ pub fn converge(
     request: &Request,
     progress: &Progress,
 ) -> Result<Answer, CommandError> {
+    if request.is_dry() {
+        return foresee(context, project, request, progress);
+    }
     let mut patience = 3;
     loop {
         let mut client = Client::connect_or_start(&context.paths, project)?;
@@ -70,6 +74,39 @@ pub fn converge(
             Ok(_) => {}
         }
     }
+}
+
+/// What a dry run says: its project's supervisor where there is one, and otherwise what is on disk. None is started for it.
+///
+/// # Errors
+/// What the request would be refused for.
+pub fn foresee(
+    context: &Context,
+    project: &ProjectPaths,
+    request: &Request,
+    progress: &Progress,
+) -> Result<Answer, CommandError> {
+    let mut answer = Answer::default();
+    // The failure comes by itself.
+    foreseen(context, project, request, &mut |event| _ = show(event, progress, &mut answer))?;
+    Ok(answer)
+}
+
+/// The same, each event for whoever wants to see it.
+///
+/// # Errors
+/// As [`foresee`].
+pub fn foreseen(
+    context: &Context,
+    project: &ProjectPaths,
+    request: &Request,
+    seen: &mut dyn FnMut(&Event),
+) -> Result<(), CommandError> {
+    match Client::connect_to_ours(project)? {
+        Some(mut client) => client.run(request, seen)?.map(drop)?,
+        None => dry::answer(&context.paths, project, request, seen)?,
+    }
+    Ok(())
 }
 
 /// Shows one event; true when it was the last.

@@ -11,8 +11,8 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
 use crate::compose::model::{HostRootfs, Project, Service};
-use crate::engine::images::{host_image, service_image};
-use crate::image::pull::{Need, PullOptions, PullPolicy, ensure_all};
+use crate::engine::images::{foresee_host_image, host_image, service_image};
+use crate::image::pull::{Foresight, Need, PullOptions, PullPolicy, ensure_all, foresee};
 use crate::image::registry::{Client, Proxies, RegistryOptions};
 use crate::image::store::{could_be_id, is_whole_id};
 use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store, StoreOptions};
@@ -21,11 +21,14 @@ use crate::plan::lower::ServiceImage;
 /// Where Docker keeps the settings of its daemon.
 const DOCKER_DAEMON: &str = "/etc/docker/daemon.json";
 
-/// The image store. `WINDLASS_IMAGE_BLOBS=drop` keeps no archives of layers: less space, but no `image save`.
+/// The image store; for a dry run as it is, or is not. `WINDLASS_IMAGE_BLOBS=drop` keeps no archives of layers: less space, but no `image save`.
 ///
 /// # Errors
 /// When its folders cannot be made.
 pub fn open_store(context: &Context) -> Result<Store, CommandError> {
+    if context.global.dry_run {
+        return Ok(Store::at(&context.paths.images()));
+    }
     let drop = context.environment.get("WINDLASS_IMAGE_BLOBS").is_some_and(|value| value == "drop");
     Ok(Store::open_with(&context.paths.images(), StoreOptions { keep_blobs: !drop })?)
 }
@@ -149,7 +152,10 @@ pub fn gather(
         if service.windlass.rootfs == Some(HostRootfs::Host) {
             let image = match &host {
                 Some(image) => image.clone(),
-                None => host.insert(host_image(&context.paths.images())?).clone(),
+                None => {
+                    let of_host = if context.global.dry_run { foresee_host_image } else { host_image };
+                    host.insert(of_host(&context.paths.images())?).clone()
+                }
             };
             result.insert(name.clone(), image);
             continue;
@@ -196,6 +202,47 @@ pub fn gather(
             }
         }
     }
+    let found = match context.global.dry_run {
+        true => foreseen(&store, &needs, progress),
+        false => fetched(context, &store, &needs, &options, flags, progress),
+    };
+    let mut failures: Vec<(&Need, ImageError)> = Vec::new();
+    let mut images: HashMap<(&Reference, Option<&Platform>), Found> = HashMap::new();
+    for (need, found) in needs.iter().zip(found) {
+        match found {
+            Some(Ok(found)) => _ = images.insert((&need.reference, need.platform.as_ref()), found),
+            Some(Err(error)) => failures.push((need, error)),
+            None => {}
+        }
+    }
+    for (name, need) in &wanted {
+        let image = match images.get(&(&need.reference, need.platform.as_ref())) {
+            Some(Found::Here(image)) => service_image(&need.reference.familiar(), image),
+            Some(Found::Elsewhere) => ServiceImage::not_here(&need.reference.familiar()),
+            None => continue,
+        };
+        result.insert(name.clone(), image);
+    }
+    let failure = failed(project, &wanted, &failures);
+    Ok((result, failure))
+}
+
+/// An image that is wanted.
+enum Found {
+    Here(Box<Image>),
+    /// It would be pulled.
+    Elsewhere,
+}
+
+/// Each image, pulled where it must be; `None` for those that are not tried, because another cannot be had.
+fn fetched(
+    context: &Context,
+    store: &Store,
+    needs: &[Need],
+    options: &PullOptions,
+    flags: PullFlags,
+    progress: &Progress,
+) -> Vec<Option<Result<Found, ImageError>>> {
     let show = |event: Event| {
         if !flags.quiet {
             progress.event(shown(&event));
@@ -206,27 +253,45 @@ pub fn gather(
         _ => 4,
     };
     let client = registry(context);
-    let mut found: HashMap<(&Reference, Option<&Platform>), Image> = HashMap::new();
+    let mut found: Vec<Option<Result<Found, ImageError>>> = needs.iter().map(|_| None).collect();
     // What may not be pulled comes first: when it is not here, nothing needs to be fetched.
-    let (local, remote): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(|need| need.policy == PullPolicy::Never);
-    let mut failures: Vec<(&Need, ImageError)> = Vec::new();
-    for needs in [&local, &remote] {
-        let needs = if failures.is_empty() { &needs[..] } else { &[] };
-        let images = ensure_all(&store, &client, needs, &options, at_once, &show);
-        for (need, image) in needs.iter().zip(images) {
-            match image {
-                Ok(image) => _ = found.insert((&need.reference, need.platform.as_ref()), image),
-                Err(error) => failures.push((need, error)),
+    for local in [true, false] {
+        if found.iter().flatten().any(Result::is_err) {
+            break;
+        }
+        let is_meant = |need: &Need| (need.policy == PullPolicy::Never) == local;
+        let places: Vec<usize> = (0..needs.len()).filter(|place| is_meant(&needs[*place])).collect();
+        let chosen: Vec<Need> = places.iter().map(|place| needs[*place].clone()).collect();
+        let images = ensure_all(store, &client, &chosen, options, at_once, &show);
+        for (place, image) in places.into_iter().zip(images) {
+            found[place] = Some(image.map(|image| Found::Here(Box::new(image))));
+        }
+    }
+    found
+}
+
+/// Each image as it is, and what would be pulled, in words.
+fn foreseen(store: &Store, needs: &[Need], progress: &Progress) -> Vec<Option<Result<Found, ImageError>>> {
+    let found = needs.iter().map(|need| {
+        let name = need.reference.familiar();
+        Ok(match foresee(store, &need.reference, need.policy, need.platform.as_ref())? {
+            Foresight::Here(image) => Found::Here(image),
+            Foresight::Pull(Some(image)) => {
+                progress.note(&format!(
+                    "pull image {name}: the registry is to be asked whether it has changed; what follows is of the one that is here"
+                ));
+                Found::Here(image)
             }
-        }
-    }
-    for (name, need) in &wanted {
-        if let Some(image) = found.get(&(&need.reference, need.platform.as_ref())) {
-            result.insert(name.clone(), service_image(&need.reference.familiar(), image));
-        }
-    }
-    let failure = failed(project, &wanted, &failures);
-    Ok((result, failure))
+            Foresight::Pull(None) => {
+                progress.note(&format!(
+                    "pull image {name}: it is not here; the command, user, volumes, ports and health check that it brings are \
+                     known when it is"
+                ));
+                Found::Elsewhere
+            }
+        })
+    });
+    found.map(Some).collect()
 }
 
 /// What a service says it runs on.

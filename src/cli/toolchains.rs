@@ -46,12 +46,17 @@ pub fn apply(
             let place = format!("services.{name}.x-windlass.toolchain.{language}");
             let Some(wanted) = wanted(project, language, text, &place)? else { continue };
             let known = have.iter().find(|(wish, _)| *wish == wanted).map(|(_, toolchain)| toolchain.clone());
-            let toolchain = match known {
-                Some(toolchain) => toolchain,
-                None => toolchains.ensure(&wanted, &mut lock, &show).map_err(|error| {
+            let toolchain = match known.map_or_else(|| toolchains.ensure(&wanted, &mut lock, &show), Ok) {
+                Ok(toolchain) => toolchain,
+                Err(ToolchainError::NotHere { .. }) => {
                     let title = wanted.language.title();
-                    failed(&format!("the {title} of service {name} is not available{}", at(project, &place)), &error)
-                })?,
+                    progress.note(&format!("fetch {title} {} for service {name}: it is not here", wanted.text));
+                    continue;
+                }
+                Err(error) => {
+                    let message = format!("the {} of service {name} is not available", wanted.language.title());
+                    return Err(failed(&format!("{message}{}", at(project, &place)), &error));
+                }
             };
             have.push((wanted, toolchain.clone()));
             own.push(toolchain);
@@ -168,7 +173,7 @@ fn options(context: &Context, homes: &[PathBuf]) -> ToolchainOptions {
     }
     interpreters.dedup();
     let proxies = Proxies::from_variables(variable);
-    ToolchainOptions { python_builds, interpreters, proxies }
+    ToolchainOptions { python_builds, interpreters, proxies, here_alone: context.global.dry_run }
 }
 
 /// The home of whoever called, and of whom the project belongs to: with sudo these are two.

@@ -26,14 +26,16 @@ impl Engine {
         self.project.ends_recorded().await;
         let plan = plan::act(&self.observe(), selection, action);
         if plan.operations.is_empty() {
-            if let Action::Signal { .. } = action {
-                report.send(&Event::Note { text: "No container to kill".to_owned() });
-            }
+            nothing_to(action).into_iter().for_each(|text| report.send(&Event::Note { text }));
             return Ok(0);
         }
         if dry_run {
             describe(&plan, report);
-            return Ok(0);
+            // Nothing else binds a port; another command may be about to.
+            return match action {
+                Action::Start | Action::Restart { .. } => self.object(&plan, None, report).map(|()| 0),
+                _ => Ok(0),
+            };
         }
         if matches!(action, Action::Start | Action::Restart { .. }) {
             self.mend_networks(report).await;
@@ -67,6 +69,11 @@ impl Engine {
         report.timing(name(action), begin);
         result.map(|()| 0)
     }
+}
+
+/// What is said where there is nothing that it could be done to.
+pub(super) fn nothing_to(action: &Action) -> Option<String> {
+    matches!(action, Action::Signal { .. }).then(|| "No container to kill".to_owned())
 }
 
 /// The command that asks for it.

@@ -71,6 +71,17 @@ impl Client {
         }
     }
 
+    /// The same, for who only asks: one of another version, which is to be replaced, is as good as none.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_to_ours(paths: &ProjectPaths) -> Result<Option<Self>, ClientError> {
+        match Self::connect(paths) {
+            Err(error) if is_older(&error) => Ok(None),
+            connected => connected,
+        }
+    }
+
     fn new(inner: rpc::Client, paths: &ProjectPaths) -> io::Result<Self> {
         let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         clock.set(Expiration::Interval(TimeSpec::from_duration(stuck::LOOK)), TimerSetTimeFlags::empty())?;

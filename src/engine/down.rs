@@ -26,7 +26,7 @@ impl Engine {
         let mut observed = self.observe();
         // The file may declare volumes that outlived an earlier `down`.
         observed.project = project.or(observed.project);
-        observed.volumes = self.project.begun_volumes(observed.project.as_ref());
+        observed.volumes = self.project.known_volumes().begun(observed.project.as_ref());
         let plan = plan::down(&observed, &options);
         for warning in &plan.warnings {
             report.warning(warning.clone());

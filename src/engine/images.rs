@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::image::host::{self, HostError};
+use crate::image::host::{self, HostError, HostRootfs};
 use sha2::{Digest, Sha256};
 
 use crate::image::toolchain::Toolchain;
@@ -14,8 +14,19 @@ use crate::plan::lower::{ImageHealth, OverlayPart, ServiceImage};
 /// # Errors
 /// When its layer cannot be made.
 pub fn host_image(store: &Path) -> Result<ServiceImage, HostError> {
-    let rootfs = host::prepare(store)?;
-    Ok(ServiceImage {
+    host::prepare(store).map(of_host)
+}
+
+/// The same, whose layer need not be there: it is not made.
+///
+/// # Errors
+/// As [`host_image`].
+pub fn foresee_host_image(store: &Path) -> Result<ServiceImage, HostError> {
+    host::foresee(store).map(of_host)
+}
+
+fn of_host(rootfs: HostRootfs) -> ServiceImage {
+    ServiceImage {
         lower: rootfs.lower,
         overlays: rootfs
             .overlays
@@ -23,7 +34,7 @@ pub fn host_image(store: &Path) -> Result<ServiceImage, HostError> {
             .map(|part| OverlayPart { target: part.target, lower: part.lower, upper: part.upper, work: part.work })
             .collect(),
         ..from_config("rootfs: host", "", host::config())
-    })
+    }
 }
 
 /// Puts toolchains over the host root file system: first on the search path, and part of what the image is.

@@ -83,6 +83,26 @@ fn read(paths: &ProjectPaths, service: Option<&str>) -> Result<Vec<ObservedConta
     Ok(found)
 }
 
+/// All containers of a project as its supervisor would take them up: those whose record can be read, and why others cannot;
+/// of a damaged state, it is as if it was never started.
+#[must_use]
+pub fn readable(paths: &ProjectPaths) -> (Vec<ObservedContainer>, Vec<ReadError>) {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(paths.containers()).into_iter().flatten().flatten() {
+        let container = paths.container(&entry.file_name().to_string_lossy());
+        match record::read::<ContainerRecord>(&container.record()) {
+            Ok(Some(record)) => {
+                let state = record::read::<ContainerState>(&container.state()).ok().flatten();
+                found.push(ObservedContainer { record, state: state.unwrap_or_else(ContainerState::created) });
+            }
+            Ok(None) => {}
+            Err(error) => faults.push(error),
+        }
+    }
+    found.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+    (found, faults)
+}
+
 /// What tells whose a container is.
 #[derive(Serialize, Deserialize)]
 struct OfService {

@@ -42,19 +42,14 @@ const CGROUPS: &str = "windlass";
 /// When something cannot be read or removed.
 pub fn remove(paths: &Paths) -> Result<Vec<String>, LeftoverError> {
     let layout = Layout::detect().map_err(LeftoverError::io("find the control groups"))?;
-    let mut ids = network::projects(paths)?;
-    let groups = ControlGroup::new(&layout, CGROUPS).children();
-    ids.extend(groups.into_iter().filter(|name| network::is_project_id(name)));
-    // Looked at after what there is: whoever made something before we looked is seen now.
-    let kept = kept(paths)?;
     let mut removed = Vec::new();
-    for id in ids.difference(&kept) {
+    for id in dead(paths, &layout)? {
         let group = ControlGroup::new(&layout, &format!("{CGROUPS}/{id}"));
         // Somebody whom we cannot see: in another pid namespace, or just beginning.
-        if !group.is_deserted() || self::kept(paths)?.contains(id) {
+        if !group.is_deserted() || kept(paths)?.contains(&id) {
             continue;
         }
-        network::remove_leftovers(paths, id)?;
+        network::remove_leftovers(paths, &id)?;
         group.remove().map_err(LeftoverError::io(format!("remove the control group of project {id}")))?;
         removed.push(format!("kernel objects of project {id}"));
     }
@@ -81,6 +76,28 @@ pub fn remove(paths: &Paths) -> Result<Vec<String>, LeftoverError> {
         removed.push(format!("folders of project {name}"));
     }
     Ok(removed)
+}
+
+/// What [`remove`] would remove, in words.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn find(paths: &Paths) -> Result<Vec<String>, LeftoverError> {
+    let layout = Layout::detect().map_err(LeftoverError::io("find the control groups"))?;
+    let is_deserted = |id: &String| ControlGroup::new(&layout, &format!("{CGROUPS}/{id}")).is_deserted();
+    let ids = dead(paths, &layout)?.into_iter().filter(is_deserted);
+    let objects = ids.map(|id| format!("kernel objects of project {id}"));
+    Ok(objects.chain(stale_folders(paths)?.into_iter().map(|name| format!("folders of project {name}"))).collect())
+}
+
+/// Ids of projects that have something in the kernel, and that nobody keeps.
+fn dead(paths: &Paths, layout: &Layout) -> Result<Vec<String>, LeftoverError> {
+    let mut ids = network::projects(paths)?;
+    let groups = ControlGroup::new(layout, CGROUPS).children();
+    ids.extend(groups.into_iter().filter(|name| network::is_project_id(name)));
+    // Looked at after what there is: whoever made something before we looked is seen now.
+    let kept = kept(paths)?;
+    Ok(ids.difference(&kept).cloned().collect())
 }
 
 /// Ids of the projects that somebody keeps, of whatever home, and of those of this home that have containers: their

@@ -66,6 +66,20 @@ pub enum Request {
     GiveUp,
 }
 
+impl Request {
+    /// Whether it only asks what would be done.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        match self {
+            Self::Up { dry_run, .. }
+            | Self::Run { dry_run, .. }
+            | Self::Down { dry_run, .. }
+            | Self::Act { dry_run, .. } => *dry_run,
+            _ => false,
+        }
+    }
+}
+
 /// What is to happen to a service's containers because files have changed, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Refresh {

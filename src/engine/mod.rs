@@ -6,6 +6,7 @@ pub mod client;
 pub mod copy;
 pub mod disk;
 mod down;
+pub mod dry;
 mod exec;
 pub mod executor;
 mod failure;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Failure;
+use super::preflight::Scene;
 use super::serve::Engine;
 use crate::plan::{Desired, OperationKind, Plan};
 use crate::supervisor::record::ContainerRecord;
@@ -23,7 +24,9 @@ impl Engine {
         }
         Ok(())
     }
+}
 
+impl Scene<'_> {
     pub(super) fn check_names(&self, plan: &Plan) -> Result<(), Failure> {
         let mut leaving: BTreeSet<&str> = BTreeSet::new();
         let mut made: Vec<&ContainerRecord> = Vec::new();
@@ -37,7 +40,7 @@ impl Engine {
             }
         }
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
-        let existing = self.project.containers();
+        let existing = &self.containers;
         for record in made {
             let (name, service) = (record.name.as_str(), record.service.as_str());
             if let Some(other) = names.insert(name, service) {
@@ -58,7 +61,7 @@ impl Engine {
                     }
                 });
             }
-            if let Some(holder) = self.project.holder_elsewhere(name) {
+            if let Some(holder) = (self.elsewhere)(name) {
                 let hint =
                     format!("choose another container_name, or take it down: `windlass -p {} down`", holder.project);
                 return Err(taken(holder.to_string()).hint(hint));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::message::ContainerRef;
 use super::serve::Engine;
 use crate::plan::{Desired, DesiredService, Observed, ObservedContainer};
-use crate::supervisor::View;
+use crate::supervisor::{KnownVolumes, View};
 
 impl Engine {
     /// The containers of the desired services, in the order of the file.
@@ -24,21 +24,7 @@ impl Engine {
     /// With the volumes and packages that are wanted, also those that outlived an earlier `down`.
     pub(super) fn observe_for(&self, desired: &Desired, oneoff: Option<&DesiredService>) -> Observed {
         let mut observed = self.observe();
-        let names = desired.volumes.iter().map(|volume| &volume.name);
-        observed.volumes.extend(names.filter(|name| self.project.has_volume(name)).cloned());
-        for volume in desired.volumes.iter().filter(|volume| !volume.external) {
-            if let Some(owner) = self.project.volume_owner_elsewhere(&volume.name) {
-                observed.foreign.insert(volume.name.clone(), owner);
-            }
-            if let Some(change) = self.project.volume_divergence(volume) {
-                observed.diverged.insert(volume.name.clone(), change);
-            }
-        }
-        for install in desired.services.iter().chain(oneoff).filter_map(|service| service.install.as_ref()) {
-            let (exists, complete) = self.project.has_packages(&install.volume.name);
-            observed.volumes.extend(exists.then(|| install.volume.name.clone()));
-            observed.installed.extend(complete.then(|| install.volume.name.clone()));
-        }
+        look_for(&mut observed, &self.project.known_volumes(), desired, oneoff);
         observed
     }
 
@@ -58,10 +44,34 @@ impl Engine {
                 .map(|have| ObservedContainer { record: (*have.record).clone(), state: have.state })
                 .collect(),
             networks: self.project.existing_networks(),
-            volumes: self.project.existing_volumes(record.as_ref()),
+            volumes: self.project.known_volumes().existing(record.as_ref()),
             installed: BTreeSet::new(),
             project: record,
         }
+    }
+}
+
+/// Adds what there is of the volumes and packages that are wanted.
+pub(super) fn look_for(
+    observed: &mut Observed,
+    known: &KnownVolumes,
+    desired: &Desired,
+    oneoff: Option<&DesiredService>,
+) {
+    let names = desired.volumes.iter().map(|volume| &volume.name);
+    observed.volumes.extend(names.filter(|name| known.has(name)).cloned());
+    for volume in desired.volumes.iter().filter(|volume| !volume.external) {
+        if let Some(owner) = known.owner_elsewhere(&volume.name) {
+            observed.foreign.insert(volume.name.clone(), owner);
+        }
+        if let Some(change) = known.divergence(volume) {
+            observed.diverged.insert(volume.name.clone(), change);
+        }
+    }
+    for install in desired.services.iter().chain(oneoff).filter_map(|service| service.install.as_ref()) {
+        let (exists, complete) = known.has_packages(&install.volume.name);
+        observed.volumes.extend(exists.then(|| install.volume.name.clone()));
+        observed.installed.extend(complete.then(|| install.volume.name.clone()));
     }
 }
 

@@ -13,10 +13,10 @@ use crate::network::spec::{PortSpec, PublishedPort};
 use crate::plan::desired::{Origin, port_key, source_key};
 use crate::plan::{Desired, OperationKind, Plan};
 use crate::runtime::preflight::Part;
-use crate::state::remedy;
-use crate::supervisor::SupervisorError;
+use crate::state::{Paths, remedy};
 use crate::supervisor::preflight::{About, files_made_as_folders, obstacles};
 use crate::supervisor::record::{ContainerRecord, Status};
+use crate::supervisor::{Holder, SupervisorError, View};
 
 /// Our own processes, as `ps` names them.
 const KEEPER: &str = "windlass";
@@ -29,10 +29,54 @@ struct Finding {
     hint: Option<String>,
 }
 
+/// Binds the ports of a container; those that the named containers have are free by then.
+type Reserve<'a> = &'a dyn Fn(&ContainerRecord, &BTreeSet<&str>) -> Result<(), SupervisorError>;
+
+/// What a plan is held against: the containers of the project as they are, and the machine.
+pub(super) struct Scene<'a> {
+    pub paths: &'a Paths,
+    pub containers: Vec<View>,
+    pub reserve: Reserve<'a>,
+    /// The container of another project that has a name.
+    pub elsewhere: &'a dyn Fn(&str) -> Option<Holder>,
+}
+
 impl Engine {
     /// Looks for everything that the plan is known to fail for, and binds the ports of what it starts. Nothing has been
     /// touched after a failure.
     pub(super) fn preflight(&self, plan: &Plan, desired: Option<&Desired>, report: &Report) -> Result<(), Failure> {
+        let warnings = self.with_scene(|scene| scene.preflight(plan, desired))?;
+        warnings.into_iter().for_each(|warning| report.warning(warning));
+        Ok(())
+    }
+
+    /// The same for a dry run, and with the names that are taken; no port stays bound.
+    pub(super) fn object(&self, plan: &Plan, desired: Option<&Desired>, report: &Report) -> Result<(), Failure> {
+        let (found, started) = self.with_scene(|scene| (scene.object(plan, desired), scene.starting(plan)));
+        self.project.give_back_ports(started.iter().map(|record| record.id.as_str()));
+        found?.into_iter().for_each(|warning| report.warning(warning));
+        Ok(())
+    }
+
+    pub(super) fn with_scene<T>(&self, look: impl FnOnce(&Scene<'_>) -> T) -> T {
+        look(&Scene {
+            paths: self.project.paths(),
+            containers: self.project.containers(),
+            reserve: &|record, leaving| self.project.reserve_ports(record, leaving),
+            elsewhere: &|name| self.project.holder_elsewhere(name),
+        })
+    }
+}
+
+impl Scene<'_> {
+    /// Everything that the plan is known to fail for; what is only to be told of otherwise.
+    pub(super) fn object(&self, plan: &Plan, desired: Option<&Desired>) -> Result<BTreeSet<String>, Failure> {
+        let warnings = self.preflight(plan, desired)?;
+        self.check_names(plan)?;
+        Ok(warnings)
+    }
+
+    pub(super) fn preflight(&self, plan: &Plan, desired: Option<&Desired>) -> Result<BTreeSet<String>, Failure> {
         let records = self.starting(plan);
         let mut warnings: BTreeSet<String> = BTreeSet::new();
         let mut findings: BTreeSet<Finding> = BTreeSet::new();
@@ -62,10 +106,11 @@ impl Engine {
             }
         }
         self.reserve(plan, &records, desired, &mut findings);
-        if findings.is_empty() {
-            warnings.into_iter().for_each(|warning| report.warning(warning));
-        }
-        failure(&findings).map_or(Ok(()), Err)
+        failure(&findings).map_or(Ok(warnings), Err)
+    }
+
+    fn container(&self, id: &str) -> Option<&View> {
+        self.containers.iter().find(|view| view.record.id == id)
     }
 
     /// What the plan starts, and what it creates.
@@ -75,7 +120,7 @@ impl Engine {
             match &operation.kind {
                 OperationKind::CreateContainer { record, .. } => records.push(Rc::new((**record).clone())),
                 OperationKind::StartContainer { id, .. } => {
-                    records.extend(self.project.container(id).map(|view| view.record));
+                    records.extend(self.container(id).map(|view| Rc::clone(&view.record)));
                 }
                 _ => {}
             }
@@ -101,7 +146,7 @@ impl Engine {
             *replicas.entry(&record.service).or_default() += 1;
         }
         for record in records.iter().filter(|record| self.needs_ports(record)) {
-            let Err(error) = self.project.reserve_ports(record, &leaving) else { continue };
+            let Err(error) = (self.reserve)(record, &leaving) else { continue };
             let origins = origins(desired, &record.service);
             let (origin, hint) = match &error {
                 SupervisorError::Port(conflict) => {
@@ -136,11 +181,10 @@ impl Engine {
             ports.iter().any(|port| port.protocol == conflict.protocol && port.published == conflict.ports.0)
         };
         if holder.own {
-            let containers = self.project.containers();
-            let name = containers.iter().find(|view| has(&view.state.ports)).map(|view| view.record.name.clone());
+            let name = self.containers.iter().find(|view| has(&view.state.ports)).map(|view| view.record.name.clone());
             return name.map(|name| format!("container {name}"));
         }
-        let paths = self.project.paths();
+        let paths = self.paths;
         let projects = inventory::projects(paths).unwrap_or_default();
         let containers =
             projects.iter().flat_map(|name| inventory::containers(&paths.project(name)).unwrap_or_default());
@@ -152,7 +196,7 @@ impl Engine {
     /// One that runs, or keeps its network while it is restarted, has its ports; one that was stopped gets the ports back
     /// that it had, or only knows which it will get when it starts.
     fn needs_ports(&self, record: &ContainerRecord) -> bool {
-        let Some(view) = self.project.container(&record.id) else { return true };
+        let Some(view) = self.container(&record.id) else { return true };
         let fixed = record.ports.iter().all(|port| port.published.is_some_and(|(first, last)| first == last));
         fixed && matches!(view.state.status, Status::Created | Status::Exited { .. })
     }
@@ -165,8 +209,7 @@ impl Engine {
         (first, last): (u16, u16),
     ) -> Option<String> {
         let others = self
-            .project
-            .containers()
+            .containers
             .iter()
             .filter(|view| view.record.service == record.service && !view.record.oneoff && view.record.id != record.id)
             .count();

@@ -111,13 +111,13 @@ impl Engine {
         for warning in &plan.warnings {
             report.warning(warning.clone());
         }
-        if dry_run {
-            describe(&plan, report);
-            return Ok(None);
-        }
-        self.mend_networks(report).await;
         let mut whole = desired.clone();
         whole.services.push(service.clone());
+        if dry_run {
+            describe(&plan, report);
+            return self.object(&plan, Some(&whole), report).map(|()| None);
+        }
+        self.mend_networks(report).await;
         if let Err(failure) = self.preflight(&plan, Some(&whole), report) {
             self.project.settle().await;
             return Err(failure);

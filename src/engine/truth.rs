@@ -24,6 +24,13 @@ pub fn containers_of(paths: &ProjectPaths, service: &str) -> Result<Vec<Observed
     super::inventory::containers_of(paths, service).map(|found| corrected(paths, found))
 }
 
+/// [`super::inventory::readable`], checked in the same way.
+#[must_use]
+pub fn readable(paths: &ProjectPaths) -> (Vec<ObservedContainer>, Vec<record::ReadError>) {
+    let (found, faults) = super::inventory::readable(paths);
+    (corrected(paths, found), faults)
+}
+
 fn corrected(paths: &ProjectPaths, mut containers: Vec<ObservedContainer>) -> Vec<ObservedContainer> {
     for container in &mut containers {
         let places = paths.container(&container.record.id);

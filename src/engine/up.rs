@@ -45,7 +45,7 @@ impl Engine {
         report.timing("observe and plan", begin);
         if dry_run {
             describe(&plan, report);
-            return Ok(0);
+            return self.object(&plan, Some(&desired), report).map(|()| 0);
         }
         let start = Instant::now();
         if let Err(failure) = self.preflight(&plan, Some(&desired), report) {
@@ -138,7 +138,7 @@ impl Engine {
             self.project.set_record(record).map_err(|error| Failure::caused("cannot note the project", &error))
         };
         note(self.until_renewed(desired.project.clone(), plan))?;
-        self.check_names(plan)?;
+        self.with_scene(|scene| scene.check_names(plan))?;
         self.relabel(desired, plan).await?;
         report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
         self.project
@@ -223,20 +223,25 @@ impl Engine {
     }
 }
 
-/// `--dry-run`: each operation with its reason, which is told once for each container.
 pub(super) fn describe(plan: &Plan, report: &Report) {
+    described(plan).into_iter().for_each(|text| report.send(&Event::Planned { text }));
+}
+
+/// `--dry-run`: each operation with its reason, which is told once for each container.
+pub(super) fn described(plan: &Plan) -> Vec<String> {
     if plan.operations.is_empty() {
-        report.send(&Event::Planned { text: "nothing to do".to_owned() });
+        return vec!["nothing to do".to_owned()];
     }
     let mut told = BTreeSet::new();
+    let mut texts = Vec::new();
     for operation in &plan.operations {
         let subjects = operation.kind.containers();
         let known = !subjects.is_empty() && subjects.iter().all(|name| told.contains(&(*name, &operation.cause)));
         told.extend(subjects.into_iter().map(|name| (name, &operation.cause)));
-        let text = match known {
+        texts.push(match known {
             true => operation.kind.to_string(),
             false => format!("{}: {}", operation.kind, operation.cause),
-        };
-        report.send(&Event::Planned { text });
+        });
     }
+    texts
 }

@@ -83,6 +83,12 @@ impl Names {
     }
 }
 
+/// The container of any project but `except` that has this name.
+#[must_use]
+pub fn holder_elsewhere(paths: &Paths, except: &str, name: &str) -> Option<Holder> {
+    Names::default().holder(paths, except, name)
+}
+
 /// The containers of a project whose records can be read: a damaged one keeps no name from anybody.
 pub(super) fn holders(paths: &Paths, project: &str) -> Vec<Holder> {
     let places = paths.project(project);

@@ -41,22 +41,29 @@ impl Store {
         self.root.join(name).join("_data")
     }
 
+    /// # Errors
+    /// When no volume can be as it is asked for.
+    pub fn check(spec: &VolumeSpec) -> Result<(), VolumeError> {
+        name::check(&spec.name)?;
+        if !matches!(spec.driver.as_str(), "" | "local") {
+            return Err(VolumeError::Driver { name: spec.name.clone(), driver: spec.driver.clone() });
+        }
+        DriverMount::parse(&spec.name, &spec.driver_opts).map(drop)
+    }
+
     /// Makes the volume when there is none.
     ///
     /// # Errors
     /// When the name or the options are wrong, an external volume is missing, or the disk refuses.
     pub fn ensure(&self, spec: &VolumeSpec, project: Option<&str>) -> Result<Ensured, VolumeError> {
-        name::check(&spec.name)?;
         if spec.external {
+            name::check(&spec.name)?;
             return match self.find(&spec.name)? {
                 Some(volume) => Ok(Ensured { volume, created: false }),
                 None => Err(VolumeError::ExternalMissing { name: spec.name.clone() }),
             };
         }
-        if !matches!(spec.driver.as_str(), "" | "local") {
-            return Err(VolumeError::Driver { name: spec.name.clone(), driver: spec.driver.clone() });
-        }
-        DriverMount::parse(&spec.name, &spec.driver_opts)?;
+        Self::check(spec)?;
         let path = self.root.join(&spec.name);
         let folder = Folder::create(&path).map_err(VolumeError::io("create volume folder", &path))?;
         let known = match record::read::<VolumeRecord>(&folder.record()) {
@@ -181,6 +188,20 @@ impl Store {
         }
         folder.remove().map_err(VolumeError::io("remove", &path))?;
         Ok(true)
+    }
+
+    /// Whether [`Self::remove`] would remove it, as far as can be known without a lock.
+    ///
+    /// # Errors
+    /// When the volume is in use.
+    pub fn removable(&self, name: &str, users: impl FnOnce() -> Vec<String>) -> Result<bool, VolumeError> {
+        if self.find(name)?.is_none() {
+            return Ok(false);
+        }
+        match users() {
+            users if users.is_empty() => Ok(true),
+            users => Err(VolumeError::InUse { name: name.to_owned(), users }),
+        }
     }
 
     /// Mounts what the driver options ask for, unless it is mounted already. Nothing to do for a plain volume.

@@ -12,6 +12,7 @@ mod copying;
 mod crash;
 mod damaged;
 mod disk;
+mod dry;
 mod edits;
 mod env;
 mod examples;

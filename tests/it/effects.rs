@@ -12,7 +12,7 @@ pub const FLAGS: &[(&str, &[&str], &str)] = &[
         "e2e/flags.rs::the_project_is_where_the_flags_say",
     ),
     ("(global)", &["--ansi", "--progress"], "e2e/flags.rs::variables_say_how_it_is_shown"),
-    ("(global)", &["--dry-run"], "e2e/lifecycle.rs::a_dry_run_does_nothing"),
+    ("(global)", &["--dry-run"], "e2e/dry.rs::no_command_changes_anything"),
     ("(global)", &["--parallel"], "src/cli/images.rs::so_many_layers_at_once_as_is_said"),
     ("attach", &["--detach-keys"], "e2e/live.rs::attach_on_a_terminal_is_left_with_keys"),
     ("attach", &["--index"], "e2e/flags.rs::a_number_names_the_replica"),

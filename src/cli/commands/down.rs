@@ -12,7 +12,7 @@ use crate::cli::ui::progress::{self, Progress, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::compose::LoadOptions;
 use crate::engine::message::Request;
-use crate::image::{ImageError, Uses};
+use crate::image::{ImageError, Reference, Uses};
 use crate::plan::DownOptions;
 use crate::plan::lower::project_record;
 use crate::state::{Lock, ProjectPaths};
@@ -67,7 +67,9 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
     };
     let left = || project.as_ref().is_some_and(volume_left) || !store.packages_of(paths.name()).is_empty();
     if !(exists || args.volumes && left()) {
-        discard_lock(&paths);
+        if !context.global.dry_run {
+            discard_lock(&paths);
+        }
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
@@ -84,7 +86,7 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         dry_run: context.global.dry_run,
     };
     converge(context, &paths, &request, &progress)?;
-    if let (Some(Rmi::All), Some(loaded), false) = (args.rmi, &loaded, context.global.dry_run) {
+    if let (Some(Rmi::All), Some(loaded)) = (args.rmi, &loaded) {
         remove_images(args, context, loaded, &progress)?;
     }
     Ok(0)
@@ -101,6 +103,14 @@ fn remove_images(args: &DownArgs, context: &Context, loaded: &Loaded, progress: 
     let store = open_store(context)?;
     let uses = Uses::read(&context.paths.projects())?;
     for image in images {
+        if context.global.dry_run {
+            // What still uses it is known when the containers are gone.
+            if let Some(image) = store.resolve(image)? {
+                let name = image.references.first().map_or_else(|| image.id.short(), Reference::familiar);
+                progress.note(&format!("remove image {name}: --rmi all"));
+            }
+            continue;
+        }
         let (status, state) = match store.remove(image, &uses, false) {
             Ok(_) => ("Removed", State::Done),
             Err(ImageError::NotFound(_)) => ("No resource found to remove", State::Warning),

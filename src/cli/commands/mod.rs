@@ -40,7 +40,7 @@ pub mod wait;
 pub mod watch;
 
 use super::args::Command;
-use super::{CommandResult, Context};
+use super::{CommandResult, Context, dry};
 
 /// Runs one command.
 ///
@@ -51,6 +51,9 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         matches!(command, Command::Config(_) | Command::Graph(_) | Command::Version(_) | Command::Completion(_));
     if !is_of_files {
         context.require_access()?;
+    }
+    if context.global.dry_run {
+        dry::check(&command)?;
     }
     match command {
         Command::Up(args) => up::run(&args, context),

@@ -15,7 +15,7 @@ use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::status;
 use crate::cli::ui::stdout;
 use crate::cli::ui::table::Table;
-use crate::cli::{CommandError, CommandResult, Context};
+use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::engine::{disk, inventory, leftovers, truth};
 use crate::image::toolchain::{self, Kept};
 use crate::image::{Store, Uses};
@@ -231,6 +231,9 @@ fn prune_toolchains(context: &Context) -> Result<(Vec<String>, u64), CommandErro
 fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let filters = Filters::parse(&args.filters, &["label", "label!"])?;
+    if context.global.dry_run {
+        return show_prune(args, context, &filters);
+    }
     let mut what = vec!["all networks not used by at least one container", "what dead projects have left behind"];
     if args.all {
         what.push("all toolchains without at least one container");
@@ -266,6 +269,27 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
         bytes += removal.bytes;
     }
     println!("Total reclaimed space: {}", human::size(bytes));
+    Ok(0)
+}
+
+/// What `prune` would remove.
+fn show_prune(args: &PruneArgs, context: &Context, filters: &Filters) -> CommandResult {
+    let step = |kind: &str, name: &str| format!("remove {kind} {name}: nobody uses it");
+    let mut steps: Vec<String> =
+        leftovers::find(&context.paths)?.iter().map(|what| format!("remove {what}: nobody keeps it")).collect();
+    steps.extend(super::network::prune_now(context, filters)?.iter().map(|name| step("network", name)));
+    if args.volumes {
+        let (volumes, _) = super::volume::prune_now(context, false, filters)?;
+        steps.extend(volumes.iter().map(|name| step("volume", name)));
+    }
+    if args.all {
+        let unused = toolchains(context)?.into_iter().filter(|item| !item.active);
+        steps.extend(unused.map(|item| step("toolchain", &item.name)));
+    }
+    let uses = Uses::read(&context.paths.projects())?;
+    let images = open_store(context)?.would_prune(&uses, args.all, &|image| filters.labels(&image.config.labels))?;
+    steps.extend(images.iter().map(super::image::unused));
+    dry::tell(steps);
     Ok(0)
 }
 

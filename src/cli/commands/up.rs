@@ -128,7 +128,7 @@ pub struct UpArgs {
 pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let begun = Timestamp::now();
-    let detached = args.detach || args.wait || args.no_start;
+    let detached = args.detach || args.wait || args.no_start || context.global.dry_run;
     // Before any thread begins, so that all of them leave Ctrl-C to us.
     let interrupts = if detached { None } else { Some(Interrupts::catch()?) };
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;

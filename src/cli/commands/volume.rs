@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::confirm::confirmed;
 use crate::cli::filter::Filters;
-use crate::cli::ui::template::Template;
+use crate::cli::objects::{self, pair};
 use crate::cli::ui::{human, stdout, volumes};
-use crate::cli::{CommandError, CommandResult, Context};
+use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::engine::disk;
 use crate::supervisor::users;
 use crate::volumes::spec::{VolumeRecord, VolumeSpec};
@@ -135,10 +135,6 @@ fn ls(args: &LsArgs, context: &Context) -> CommandResult {
 
 fn create(args: &CreateArgs, context: &Context) -> CommandResult {
     context.require_root()?;
-    let pair = |text: &String| match text.split_once('=') {
-        Some((key, value)) => (key.to_owned(), value.to_owned()),
-        None => (text.clone(), String::new()),
-    };
     let spec = VolumeSpec {
         name: args.name.clone(),
         key: args.name.clone(),
@@ -147,34 +143,23 @@ fn create(args: &CreateArgs, context: &Context) -> CommandResult {
         labels: args.labels.iter().map(pair).collect(),
         external: false,
     };
-    Store::new(&context.paths).ensure(&spec, None)?;
+    let store = Store::new(&context.paths);
+    if context.global.dry_run {
+        Store::check(&spec)?;
+        let name = &spec.name;
+        dry::tell(store.find(name)?.is_none().then(|| format!("create volume {name}: as asked for")));
+        return Ok(0);
+    }
+    store.ensure(&spec, None)?;
     println!("{}", args.name);
     Ok(0)
 }
 
 fn inspect(args: &InspectArgs, context: &Context) -> CommandResult {
     let store = Store::new(&context.paths);
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for name in &args.names {
-        match store.find(name)? {
-            Some(volume) => found.push(description(&volume, &store)),
-            None => missing.push(name.as_str()),
-        }
-    }
-    if args.format == "json" {
-        println!("{:#}", Value::Array(found.into_iter().map(Value::Object).collect()));
-    } else {
-        let template = Template::parse(&args.format)?;
-        for value in &found {
-            let label = |key: &str| value["Labels"][key].as_str().map(str::to_owned);
-            println!("{}", template.render(value, &label)?);
-        }
-    }
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    Err(CommandError::new(format!("no such volume: {}", missing.join(", "))))
+    objects::inspect("volume", &args.names, &args.format, |name| {
+        Ok(store.find(name)?.map(|volume| description(&volume, &store)))
+    })
 }
 
 fn description(volume: &VolumeRecord, store: &Store) -> Map<String, Value> {
@@ -197,31 +182,34 @@ fn description(volume: &VolumeRecord, store: &Store) -> Map<String, Value> {
 fn rm(args: &RmArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let store = Store::new(&context.paths);
-    let mut failure: Option<CommandError> = None;
-    for name in &args.names {
-        let fault = match store.remove(name, || users::of_volume(&context.paths, name, None)) {
-            Ok(true) => {
-                println!("{name}");
-                continue;
-            }
-            Ok(false) if args.force => continue,
-            Ok(false) => CommandError::new(format!("no such volume: {name}")),
-            Err(error @ VolumeError::InUse { .. }) => {
+    objects::remove_each("volume", &args.names, args.force, context, |name| {
+        remove(&store, name, context).map_err(|error| match error {
+            error @ VolumeError::InUse { .. } => {
                 CommandError::from(error).hint("remove the containers first: `windlass -p PROJECT down`")
             }
-            Err(error) => error.into(),
-        };
-        if let Some(earlier) = failure.replace(fault) {
-            earlier.print(context.palette());
-        }
+            error => error.into(),
+        })
+    })
+}
+
+/// Whether it was there. A dry run only says whether it could be removed.
+fn remove(store: &Store, name: &str, context: &Context) -> Result<bool, VolumeError> {
+    let users = || users::of_volume(&context.paths, name, None);
+    match context.global.dry_run {
+        true => store.removable(name, users),
+        false => store.remove(name, users),
     }
-    failure.map_or(Ok(0), Err)
 }
 
 fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let filters = Filters::parse(&args.filters, &["label", "label!", "project"])?;
     let what = if args.all { "all local volumes" } else { "anonymous local volumes" };
+    if context.global.dry_run {
+        let (removed, _) = prune_now(context, args.all, &filters)?;
+        dry::tell(removed.iter().map(|name| format!("remove volume {name}: nobody uses it")));
+        return Ok(0);
+    }
     if !args.force && !confirmed(&format!("This will remove {what} not used by at least one container."))? {
         return Ok(0);
     }
@@ -235,7 +223,7 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     Ok(0)
 }
 
-/// Removes what nobody uses; answers with the names and the space.
+/// Removes what nobody uses; answers with the names and the space. A dry run only does the latter.
 pub(super) fn prune_now(context: &Context, all: bool, filters: &Filters) -> Result<(Vec<String>, u64), CommandError> {
     let store = Store::new(&context.paths);
     let (mut removed, mut bytes) = (Vec::new(), 0);
@@ -248,7 +236,7 @@ pub(super) fn prune_now(context: &Context, all: bool, filters: &Filters) -> Resu
             continue;
         }
         let size = disk::usage(&store.data(&volume.name));
-        match store.remove(&volume.name, || users::of_volume(&context.paths, &volume.name, None)) {
+        match remove(&store, &volume.name, context) {
             Ok(true) => {
                 removed.push(volume.name);
                 bytes += size;

@@ -8,6 +8,7 @@ use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
 use crate::engine::truth;
 use crate::plan::DownOptions;
+use crate::state::ProjectPaths;
 use crate::supervisor::record::Status;
 
 #[derive(Debug, Args)]
@@ -25,17 +26,34 @@ pub struct WaitArgs {
 pub fn run(args: &WaitArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let paths = context.named(&args.services)?;
-    let waited_for: Vec<String> = truth::containers(&paths)?
-        .into_iter()
-        .filter(|have| args.services.contains(&have.record.service) && !matches!(have.state.status, Status::Created))
-        .map(|have| have.record.id)
-        .collect();
+    let mut waited_for = truth::containers(&paths)?;
+    waited_for
+        .retain(|have| args.services.contains(&have.record.service) && !matches!(have.state.status, Status::Created));
     if waited_for.is_empty() {
         return Err(CommandError::new(format!("no containers for project \"{}\"", paths.name()))
             .hint(format!("`windlass up -d {}` makes and starts them", args.services.join(" "))));
     }
-    let mut client = Client::connect_or_start(&context.paths, &paths)?;
-    client.send(&Request::Follow { containers: waited_for })?;
+    let code = match context.global.dry_run {
+        true => {
+            let progress = context.progress("wait");
+            let names = waited_for.iter().map(|have| &have.record.name);
+            names.for_each(|name| progress.note(&format!("wait for the end of container {name}: as asked for")));
+            0
+        }
+        false => follow(context, &paths, waited_for.into_iter().map(|have| have.record.id).collect())?,
+    };
+    if args.down_project {
+        let options = DownOptions { remove_orphans: true, ..DownOptions::default() };
+        let request = Request::Down { options, project: None, timeout_ms: None, dry_run: context.global.dry_run };
+        converge(context, &paths, &request, &context.progress("down"))?;
+    }
+    Ok(u8::try_from(code & 0xff).unwrap_or(1))
+}
+
+/// Tells of the end of each; the exit code of the last.
+fn follow(context: &Context, paths: &ProjectPaths, containers: Vec<String>) -> Result<i32, CommandError> {
+    let mut client = Client::connect_or_start(&context.paths, paths)?;
+    client.send(&Request::Follow { containers })?;
     let mut code = 0;
     loop {
         match client.receive()?.0 {
@@ -43,16 +61,9 @@ pub fn run(args: &WaitArgs, context: &Context) -> CommandResult {
                 println!("container \"{}\" exited with status code {exit_code}", container.id);
                 code = exit_code;
             }
-            Event::Done { .. } => break,
+            Event::Done { .. } => return Ok(code),
             Event::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     }
-    drop(client);
-    if args.down_project {
-        let options = DownOptions { remove_orphans: true, ..DownOptions::default() };
-        let request = Request::Down { options, project: None, timeout_ms: None, dry_run: context.global.dry_run };
-        converge(context, &paths, &request, &context.progress("down"))?;
-    }
-    Ok(u8::try_from(code & 0xff).unwrap_or(1))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use crate::cli::conversation::foresee;
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::foreground::interruptible;
@@ -134,7 +135,12 @@ fn raise(
         timeout_ms: None,
         dry_run: context.global.dry_run,
     };
-    let mut client = Client::connect_or_start(&context.paths, &context.paths.project(&loaded.project.name))?;
+    let paths = context.paths.project(&loaded.project.name);
+    if request.is_dry() {
+        foresee(context, &paths, &request, &progress)?;
+        return Ok(true);
+    }
+    let mut client = Client::connect_or_start(&context.paths, &paths)?;
     client.send(&request)?;
     Ok(interruptible(&mut client, interrupts, &progress)?.is_some())
 }

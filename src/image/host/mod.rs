@@ -70,17 +70,39 @@ pub fn prepare(store: &Path) -> Result<HostRootfs, HostError> {
     prepare_from(Path::new("/"), store)
 }
 
+/// The same layers, which need not be there: nothing is made.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn foresee(store: &Path) -> Result<HostRootfs, HostError> {
+    let root = Path::new("/");
+    let canonical = store.canonicalize().unwrap_or_else(|_| store.to_owned());
+    let systems = system::find(root)?;
+    refuse_inside(&canonical, &systems)?;
+    let plan = snapshot::Plan::make(root, &systems)?;
+    Ok(layers(&plan, &store.join("host").join(plan.fingerprint()), systems))
+}
+
 fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
     let failed = HostError::io("create", store);
     DirBuilder::new().recursive(true).mode(0o700).create(store).map_err(failed)?;
     let canonical = store.canonicalize().map_err(HostError::io("find", store))?;
     let systems = system::find(root)?;
-    if let Some(inside) = systems.iter().find(|system| canonical.starts_with(&system.source)) {
-        return Err(HostError::DataInside { data: canonical, folder: inside.source.clone() });
-    }
+    refuse_inside(&canonical, &systems)?;
     let plan = snapshot::Plan::make(root, &systems)?;
     let folder = store.join("host").join(plan.fingerprint());
     plan.write(root, &folder, &systems)?;
+    Ok(layers(&plan, &folder, systems))
+}
+
+fn refuse_inside(data: &Path, systems: &[system::System]) -> Result<(), HostError> {
+    match systems.iter().find(|system| data.starts_with(&system.source)) {
+        Some(inside) => Err(HostError::DataInside { data: data.to_owned(), folder: inside.source.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn layers(plan: &snapshot::Plan, folder: &Path, systems: Vec<system::System>) -> HostRootfs {
     let overlays = systems.into_iter().map(|system| {
         let name = system.name();
         let mask = folder.join("mask").join(&name);
@@ -88,7 +110,7 @@ fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
         let base = Path::new("host").join(&name);
         HostOverlay { target: system.target, lower, upper: base.join("upper"), work: base.join("work") }
     });
-    Ok(HostRootfs { overlays: overlays.collect(), lower: vec![folder.join("root")] })
+    HostRootfs { overlays: overlays.collect(), lower: vec![folder.join("root")] }
 }
 
 /// Removes layers of earlier states of the host that none of `used` (layers of existing containers) lies in; returns

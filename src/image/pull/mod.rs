@@ -80,20 +80,42 @@ pub fn ensure(
     options: &PullOptions,
     progress: Progress<'_>,
 ) -> Result<Image, ImageError> {
-    if options.policy != PullPolicy::Always
-        && let Some(image) = store.find(reference)?.filter(Image::is_whole)
-    {
-        match fits(reference, &image, options.platform.as_ref()) {
-            Ok(()) if !is_due(store, reference, options.policy) => return Ok(image),
-            Ok(()) => {}
-            Err(error) if options.policy == PullPolicy::Never => return Err(error),
-            Err(_) => {}
-        }
+    match foresee(store, reference, options.policy, options.platform.as_ref())? {
+        Foresight::Here(image) => Ok(*image),
+        Foresight::Pull(_) => pull(store, client, reference, options, progress),
     }
-    if options.policy == PullPolicy::Never {
-        return Err(ImageError::Never { reference: reference.familiar() });
+}
+
+/// What [`ensure`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foresight {
+    /// What is here will do.
+    Here(Box<Image>),
+    /// It asks the registry; with what is here, if that may come out of it again.
+    Pull(Option<Box<Image>>),
+}
+
+/// What [`ensure`] would do. No registry is asked.
+///
+/// # Errors
+/// When the image is not here and may not be pulled.
+pub fn foresee(
+    store: &Store,
+    reference: &Reference,
+    policy: PullPolicy,
+    platform: Option<&Platform>,
+) -> Result<Foresight, ImageError> {
+    let here = store.find(reference)?.filter(Image::is_whole).map(Box::new);
+    let here = match here.map(|image| fits(reference, &image, platform).map(|()| image)) {
+        Some(Ok(image)) => Some(image),
+        Some(Err(error)) if policy == PullPolicy::Never => return Err(error),
+        Some(Err(_)) | None => None,
+    };
+    match here {
+        Some(image) if policy != PullPolicy::Always && !is_due(store, reference, policy) => Ok(Foresight::Here(image)),
+        None if policy == PullPolicy::Never => Err(ImageError::Never { reference: reference.familiar() }),
+        here => Ok(Foresight::Pull(here)),
     }
-    pull(store, client, reference, options, progress)
 }
 
 /// Whether what is here has grown old. A clock that was set back makes nothing old.

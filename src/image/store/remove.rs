@@ -90,46 +90,55 @@ impl Store {
     pub fn remove(&self, text: &str, uses: &Uses, force: bool) -> Result<Removal, ImageError> {
         let session = self.session()?;
         let _removing = self.removing()?;
-        let image = self.resolve(text)?.ok_or_else(|| ImageError::NotFound(text.to_owned()))?;
+        let (image, doomed, is_last) = self.doomed(text, uses, force)?;
         let mut removal = Removal::default();
+        for name in doomed {
+            self.forget(&name)?;
+            removal.removed.push(Removed::Name(name.reference));
+        }
+        if is_last {
+            self.drop_image(&image, uses.of(&image.id), &mut removal)?;
+        }
+        self.collect(&session, &mut removal)?;
+        Ok(removal)
+    }
+
+    /// What [`Self::remove`] would remove.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn would_remove(&self, text: &str, uses: &Uses, force: bool) -> Result<Vec<Removed>, ImageError> {
+        let (image, doomed, is_last) = self.doomed(text, uses, force)?;
+        let names = doomed.into_iter().map(|name| Removed::Name(name.reference));
+        let goes = is_last && uses.of(&image.id).is_empty();
+        Ok(names.chain(goes.then_some(Removed::Image(image.id))).collect())
+    }
+
+    /// The image that is meant, the names of it that go, and whether these are all.
+    fn doomed(&self, text: &str, uses: &Uses, force: bool) -> Result<(Image, Vec<NameRecord>, bool), ImageError> {
+        let image = self.resolve(text)?.ok_or_else(|| ImageError::NotFound(text.to_owned()))?;
         let named = text.parse::<Reference>().ok().map(|reference| name_key(&reference));
         let mut names: Vec<NameRecord> = self.names()?.into_iter().filter(|name| name.image == image.id).collect();
         names.sort_by(|a, b| a.reference.cmp(&b.reference));
         // A text that is an id means all names.
         let by_name = named.filter(|named| self.find(named).is_ok_and(|found| found.is_some()));
-        let doomed: Vec<&NameRecord> = match &by_name {
-            Some(named) => names.iter().filter(|name| means(name, named)).collect(),
-            None => names.iter().collect(),
-        };
-        let tags = |names: &[&NameRecord]| {
-            names
-                .iter()
-                .filter(|name| name.reference.digest().is_none())
-                .map(|name| name.reference.familiar())
-                .collect()
-        };
+        let is_doomed = |name: &NameRecord| by_name.as_ref().is_none_or(|named| means(name, named));
+        let (doomed, left): (Vec<NameRecord>, Vec<NameRecord>) = names.into_iter().partition(is_doomed);
+        // Names with digests do not keep an image: they are only another way to say the same.
+        let is_tag = |name: &&NameRecord| name.reference.digest().is_none();
         if by_name.is_none() && !force {
-            let tags: Vec<String> = tags(&doomed);
+            let tags: Vec<String> = doomed.iter().filter(is_tag).map(|name| name.reference.familiar()).collect();
             if tags.len() > 1 {
                 let names = tags.join(", ");
                 return Err(ImageError::Refused(format!("image {} has several names ({names})", image.id.short())));
             }
         }
-        // Names with digests do not keep an image: they are only another way to say the same.
-        let left = names.iter().filter(|name| name.reference.digest().is_none() && !doomed.contains(name)).count();
+        let is_last = left.iter().filter(is_tag).count() == 0;
         let users = uses.of(&image.id);
-        if left == 0 && !users.is_empty() && !force {
+        if is_last && !users.is_empty() && !force {
             return Err(ImageError::InUse { image: text.to_owned(), by: users.join(", ") });
         }
-        for name in doomed {
-            self.forget(name)?;
-            removal.removed.push(Removed::Name(name.reference.clone()));
-        }
-        if left == 0 {
-            self.drop_image(&image, users, &mut removal)?;
-        }
-        self.collect(&session, &mut removal)?;
-        Ok(removal)
+        Ok((image, doomed, is_last))
     }
 
     /// Removes images without a name, with `all` also those that no container uses, and content without an image.
@@ -140,11 +149,7 @@ impl Store {
         let session = self.session()?;
         let _removing = self.removing()?;
         let mut removal = Removal::default();
-        for image in self.images()? {
-            let named = !image.references.is_empty();
-            if !uses.of(&image.id).is_empty() || (named && !all) || !wanted(&image) {
-                continue;
-            }
+        for image in self.would_prune(uses, all, wanted)? {
             for name in self.names()?.into_iter().filter(|name| name.image == image.id) {
                 self.forget(&name)?;
                 removal.removed.push(Removed::Name(name.reference));
@@ -153,6 +158,21 @@ impl Store {
         }
         self.collect(&session, &mut removal)?;
         Ok(removal)
+    }
+
+    /// The images that [`Self::prune`] would remove.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn would_prune(
+        &self,
+        uses: &Uses,
+        all: bool,
+        wanted: &dyn Fn(&Image) -> bool,
+    ) -> Result<Vec<Image>, ImageError> {
+        let goes =
+            |image: &Image| uses.of(&image.id).is_empty() && (all || image.references.is_empty()) && wanted(image);
+        Ok(self.images()?.into_iter().filter(goes).collect())
     }
 
     fn forget(&self, name: &NameRecord) -> Result<(), ImageError> {

@@ -14,6 +14,9 @@ pub enum ToolchainError {
     Io { verb: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
     Web(#[from] RegistryError),
+    /// For who only wants to know whether it is.
+    #[error("{what} is not here, and is not to be fetched")]
+    NotHere { what: String },
     #[error("it is not known which registry of npm to fetch Node.js from")]
     NoNpmRegistry,
     #[error("there is no {} that `{wanted}` takes; {from} has {available}", language.title())]

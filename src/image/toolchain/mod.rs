@@ -31,6 +31,8 @@ pub struct ToolchainOptions {
     /// Folders in which other tools keep interpreters, a folder each.
     pub interpreters: Vec<PathBuf>,
     pub proxies: Proxies,
+    /// Change nothing and ask nobody: what is not here is [`ToolchainError::NotHere`].
+    pub here_alone: bool,
 }
 
 /// Address of a registry of npm, and what it wants to be shown.
@@ -86,7 +88,7 @@ impl<'a> Toolchains<'a> {
     #[must_use]
     pub fn new(folder: PathBuf, options: ToolchainOptions, npm: FindNpm<'a>) -> Self {
         let web = Web::new(options.proxies.clone());
-        Self { cache: Cache::new(folder), web, options, npm: LazyCell::new(npm) }
+        Self { cache: Cache::new(folder, options.here_alone), web, options, npm: LazyCell::new(npm) }
     }
 
     /// The toolchain that `lock` has for the wish; otherwise the newest that will do, which goes into `lock`.
@@ -102,6 +104,14 @@ impl<'a> Toolchains<'a> {
         match wanted.language {
             Language::Node => self.node(wanted, lock, show),
             Language::Python => self.python(wanted, lock, show),
+        }
+    }
+
+    /// Before a registry is asked.
+    fn may_ask(&self, wanted: &Wanted) -> Result<(), ToolchainError> {
+        match self.options.here_alone {
+            true => Err(ToolchainError::NotHere { what: format!("{} {}", wanted.language.title(), wanted.text) }),
+            false => Ok(()),
         }
     }
 }

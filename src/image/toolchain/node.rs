@@ -96,6 +96,7 @@ impl Toolchains<'_> {
     /// Asks the registry. With `earlier`, for that very version.
     fn choose(&self, wanted: &Wanted, earlier: Option<Locked>, show: &dyn Fn(Step)) -> Result<Locked, ToolchainError> {
         let name = package()?;
+        self.may_ask(wanted)?;
         show(Step { what: format!("Node.js {}", wanted.text), kind: StepKind::Resolving });
         let registry = self.registry()?;
         let node = Package::read(&self.web, registry, name)?;

@@ -83,6 +83,28 @@ pub struct ServiceImage {
     pub health: Option<ImageHealth>,
 }
 
+/// In place of the digest of an image that is not here.
+const NOT_HERE: &str = "not here";
+
+impl ServiceImage {
+    /// An image of which nothing is known yet.
+    #[must_use]
+    pub fn not_here(reference: &str) -> Self {
+        Self { reference: reference.to_owned(), id: NOT_HERE.to_owned(), ..Self::default() }
+    }
+
+    /// Whether it is known what it says.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        is_known(&self.id)
+    }
+}
+
+/// Whether the digest is that of an image which is here.
+pub(super) fn is_known(id: &str) -> bool {
+    id != NOT_HERE
+}
+
 /// A part of the root file system that is an overlay of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayPart {

@@ -34,7 +34,7 @@ fn args(name: &str, service: &Service, image: &ServiceImage) -> Result<Vec<Strin
         None => (image.entrypoint.clone().unwrap_or_default(), image.cmd.clone().unwrap_or_default()),
     };
     args.extend(service.command.clone().unwrap_or(default_cmd));
-    if args.is_empty() {
+    if args.is_empty() && image.is_here() {
         let path = format!("services.{name}");
         return Err(Fault::new(
             path,

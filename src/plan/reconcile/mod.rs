@@ -13,7 +13,7 @@ use self::difference::difference;
 use super::desired::{Desired, DesiredService};
 use super::down::stop_in_reverse;
 use super::install::is_step;
-use super::lower::labels;
+use super::lower::{is_known, labels};
 use super::observed::{Observed, ObservedContainer};
 use super::operation::{OperationKind, Plan};
 use super::options::{Names, UpOptions};
@@ -271,7 +271,7 @@ impl<'a> Up<'a> {
         if self.options.renew_anonymous_volumes && named && have.record.volumes.iter().any(|volume| volume.anonymous) {
             return Some("--renew-anon-volumes".to_owned());
         }
-        if have.record.image.id != service.template.image.id {
+        if is_known(&service.template.image.id) && have.record.image.id != service.template.image.id {
             return Some(format!("image {} is another one now", service.template.image.reference));
         }
         if let Some(install) = &service.install

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::naming::resolver;
+pub use self::published::try_ports;
 use super::error::SupervisorError;
 use super::link::Link;
 use super::record::{ContainerRecord, ContainerState, EndpointState};

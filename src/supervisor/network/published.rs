@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::{Attached, Network};
 use crate::network::Publication;
-use crate::network::ports::{self, Proxy};
+use crate::network::ports::{self, Proxy, Reservation};
 use crate::network::spec::{EndpointSpec, PortSpec, PublishedPort};
 use crate::runtime::spec::ContainerId;
 use crate::supervisor::error::SupervisorError;
@@ -22,13 +22,7 @@ impl Network {
         if !self.publishes(record) || self.reserved.borrow().contains_key(&record.id) {
             return Ok(());
         }
-        let free: Vec<PortSpec> = record
-            .ports
-            .iter()
-            .filter(|port| !leaving.iter().flatten().any(|held| collides(port, held)))
-            .cloned()
-            .collect();
-        let reservations = ports::reserve(&free)?;
+        let reservations = ports::reserve(&free_of(record, leaving))?;
         self.reserved.borrow_mut().insert(record.id.clone(), reservations);
         Ok(())
     }
@@ -37,8 +31,7 @@ impl Network {
     /// not reached from outside; as with the peer.
     pub(super) fn publishes(&self, record: &ContainerRecord) -> bool {
         let leases = self.leases.borrow();
-        let leads_out = |endpoint: &EndpointSpec| leases.get(&endpoint.network).is_none_or(|lease| !lease.internal);
-        !record.ports.is_empty() && record.endpoints.iter().any(leads_out)
+        leads_out(record, |network| leases.get(network).is_some_and(|lease| lease.internal))
     }
 
     /// Gives back what was reserved and not used.
@@ -103,6 +96,32 @@ impl Network {
         self.publications.borrow_mut().insert(record.id.clone(), publications);
         Ok(())
     }
+}
+
+fn leads_out(record: &ContainerRecord, is_internal: impl Fn(&str) -> bool) -> bool {
+    let leads_out = |endpoint: &EndpointSpec| !is_internal(&endpoint.network);
+    !record.ports.is_empty() && record.endpoints.iter().any(leads_out)
+}
+
+/// The ports of a container but those that a container in `leaving` still has.
+fn free_of(record: &ContainerRecord, leaving: &[Vec<PublishedPort>]) -> Vec<PortSpec> {
+    let is_free = |port: &&PortSpec| !leaving.iter().flatten().any(|held| collides(port, held));
+    record.ports.iter().filter(is_free).cloned().collect()
+}
+
+/// Binds the ports that a container would get, where no supervisor does: for as long as what comes back is kept.
+///
+/// # Errors
+/// When a port is taken; by whom, when that can be found out.
+pub fn try_ports(
+    record: &ContainerRecord,
+    is_internal: impl Fn(&str) -> bool,
+    leaving: &[Vec<PublishedPort>],
+) -> Result<Vec<Reservation>, SupervisorError> {
+    if !leads_out(record, is_internal) {
+        return Ok(Vec::new());
+    }
+    Ok(ports::reserve(&free_of(record, leaving))?)
 }
 
 /// Whether a port that is bound is one that is wanted.

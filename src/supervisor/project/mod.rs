@@ -3,6 +3,8 @@
 mod parting;
 mod volumes;
 
+pub use volumes::KnownVolumes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -326,6 +328,11 @@ impl Project {
             self.inner.network.release(&[&id], &[])?;
             self.inner.link.tell(keeper::protocol::Request::Forget { container: id }, Vec::new());
         }
+    }
+
+    /// Gives back the ports that were reserved for these containers and not used.
+    pub fn give_back_ports<'a>(&self, containers: impl IntoIterator<Item = &'a str>) {
+        containers.into_iter().for_each(|id| self.inner.network.release_reserved(id));
     }
 
     /// A request is done: gives back what was only reserved, and lets the supervisor end when nothing is left.

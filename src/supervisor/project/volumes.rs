@@ -4,11 +4,65 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::{Project, blocking};
+use crate::state::Paths;
 use crate::supervisor::container::Container;
 use crate::supervisor::error::SupervisorError;
 use crate::supervisor::record::ProjectRecord;
 use crate::supervisor::users;
-use crate::volumes::VolumeSpec;
+use crate::volumes::{Store, VolumeSpec};
+
+/// What there is of the volumes that a project asks for; to look at, whether or not anybody keeps the project.
+#[derive(Debug)]
+pub struct KnownVolumes {
+    store: Store,
+    project: String,
+}
+
+impl KnownVolumes {
+    #[must_use]
+    pub fn of(paths: &Paths, project: &str) -> Self {
+        Self { store: Store::new(paths), project: project.to_owned() }
+    }
+
+    /// Whether there is such a volume, and whether its packages are all there.
+    #[must_use]
+    pub fn has_packages(&self, name: &str) -> (bool, bool) {
+        (self.has(name), self.store.is_installed(name))
+    }
+
+    /// In what a volume that exists differs from what is wanted, so that it would have to be made anew.
+    #[must_use]
+    pub fn divergence(&self, spec: &VolumeSpec) -> Option<String> {
+        self.store.divergence(spec, &self.project)
+    }
+
+    /// Of a volume that exists and was not made for this project: for which one, if for any.
+    #[must_use]
+    pub fn owner_elsewhere(&self, name: &str) -> Option<Option<String>> {
+        let owner = self.store.find(name).ok()??.project;
+        (owner.as_deref() != Some(self.project.as_str())).then_some(owner)
+    }
+
+    /// Which of the project's volumes exist.
+    #[must_use]
+    pub fn existing(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
+        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
+        names.filter(|name| self.has(name)).cloned().collect()
+    }
+
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        matches!(self.store.find(name), Ok(Some(_)))
+    }
+
+    /// Which of the project's volumes there is something of, those included whose making was interrupted.
+    #[must_use]
+    pub fn begun(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
+        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
+        let declared = names.filter(|name| self.store.has_begun(name)).cloned();
+        declared.chain(self.store.packages_of(&self.project)).collect()
+    }
+}
 
 impl Project {
     /// # Errors
@@ -45,12 +99,6 @@ impl Project {
         blocking("write a volume to the disk", move || store.sync_install(&volume)).await
     }
 
-    /// Whether there is such a volume, and whether its packages are all there.
-    #[must_use]
-    pub fn has_packages(&self, name: &str) -> (bool, bool) {
-        (matches!(self.inner.volumes.find(name), Ok(Some(_))), self.inner.volumes.is_installed(name))
-    }
-
     /// Removes a volume with all that is in it.
     ///
     /// # Errors
@@ -75,37 +123,10 @@ impl Project {
         move || users::of_volume(&paths, &volume, Some(&own))
     }
 
-    /// In what a volume that exists differs from what is wanted, so that it would have to be made anew.
+    /// What there is of them.
     #[must_use]
-    pub fn volume_divergence(&self, spec: &VolumeSpec) -> Option<String> {
-        self.inner.volumes.divergence(spec, self.inner.project.name())
-    }
-
-    /// Of a volume that exists and was not made for this project: for which one, if for any.
-    #[must_use]
-    pub fn volume_owner_elsewhere(&self, name: &str) -> Option<Option<String>> {
-        let owner = self.inner.volumes.find(name).ok()??.project;
-        (owner.as_deref() != Some(self.inner.project.name())).then_some(owner)
-    }
-
-    /// Which of the project's volumes exist.
-    #[must_use]
-    pub fn existing_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
-        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        names.filter(|name| self.has_volume(name)).cloned().collect()
-    }
-
-    #[must_use]
-    pub fn has_volume(&self, name: &str) -> bool {
-        matches!(self.inner.volumes.find(name), Ok(Some(_)))
-    }
-
-    /// Which of the project's volumes there is something of, those included whose making was interrupted.
-    #[must_use]
-    pub fn begun_volumes(&self, record: Option<&ProjectRecord>) -> BTreeSet<String> {
-        let names = record.into_iter().flat_map(|record| &record.volumes).map(|volume| &volume.name);
-        let declared = names.filter(|name| self.inner.volumes.has_begun(name)).cloned();
-        declared.chain(self.inner.volumes.packages_of(self.inner.project.name())).collect()
+    pub fn known_volumes(&self) -> KnownVolumes {
+        KnownVolumes::of(&self.inner.paths, self.inner.project.name())
     }
 
     /// Deletes what removals of volumes have left that were interrupted.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Form;
+use crate::cli::conversation::foreseen;
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
-use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
 use crate::plan::UpOptions;
 
@@ -30,13 +30,11 @@ pub(super) fn run(service: &str, form: Form, context: &Context) -> CommandResult
         dry_run: true,
     };
     let mut steps = Vec::new();
-    let mut client = Client::connect_or_start(&context.paths, &paths)?;
-    let answer = client.run(&request, |event| {
+    foreseen(&context, &paths, &request, &mut |event| {
         if let Event::Planned { text } = event {
             steps.push(text.clone());
         }
     })?;
-    answer?;
     steps.retain(|step| step != "nothing to do");
     let text = match form {
         Form::Json => format!("{:#}\n", serde_json::json!({"service": service, "steps": steps})),

@@ -8,10 +8,10 @@ use super::list::Filters;
 use crate::cli::confirm::confirmed;
 use crate::cli::images::open_store;
 use crate::cli::ui::human;
-use crate::cli::{CommandError, CommandResult, Context};
+use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::engine::inventory;
 use crate::image::store::{Removal, Removed};
-use crate::image::{ImageError, Reference, Uses, host};
+use crate::image::{Image, ImageError, Reference, Uses, host};
 
 #[derive(Debug, Args)]
 pub struct TagArgs {
@@ -55,6 +55,10 @@ pub(super) fn tag(args: &TagArgs, context: &Context) -> CommandResult {
         return Err(CommandError::new("a name with a digest cannot be given: the digest is the image's own"));
     }
     let image = store.resolve(&args.source)?.ok_or_else(|| ImageError::NotFound(args.source.clone()))?;
+    if context.global.dry_run {
+        dry::tell([format!("tag image {} as {}: as asked for", args.source, target.familiar())]);
+        return Ok(0);
+    }
     store.tag(&image.id, &target)?;
     Ok(0)
 }
@@ -65,8 +69,12 @@ pub(super) fn rm(args: &RmArgs, context: &Context) -> CommandResult {
     let uses = Uses::read(&context.paths.projects())?;
     let mut failure: Option<CommandError> = None;
     for image in &args.images {
-        match store.remove(image, &uses, args.force) {
-            Ok(removal) => print_removal(&removal),
+        let removal = match context.global.dry_run {
+            true => store.would_remove(image, &uses, args.force).map(|steps| dry::tell(steps.iter().map(step))),
+            false => store.remove(image, &uses, args.force).map(|removal| print_removal(&removal)),
+        };
+        match removal {
+            Ok(()) => {}
             Err(error) => {
                 let hint = match &error {
                     ImageError::InUse { .. } => Some("remove the containers first, or take only the name with --force"),
@@ -91,6 +99,11 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     let store = open_store(context)?;
     let uses = Uses::read(&context.paths.projects())?;
     let filters = Filters::parse(&args.filters, &store.images()?)?;
+    if context.global.dry_run {
+        let images = store.would_prune(&uses, args.all, &|image| filters.fit(image))?;
+        dry::tell(images.iter().map(unused));
+        return Ok(0);
+    }
     let what = if args.all { "all images without at least one container" } else { "all dangling images" };
     if !args.force && !confirmed(&format!("This will remove {what}."))? {
         return Ok(0);
@@ -121,6 +134,20 @@ fn print_removal(removal: &Removal) {
     for (image, users) in &removal.kept {
         eprintln!("image {} stays without a name: it is in use by {users}", image.short());
     }
+}
+
+/// One step of a dry run as a line.
+fn step(removed: &Removed) -> String {
+    match removed {
+        Removed::Name(name) => format!("untag image {}: as asked for", name.familiar()),
+        Removed::Image(id) => format!("remove image {}: as asked for", id.short()),
+    }
+}
+
+/// The same for an image that goes because nobody uses it.
+pub(in crate::cli::commands) fn unused(image: &Image) -> String {
+    let name = image.references.first().map_or_else(|| image.id.short(), Reference::familiar);
+    format!("remove image {name}: nobody uses it")
 }
 
 /// One removal as a line.

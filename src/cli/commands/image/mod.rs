@@ -7,7 +7,7 @@ mod transfer;
 
 use clap::Subcommand;
 
-pub(super) use change::removed;
+pub(super) use change::{removed, unused};
 
 use crate::cli::{CommandResult, Context};
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::images::{open_store, pull_options, registry, shown};
 use crate::cli::ui::progress::{Event, Mode, Progress, State};
-use crate::cli::{CommandError, CommandResult, Context};
+use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::image::load::{Input, LoadOptions};
 use crate::image::save::ToSave;
 use crate::image::{Need, Platform, PullPolicy, Reference, ensure_all, load, save};
@@ -68,6 +68,10 @@ pub(super) fn pull(args: &PullArgs, context: &Context) -> CommandResult {
             policy: PullPolicy::Always,
             platform: platform.clone(),
         });
+    }
+    if context.global.dry_run {
+        dry::tell(needs.iter().map(|need| format!("pull image {}: as asked for", need.reference.familiar())));
+        return Ok(0);
     }
     let progress = progress(context, "image pull", args.quiet);
     let results = ensure_all(&store, &client, &needs, &options, IMAGES_AT_ONCE, &|event| progress.event(shown(&event)));

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 
 use super::id;
 use crate::cli::exit::USAGE;
+use crate::cli::objects::pair;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::network::spec::{IpamConfig, NetworkSpec};
 use crate::network::{Claims, Networks};
@@ -62,10 +63,6 @@ pub fn create(args: &CreateArgs, context: &Context) -> CommandResult {
     if crate::network::leases(&context.paths)?.iter().any(|lease| lease.name == args.name) {
         return Err(CommandError::new(format!("network with name {} already exists", args.name)));
     }
-    let pair = |text: &String| match text.split_once('=') {
-        Some((key, value)) => (key.to_owned(), value.to_owned()),
-        None => (text.clone(), String::new()),
-    };
     let spec = NetworkSpec {
         name: args.name.clone(),
         key: args.name.clone(),

@@ -12,8 +12,7 @@ use crate::cli::filter::Filters;
 use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::stdout;
-use crate::cli::ui::template::Template;
-use crate::cli::{CommandError, CommandResult, Context};
+use crate::cli::{CommandError, CommandResult, Context, dry, objects};
 use crate::engine::inventory;
 use crate::image::Digest;
 use crate::network::{NetworkLease, Networks};
@@ -201,27 +200,7 @@ fn ls(args: &LsArgs, context: &Context) -> CommandResult {
 
 fn inspect(args: &InspectArgs, context: &Context) -> CommandResult {
     let networks = all(context)?;
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for name in &args.names {
-        match find(&networks, name)? {
-            Some(network) => found.push(description(network)),
-            None => missing.push(name.as_str()),
-        }
-    }
-    if args.format == "json" {
-        println!("{:#}", Value::Array(found.into_iter().map(Value::Object).collect()));
-    } else {
-        let template = Template::parse(&args.format)?;
-        for value in &found {
-            let label = |key: &str| value["Labels"][key].as_str().map(str::to_owned);
-            println!("{}", template.render(value, &label)?);
-        }
-    }
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    Err(CommandError::new(format!("no such network: {}", missing.join(", "))))
+    objects::inspect("network", &args.names, &args.format, |name| Ok(find(&networks, name)?.map(description)))
 }
 
 fn description(network: &Network) -> Map<String, Value> {
@@ -272,24 +251,9 @@ fn description(network: &Network) -> Map<String, Value> {
 fn rm(args: &RmArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let networks = all(context)?;
-    let mut failure: Option<CommandError> = None;
-    for name in &args.names {
-        let fault = match find(&networks, name)? {
-            Some(network) => match remove(context, &network.lease) {
-                Ok(()) => {
-                    println!("{name}");
-                    continue;
-                }
-                Err(error) => error,
-            },
-            None if args.force => continue,
-            None => CommandError::new(format!("no such network: {name}")),
-        };
-        if let Some(earlier) = failure.replace(fault) {
-            earlier.print(context.palette());
-        }
-    }
-    failure.map_or(Ok(0), Err)
+    objects::remove_each("network", &args.names, args.force, context, |name| {
+        find(&networks, name)?.map(|network| remove(context, &network.lease)).transpose().map(|found| found.is_some())
+    })
 }
 
 fn remove(context: &Context, lease: &NetworkLease) -> Result<(), CommandError> {
@@ -297,6 +261,9 @@ fn remove(context: &Context, lease: &NetworkLease) -> Result<(), CommandError> {
     if !users.is_empty() {
         return Err(CommandError::new(format!("network {} is in use by {}", lease.name, users.join(", ")))
             .hint("take the containers down first: `windlass -p PROJECT down`"));
+    }
+    if context.global.dry_run {
+        return Ok(());
     }
     let networks = match lease.is_standalone() {
         true => Networks::standalone(&context.paths),
@@ -311,6 +278,10 @@ fn remove(context: &Context, lease: &NetworkLease) -> Result<(), CommandError> {
 fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let filters = Filters::parse(&args.filters, &["label", "label!", "project"])?;
+    if context.global.dry_run {
+        dry::tell(prune_now(context, &filters)?.iter().map(|name| format!("remove network {name}: nobody uses it")));
+        return Ok(0);
+    }
     if !args.force && !confirmed("This will remove all custom networks not used by at least one container.")? {
         return Ok(0);
     }
@@ -322,7 +293,7 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     Ok(0)
 }
 
-/// Removes the networks of projects that have no container; answers with their names.
+/// Removes the networks of projects that have no container; answers with their names. A dry run only does the latter.
 pub(super) fn prune_now(context: &Context, filters: &Filters) -> Result<Vec<String>, CommandError> {
     let mut removed = Vec::new();
     for network in all(context)? {
@@ -337,7 +308,9 @@ pub(super) fn prune_now(context: &Context, filters: &Filters) -> Result<Vec<Stri
             removed.push(lease.name.clone());
         }
     }
-    crate::network::discard_damaged(&context.paths)?;
+    if !context.global.dry_run {
+        crate::network::discard_damaged(&context.paths)?;
+    }
     Ok(removed)
 }
 

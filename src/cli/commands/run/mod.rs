@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use clap::{ArgAction, Args};
 
 use crate::cli::converging::Orphans;
-use crate::cli::conversation::{Answer, show};
+use crate::cli::conversation::{Answer, foresee, show};
 use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::load::Loading;
@@ -150,6 +150,10 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
         stdin: args.interactive,
         dry_run: context.global.dry_run,
     };
+    if request.is_dry() {
+        foresee(context, &paths, &request, &progress)?;
+        return Ok(0);
+    }
     converse(args, tty, context, &paths, &request, progress, interrupts.as_ref())
 }
 

@@ -56,6 +56,7 @@ impl Toolchains<'_> {
             version: locked.version.clone(),
             from: "this machine".to_owned(),
         };
+        self.may_ask(wanted)?;
         show(Step { what: format!("Python {}", locked.version), kind: StepKind::Resolving });
         let builds = Builds::read(&self.web, &self.options.python_builds).map_err(|_| away())?;
         let build =
@@ -86,6 +87,7 @@ impl Toolchains<'_> {
             lock.set(locked);
             return Ok(toolchain);
         }
+        self.may_ask(wanted)?;
         show(Step { what: format!("Python {}", wanted.text), kind: StepKind::Resolving });
         let builds = Builds::read(&self.web, &self.options.python_builds).map_err(|source| {
             let (wanted, available) = (wanted.text.clone(), found::list(&found));
