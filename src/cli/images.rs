@@ -160,12 +160,7 @@ pub fn gather(
             result.insert(name.clone(), image);
             continue;
         }
-        let platform = match &service.platform {
-            Some(text) => Some(text.parse::<Platform>().map_err(|error| {
-                CommandError::caused(format!("services.{name}.platform: `{text}` is no platform"), &error)
-            })?),
-            None => options.platform.clone(),
-        };
+        let platform = platform_of(name, service, &options)?;
         match asked_for(&store, project, name, service)? {
             Asked::Here(text, image) => {
                 let reference = image.references.first().cloned();
@@ -294,6 +289,16 @@ fn foreseen(store: &Store, needs: &[Need], progress: &Progress) -> Vec<Option<Re
     found.map(Some).collect()
 }
 
+/// The platform that a service is pinned to.
+///
+/// # Errors
+/// When its text is none.
+pub fn platform_of(name: &str, service: &Service, options: &PullOptions) -> Result<Option<Platform>, CommandError> {
+    let Some(text) = &service.platform else { return Ok(options.platform.clone()) };
+    let wrong = |error| CommandError::caused(format!("services.{name}.platform: `{text}` is no platform"), &error);
+    text.parse::<Platform>().map(Some).map_err(wrong)
+}
+
 /// What a service says it runs on.
 enum Asked {
     Named(Reference),
@@ -309,7 +314,7 @@ fn asked_for(store: &Store, project: &Project, name: &str, service: &Service) ->
     };
     let place = || project.place(&format!("services.{name}.image")).map_or_else(String::new, |at| format!(" ({at})"));
     let reference = text.parse::<Reference>().ok().filter(|_| !is_whole_id(&text));
-    let is_here = |reference| Ok::<_, ImageError>(store.find(reference)?.is_some());
+    let is_here = |reference| store.has(reference, None);
     if let Some(reference) = reference {
         // `cafe` may be a name as well as the beginning of an id; names go first, as in `image inspect`.
         if !could_be_id(&text) || is_here(&reference)? {

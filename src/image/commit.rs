@@ -17,8 +17,9 @@ use super::manifest::{DOCKER_MANIFEST, LARGEST_CONFIG, OCI_LAYER};
 use super::pack::{self, PackOptions};
 use super::progress::Reporter;
 use super::reference::Reference;
-use super::store::Store;
+use super::store::{Archives, NameRecord, Store};
 use super::unpack::Limits;
+use crate::state::record::Durability;
 
 /// What is committed.
 #[derive(Debug, Clone)]
@@ -98,10 +99,11 @@ pub fn commit(store: &Store, commit: &Commit<'_>) -> Result<Digest, ImageError> 
         limits: Limits::default(),
         parallel: 1,
         reporter: Reporter { image: "", progress: &|_| {} },
+        archives: &Archives::default(),
     }
     .run(store, &session)?;
     if let Some(name) = commit.name {
-        store.write_name(name, &image.id, None)?;
+        store.write_name(&NameRecord::new(name, &image.id), Durability::Machine)?;
     }
     Ok(image.id)
 }

@@ -37,8 +37,8 @@ pub enum ImageError {
     LayerCount { layers: usize, diff_ids: usize },
     #[error("no such image: {0}")]
     NotFound(String),
-    #[error("more than one image has an id that starts with {0}")]
-    AmbiguousId(String),
+    #[error("more than one image has an id or a digest that starts with {start}: {}", images.join(", "))]
+    AmbiguousId { start: String, images: Vec<String> },
     #[error("image {reference} is not here, and the pull policy is `never`")]
     Never { reference: String },
     #[error("image {reference} is for {found}, not for {wanted}")]

@@ -16,7 +16,7 @@ use super::error::{ImageError, LayerError};
 use super::layer::{self, Job};
 use super::manifest::{Descriptor, ImageManifest, MOST_LAYERS, ManifestError};
 use super::progress::{Reporter, Status};
-use super::store::{BytePath, ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
+use super::store::{Archives, BytePath, ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
 use super::unpack::Limits;
 use super::unpack::compression::Compression;
 use crate::state::record::{self, Durability};
@@ -49,6 +49,8 @@ pub(super) struct Import<'a> {
     /// Layers that are fetched at the same time.
     pub parallel: usize,
     pub reporter: Reporter<'a>,
+    /// Asked about layers without a digest that are here already.
+    pub archives: &'a Archives,
 }
 
 struct Shared<'a> {
@@ -113,6 +115,7 @@ impl Import<'_> {
             layers,
         };
         store.write_image(&image)?;
+        self.archives.add(store, &image);
         Ok(image)
     }
 
@@ -231,7 +234,7 @@ impl Shared<'_> {
             // An archive that nobody named is that of the image which brought the layer in.
             let known = match wanted.digest {
                 Some(_) => None,
-                None => self.store.archive_of(diff_id)?,
+                None => self.import.archives.of(self.store, diff_id)?,
             };
             let (digest, media_type, compressed_size) = match known {
                 Some(layer) => (layer.digest, layer.media_type, layer.compressed_size),

@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::error::ImageError;
 use super::manifest::{Descriptor, ImageManifest};
 use super::reference::Reference;
-use super::store::{ImageRecord, Store};
+use super::store::{Archives, ImageRecord, Store};
 
 /// An image and the names that it is saved with.
 #[derive(Debug, Clone)]
@@ -149,13 +149,14 @@ fn manifest_of(store: &Store, record: &ImageRecord) -> Result<(ImageManifest, Ve
         annotations: BTreeMap::new(),
     };
     let mut layers = Vec::with_capacity(record.layers.len());
+    let archives = Archives::default();
     let mut original = true;
     for layer in &record.layers {
         let mut layer = layer.clone();
         if !store.has_blob(&layer.digest) {
             original = false;
-            layer = store
-                .archive_of(&layer.diff_id)?
+            layer = archives
+                .of(store, &layer.diff_id)?
                 .filter(|other| store.has_blob(&other.digest))
                 .ok_or_else(|| ImageError::NotKept { layer: layer.digest.short() })?;
         }

@@ -4,15 +4,19 @@
 /// sixty for what is quadratic. Time of the processor, for this thread alone, and the least of several runs, so that
 /// a busy machine changes little.
 pub fn eightfold(size: usize, mut work: impl FnMut(usize)) -> u64 {
-    let mut least = |size: usize| {
-        let run = |work: &mut dyn FnMut(usize)| {
-            let before = processor_time();
-            work(size);
-            processor_time() - before
-        };
-        (0..3).map(|_| run(&mut work)).min().unwrap_or_default()
+    let mut run = |size: usize| {
+        let before = processor_time();
+        work(size);
+        processor_time() - before
     };
-    let (one, eight) = (least(size), least(8 * size));
+    let (mut one, mut eight) = (u64::MAX, u64::MAX);
+    for round in 0..10 {
+        (one, eight) = (one.min(run(size)), eight.min(run(8 * size)));
+        // Near to what is linear; otherwise the machine gets time to come to rest.
+        if round > 1 && eight / one.max(1) < 16 {
+            break;
+        }
+    }
     eight / one.max(1)
 }
 

@@ -20,6 +20,10 @@ impl Watch {
         Self { running, seen: 0 }
     }
 
+    pub fn pid(&self) -> nix::unistd::Pid {
+        self.running.pid()
+    }
+
     pub fn events(&mut self) -> Vec<serde_json::Value> {
         let text = self.running.stdout();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -102,6 +102,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "what is left out is told, with the reason",
     ),
     (
+        "An image that is asked for with `platform` stands beside the native one of the same name",
+        "with one name for both, each `up` would give one of the two services the other's image",
+    ),
+    (
         "`create` and `up` ask again for an image of `pull_policy: daily`, `weekly` or `every_12h` (of `w`, `d`, `h`, \
          `m`, `s`) once it is that old",
         "an image that moves is kept fresh without a question at every start",

@@ -1,6 +1,6 @@
 //! `windlass images`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::cli::ui::human;
 use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
-use crate::image::{Image, Reference, Store};
+use crate::image::{Digest, Image, Reference, Store};
 use crate::supervisor::record::ImageIdentity;
 
 #[derive(Debug, Args)]
@@ -47,6 +47,7 @@ pub fn run(args: &ImagesArgs, context: &Context) -> CommandResult {
     let containers = Containers::of(context)?;
     containers.check_services(&args.services)?;
     let store = Store::at(&context.paths.images());
+    let images: HashMap<Digest, Image> = store.images()?.into_iter().map(|image| (image.id, image)).collect();
     let now = Timestamp::now();
     let as_json = args.format.as_deref() == Some("json");
     let mut ids = BTreeSet::new();
@@ -54,7 +55,7 @@ pub fn run(args: &ImagesArgs, context: &Context) -> CommandResult {
     for container in containers.of_services(&args.services, true) {
         let identity = &container.record.image;
         let image = match identity.id.parse() {
-            Ok(id) => store.image(&id)?,
+            Ok(id) => images.get::<Digest>(&id),
             // The machine's own files are no image of the store.
             Err(_) => None,
         };
@@ -65,7 +66,7 @@ pub fn run(args: &ImagesArgs, context: &Context) -> CommandResult {
             }
             continue;
         }
-        rows.push(Row::new(fields(&container.record.name, identity, image.as_ref(), as_json, now)));
+        rows.push(Row::new(fields(&container.record.name, identity, image, as_json, now)));
     }
     if !args.quiet {
         print!("{}", LISTING.render_in(&format, &rows, stdout::columns())?);

@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use crate::cli::images::{PullFlags, gather, open_store};
+use crate::cli::images::{PullFlags, gather, open_store, platform_of, pull_options};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
 use crate::cli::ui::progress::{Event, State};
 use crate::cli::{CommandResult, Context, names};
 use crate::compose::model::Service;
 use crate::image::pull::PullPolicy;
-use crate::image::{ImageError, Reference, Store};
+use crate::image::{ImageError, Platform, Reference, Store};
 
 #[derive(Debug, Args)]
 pub struct PullArgs {
@@ -52,11 +52,13 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
         })
         .collect::<Vec<_>>();
     let store = open_store(context)?;
+    let options = pull_options(context)?;
     let progress = context.progress("pull");
     let mut pulled = Vec::new();
     for name in chosen {
         let Some(service) = project.services.get(&name) else { continue };
-        match skipped(&store, service, args.policy.as_deref())? {
+        let platform = platform_of(&name, service, &options)?;
+        match skipped(&store, service, platform.as_ref(), args.policy.as_deref())? {
             Some(why) if !args.quiet => {
                 let image = service.image.as_deref().unwrap_or_default();
                 progress.event(Event::new(format!("Image {image}"), "Skipped", State::Done).detail(why));
@@ -78,7 +80,12 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
 
 /// Why the image of a service is not pulled, though a person asks for it: its policy says so, or the flag instead of
 /// it. As in Docker Compose, `missing` asks again for `latest`, which means something else every day.
-fn skipped(store: &Store, service: &Service, flag: Option<&str>) -> Result<Option<&'static str>, ImageError> {
+fn skipped(
+    store: &Store,
+    service: &Service,
+    platform: Option<&Platform>,
+    flag: Option<&str>,
+) -> Result<Option<&'static str>, ImageError> {
     match flag.or(service.pull_policy.as_deref()) {
         Some("never") => return Ok(Some("its pull policy is never")),
         Some("build") => return Ok(Some("its pull policy is build")),
@@ -89,6 +96,6 @@ fn skipped(store: &Store, service: &Service, flag: Option<&str>) -> Result<Optio
         return Ok(None);
     };
     let moves = reference.digest().is_none() && reference.tag() == Some("latest");
-    let here = !moves && store.find(&reference)?.is_some_and(|image| image.is_whole());
+    let here = !moves && store.has(&reference, platform)?;
     Ok(here.then_some("it is here already"))
 }

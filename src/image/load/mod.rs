@@ -1,5 +1,7 @@
 //! Images from files: docker archives, OCI archives and OCI layouts.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -16,8 +18,9 @@ use super::members::{Members, missing};
 use super::platform::Platform;
 use super::progress::{Progress, Reporter, Status};
 use super::reference::Reference;
-use super::store::{Session, Store};
+use super::store::{Archives, NameRecord, Session, Store};
 use super::unpack::Limits;
+use crate::state::record::Durability;
 
 /// Where images are loaded from.
 pub enum Input<'a> {
@@ -75,15 +78,30 @@ pub fn load(
         Input::Stream(stream) => Members::from_stream(stream, &session, &options.limits)?,
     };
     let _using = store.using()?;
-    let loader = Loader { store, session: &session, members: &members, options, progress };
-    if let Some(index) = members.read("index.json", LARGEST_MANIFEST)? {
-        return loader.oci(&index);
+    let mut loader = Loader {
+        store,
+        session: &session,
+        members: &members,
+        options,
+        progress,
+        archives: Archives::default(),
+        named: 0,
+    };
+    let loaded = if let Some(index) = members.read("index.json", LARGEST_MANIFEST)? {
+        loader.oci(&index)
+    } else if let Some(manifest) = members.read("manifest.json", LARGEST_MANIFEST)? {
+        loader.docker(&manifest)
+    } else {
+        Err(ImageError::NotAnImage("it has neither index.json (OCI) nor manifest.json (Docker)".into()))
+    };
+    if loader.named > SYNCED_ONE_BY_ONE {
+        store.sync()?;
     }
-    if let Some(manifest) = members.read("manifest.json", LARGEST_MANIFEST)? {
-        return loader.docker(&manifest);
-    }
-    Err(ImageError::NotAnImage("it has neither index.json (OCI) nor manifest.json (Docker)".into()))
+    loaded
 }
+
+/// More names than this are synced together: one image may have tens of thousands.
+const SYNCED_ONE_BY_ONE: usize = 16;
 
 struct Loader<'a> {
     store: &'a Store,
@@ -91,6 +109,9 @@ struct Loader<'a> {
     members: &'a Members,
     options: &'a LoadOptions,
     progress: Progress<'a>,
+    archives: Archives,
+    /// Names that were written.
+    named: usize,
 }
 
 #[derive(Deserialize)]
@@ -116,40 +137,47 @@ impl Source for MemberLayers<'_> {
 }
 
 impl Loader<'_> {
-    fn oci(&self, index: &[u8]) -> Result<Vec<Loaded>, ImageError> {
+    fn oci(&mut self, index: &[u8]) -> Result<Vec<Loaded>, ImageError> {
         let Manifest::Index(members) = Manifest::parse(index, None)? else {
             return Err(ImageError::NotAnImage("its index.json is not an index".into()));
         };
-        let mut loaded: Vec<Loaded> = Vec::new();
+        let mut all = Images::default();
+        // By the descriptor: an index may name one manifest again and again.
+        let mut known: HashMap<Digest, Option<Digest>> = HashMap::new();
         for descriptor in self.chosen(&members)? {
             let references = self.names_of(descriptor)?;
-            let Some((bytes, manifest)) = self.image_of(descriptor)? else { continue };
-            let layers = MemberLayers {
-                members: self.members,
-                names: manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+            let image = match known.get(&descriptor.digest) {
+                Some(image) => *image,
+                None => self.bring(descriptor, &references)?,
             };
-            let wanted = manifest.layers.iter().map(|layer| Wanted {
-                digest: Some(layer.digest),
-                size: Some(layer.size),
-                media_type: layer.media_type.clone(),
-            });
-            let config = self.checked_blob(&manifest.config, LARGEST_CONFIG)?;
-            let import = About {
-                manifest: Some(&bytes),
-                manifest_type: &manifest.media_type,
-                config: &config,
-                config_type: &manifest.config.media_type,
-            };
-            let image = self.import(import, wanted.collect(), &layers, &references, Some(descriptor.digest))?;
-            match loaded.iter_mut().find(|known| known.image == image) {
-                Some(known) => known.references.extend(references),
-                None => loaded.push(Loaded { image, references }),
-            }
+            known.insert(descriptor.digest, image);
+            let Some(image) = image else { continue };
+            self.name(&references, &image, Some(descriptor.digest))?;
+            all.add(image, references);
         }
-        if loaded.is_empty() {
-            return Err(ImageError::NotAnImage("it holds no image".into()));
-        }
-        Ok(loaded)
+        all.listed().ok_or_else(|| ImageError::NotAnImage("it holds no image".into()))
+    }
+
+    /// `None` for what is beside an image.
+    fn bring(&self, descriptor: &Descriptor, references: &[Reference]) -> Result<Option<Digest>, ImageError> {
+        let Some((bytes, manifest)) = self.image_of(descriptor)? else { return Ok(None) };
+        let layers = MemberLayers {
+            members: self.members,
+            names: manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+        };
+        let wanted = manifest.layers.iter().map(|layer| Wanted {
+            digest: Some(layer.digest),
+            size: Some(layer.size),
+            media_type: layer.media_type.clone(),
+        });
+        let config = self.checked_blob(&manifest.config, LARGEST_CONFIG)?;
+        let import = About {
+            manifest: Some(&bytes),
+            manifest_type: &manifest.media_type,
+            config: &config,
+            config_type: &manifest.config.media_type,
+        };
+        self.import(import, wanted.collect(), &layers, references).map(Some)
     }
 
     /// The members that run here; a layout of one image for another machine is loaded all the same.
@@ -205,10 +233,11 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    fn docker(&self, manifest: &[u8]) -> Result<Vec<Loaded>, ImageError> {
+    fn docker(&mut self, manifest: &[u8]) -> Result<Vec<Loaded>, ImageError> {
         let images: Vec<DockerImage> = serde_json::from_slice(manifest)
             .map_err(|error| ImageError::NotAnImage(format!("its manifest.json cannot be read: {error}")))?;
-        let mut loaded = Vec::new();
+        let mut all = Images::default();
+        let mut known: HashMap<(String, Vec<String>), Digest> = HashMap::new();
         for image in images {
             let mut references = Vec::new();
             for name in image.repo_tags.iter().flatten() {
@@ -217,8 +246,14 @@ impl Loader<'_> {
             if references.is_empty() {
                 references.extend(self.options.name.clone());
             }
-            let config = self.members.need(&image.config, LARGEST_CONFIG)?;
             let names = image.layers.unwrap_or_default();
+            let key = (image.config, names.clone());
+            if let Some(image) = known.get(&key) {
+                self.name(&references, image, None)?;
+                all.add(*image, references);
+                continue;
+            }
+            let config = self.members.need(&key.0, LARGEST_CONFIG)?;
             if names.len() > MOST_LAYERS {
                 return Err(ManifestError::TooManyLayers(names.len()).into());
             }
@@ -230,13 +265,21 @@ impl Loader<'_> {
             let import =
                 About { manifest: None, manifest_type: OCI_MANIFEST, config: &config, config_type: OCI_CONFIG };
             let layers = MemberLayers { members: self.members, names };
-            let image = self.import(import, wanted, &layers, &references, None)?;
-            loaded.push(Loaded { image, references });
+            let image = self.import(import, wanted, &layers, &references)?;
+            self.name(&references, &image, None)?;
+            known.insert(key, image);
+            all.add(image, references);
         }
-        if loaded.is_empty() {
-            return Err(ImageError::NotAnImage("its manifest.json lists no image".into()));
+        all.listed().ok_or_else(|| ImageError::NotAnImage("its manifest.json lists no image".into()))
+    }
+
+    fn name(&mut self, references: &[Reference], image: &Digest, digest: Option<Digest>) -> Result<(), ImageError> {
+        for reference in references {
+            self.named += 1;
+            let durability = if self.named > SYNCED_ONE_BY_ONE { Durability::Process } else { Durability::Machine };
+            self.store.write_name(&NameRecord::new(reference, image).standing_for(digest), durability)?;
         }
-        Ok(loaded)
+        Ok(())
     }
 
     fn import(
@@ -245,7 +288,6 @@ impl Loader<'_> {
         layers: Vec<Wanted>,
         source: &dyn Source,
         references: &[Reference],
-        digest: Option<Digest>,
     ) -> Result<Digest, ImageError> {
         let label = references.first().map_or_else(|| Digest::of(about.config).short(), Reference::familiar);
         let reporter = Reporter { image: &label, progress: self.progress };
@@ -261,13 +303,34 @@ impl Loader<'_> {
             limits: self.options.limits,
             parallel: self.options.parallel,
             reporter,
+            archives: &self.archives,
         };
         let image = import.run(self.store, self.session)?;
-        for reference in references {
-            self.store.write_name(reference, &image.id, digest)?;
-        }
         reporter.image(Status::Done { changed: true });
         Ok(image.id)
+    }
+}
+
+/// Each image once, in the order in which they came.
+#[derive(Default)]
+struct Images {
+    loaded: Vec<Loaded>,
+    places: HashMap<Digest, usize>,
+}
+
+impl Images {
+    fn add(&mut self, image: Digest, references: Vec<Reference>) {
+        match self.places.entry(image) {
+            Entry::Occupied(place) => self.loaded[*place.get()].references.extend(references),
+            Entry::Vacant(place) => {
+                place.insert(self.loaded.len());
+                self.loaded.push(Loaded { image, references });
+            }
+        }
+    }
+
+    fn listed(self) -> Option<Vec<Loaded>> {
+        (!self.loaded.is_empty()).then_some(self.loaded)
     }
 }
 

@@ -263,5 +263,6 @@ fn ids_and_digests_name_an_image_by_their_beginning() {
         .chars()
         .find(|digit| store.image_ids().unwrap().iter().filter(|id| id.hex().starts_with(*digit)).count() > 1);
     let error = named(&alike.unwrap().to_string()).unwrap_err();
-    assert!(matches!(error, ImageError::AmbiguousId(_)), "{error:?}");
+    let ImageError::AmbiguousId { images, .. } = &error else { panic!("{error:?}") };
+    assert!(images.len() > 1 && images.iter().all(|image| image.starts_with(alike.unwrap())), "{error}");
 }

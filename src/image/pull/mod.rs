@@ -14,8 +14,9 @@ use super::platform::Platform;
 use super::progress::{Progress, Reporter, Status};
 use super::reference::Reference;
 use super::registry::{Client, Fetched};
-use super::store::{Image, Store};
+use super::store::{Archives, Image, NameRecord, Store};
 use super::unpack::Limits;
+use crate::state::record::Durability;
 
 /// Docker's `docker pull` and containerd fetch three at a time; unpacking is bound by the processors.
 const FETCH_AT_ONCE: usize = 4;
@@ -69,7 +70,7 @@ impl Default for PullOptions {
     }
 }
 
-/// Gives the image, pulling it when the policy says so.
+/// Gives the image, without its names, pulling it when the policy says so.
 ///
 /// # Errors
 /// When it is not here and may not or cannot be pulled.
@@ -105,23 +106,24 @@ pub fn foresee(
     policy: PullPolicy,
     platform: Option<&Platform>,
 ) -> Result<Foresight, ImageError> {
-    let here = store.find(reference)?.filter(Image::is_whole).map(Box::new);
-    let here = match here.map(|image| fits(reference, &image, platform).map(|()| image)) {
-        Some(Ok(image)) => Some(image),
+    let here = store.named(reference, platform)?.filter(|named| named.image.is_whole());
+    let here = match here.map(|named| fits(reference, &named.image, platform).map(|()| named)) {
+        Some(Ok(named)) => Some(named),
         Some(Err(error)) if policy == PullPolicy::Never => return Err(error),
         Some(Err(_)) | None => None,
     };
     match here {
-        Some(image) if policy != PullPolicy::Always && !is_due(store, reference, policy) => Ok(Foresight::Here(image)),
+        Some(named) if policy != PullPolicy::Always && !is_due(named.at, policy) => {
+            Ok(Foresight::Here(Box::new(named.image)))
+        }
         None if policy == PullPolicy::Never => Err(ImageError::Never { reference: reference.familiar() }),
-        here => Ok(Foresight::Pull(here)),
+        here => Ok(Foresight::Pull(here.map(|named| Box::new(named.image)))),
     }
 }
 
 /// Whether what is here has grown old. A clock that was set back makes nothing old.
-fn is_due(store: &Store, reference: &Reference, policy: PullPolicy) -> bool {
+fn is_due(named: Option<SystemTime>, policy: PullPolicy) -> bool {
     let PullPolicy::Refresh(after) = policy else { return false };
-    let named = store.named_at(reference);
     named.is_none_or(|named| SystemTime::now().duration_since(named).is_ok_and(|age| age >= after))
 }
 
@@ -163,7 +165,7 @@ pub fn ensure_all(
     results.into_iter().zip(needs).map(|(result, need)| result.unwrap_or_else(|| lost(&need.reference))).collect()
 }
 
-/// Asks the registry what the name means now, and brings in what is missing of it.
+/// Asks the registry what the name means now, and brings in what is missing of it. The image comes without its names.
 ///
 /// # Errors
 /// When the registry does not give the image, or the image is damaged or hostile.
@@ -210,14 +212,16 @@ impl Puller<'_> {
         let (fetched, manifest) = self.image_manifest(&named)?;
         let id = manifest.config.digest;
         let _using = self.store.using()?;
-        let known = self.store.image(&id)?.filter(Image::is_whole);
-        let before = self.store.find(self.reference)?.map(|image| image.id);
+        let known = self.store.unnamed(&id).filter(Image::is_whole);
+        let platform = self.options.platform.as_ref();
+        let before = self.store.named(self.reference, platform)?.map(|named| named.image.id);
         if known.is_none() {
             self.import(&fetched, &manifest)?;
         }
-        self.store.write_name(self.reference, &id, Some(named.digest))?;
-        let image = self.store.image(&id)?.ok_or_else(|| ImageError::NotFound(self.reference.familiar()))?;
-        fits(self.reference, &image, self.options.platform.as_ref())?;
+        let image = self.store.unnamed(&id).ok_or_else(|| ImageError::NotFound(self.reference.familiar()))?;
+        fits(self.reference, &image, platform)?;
+        let name = NameRecord::new(self.reference, &id).standing_for(Some(named.digest)).asked_for(platform);
+        self.store.write_name(&name, Durability::Machine)?;
         self.reporter.image(Status::Done { changed: before != Some(id) });
         Ok(image)
     }
@@ -270,6 +274,7 @@ impl Puller<'_> {
             limits: self.options.limits,
             parallel: self.options.parallel,
             reporter: self.reporter,
+            archives: &Archives::default(),
         };
         import.run(self.store, &session)?;
         Ok(())

@@ -123,7 +123,7 @@ fn the_variant_for_the_platform_is_taken_from_an_index() {
     let pulled = world.pull(&name).unwrap();
     assert_eq!(pulled.id, image.config);
     let expected: Reference = format!("{}/app@{}", registry.host, Digest::of(index.as_bytes())).parse().unwrap();
-    assert_eq!(pulled.digests, [expected]);
+    assert_eq!(world.store.image(&pulled.id).unwrap().unwrap().digests, [expected]);
 
     let client = Client::new(world.options.clone());
     let options = PullOptions { platform: Some("linux/s390x".parse().unwrap()), ..PullOptions::default() };
@@ -400,7 +400,8 @@ fn mirrors_serve_docker_hubs_names() {
     let mut world = World::new();
     world.options.mirrors = vec![format!("http://{}", broken.host()), format!("http://{}", mirror.host())];
     let pulled = world.pull("nginx:1").unwrap();
-    assert_eq!(pulled.references, ["nginx:1".parse::<Reference>().unwrap()]);
+    let named = world.store.image(&pulled.id).unwrap().unwrap();
+    assert_eq!(named.references, ["nginx:1".parse::<Reference>().unwrap()]);
     assert!(mirror.asked().iter().any(|asked| asked.path == "/v2/library/nginx/manifests/1"));
 }
 

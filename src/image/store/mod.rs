@@ -15,6 +15,8 @@
 //! Everything appears by rename, so a reader needs no lock. A layer appears as soon as it is complete; the image that
 //! is made of it appears after its files are synced. A layer that no sync followed is trusted until the next boot only.
 
+mod archives;
+mod names;
 mod records;
 mod remove;
 mod session;
@@ -24,7 +26,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ use super::platform::Platform;
 use super::reference::Reference;
 use crate::state::record::{self, Durability, Record};
 
+pub(super) use archives::Archives;
+pub(super) use names::name_key;
 pub use records::LayerRef;
 pub(super) use records::{BytePath, ImageRecord, LayerRecord, NameRecord};
 pub use remove::{Removal, Removed, Uses};
@@ -140,15 +143,6 @@ impl Store {
         self.options
     }
 
-    /// The image with this name; `None` when it was never pulled, loaded or tagged.
-    ///
-    /// # Errors
-    /// When a record cannot be read.
-    pub fn find(&self, reference: &Reference) -> Result<Option<Image>, ImageError> {
-        let Some(id) = self.image_id(reference)? else { return Ok(None) };
-        self.image(&id)
-    }
-
     /// By name, id (`sha256:…`), the first digits of an id or of a digest, in this order, as `docker inspect` does.
     ///
     /// # Errors
@@ -192,18 +186,26 @@ impl Store {
                 }
             }
         }
-        let mut found = found.into_iter();
-        match (found.next(), found.next()) {
-            (Some(_), Some(_)) => Err(ImageError::AmbiguousId(digits.to_owned())),
+        match (found.pop_first(), found.first()) {
+            (Some(one), Some(_)) => Err(self.ambiguous(digits, found.into_iter().chain([one]).collect())?),
             (Some(id), None) => self.image(&id),
             (None, _) => Ok(None),
         }
     }
 
-    /// When a name was last pulled, loaded or tagged.
-    #[must_use]
-    pub fn named_at(&self, reference: &Reference) -> Option<SystemTime> {
-        fs::metadata(self.name_path(&name_key(reference))).and_then(|meta| meta.modified()).ok()
+    /// What the images are called that a text may mean, so that a person can choose.
+    fn ambiguous(&self, start: &str, found: BTreeSet<Digest>) -> Result<ImageError, ImageError> {
+        const SHOWN: usize = 5;
+        let names = self.names()?;
+        let name_of = |id: &Digest| {
+            let name = names.iter().find(|name| name.image == *id && name.reference.digest().is_none());
+            name.map_or_else(|| id.short(), |name| format!("{} ({})", id.short(), name.reference.familiar()))
+        };
+        let mut images: Vec<String> = found.iter().take(SHOWN).map(name_of).collect();
+        if found.len() > SHOWN {
+            images.push(format!("{} more", found.len() - SHOWN));
+        }
+        Ok(ImageError::AmbiguousId { start: start.to_owned(), images })
     }
 
     /// The image with this id.
@@ -215,6 +217,12 @@ impl Store {
         let Some(record) = record::read_if_whole::<ImageRecord>(&self.image_path(id)) else { return Ok(None) };
         let names = self.names()?.into_iter().filter(|name| name.image == *id).collect();
         Ok(Some(self.assemble(record, names)))
+    }
+
+    /// The same without its names, which are searched for among those of all images.
+    pub(super) fn unnamed(&self, id: &Digest) -> Option<Image> {
+        let record = record::read_if_whole::<ImageRecord>(&self.image_path(id))?;
+        Some(self.assemble(record, Vec::new()))
     }
 
     /// Every image, the newest first.
@@ -244,18 +252,6 @@ impl Store {
     pub fn layer_sizes(&self, id: &Digest) -> Result<Vec<u64>, ImageError> {
         let record = self.image_record(id)?;
         Ok(record.map_or_else(Vec::new, |record| record.layers.iter().map(|layer| layer.size).collect()))
-    }
-
-    /// Gives an image a further name; a name that meant another image is moved.
-    ///
-    /// # Errors
-    /// When the record cannot be written.
-    pub fn tag(&self, id: &Digest, reference: &Reference) -> Result<(), ImageError> {
-        let _using = self.using()?;
-        if self.image_record(id)?.is_none() {
-            return Err(ImageError::NotFound(id.to_string()));
-        }
-        self.write_name(reference, id, None)
     }
 
     fn assemble(&self, record: ImageRecord, names: Vec<NameRecord>) -> Image {
@@ -296,31 +292,6 @@ impl Store {
         }
     }
 
-    fn image_id(&self, reference: &Reference) -> Result<Option<Digest>, ImageError> {
-        let key = name_key(reference);
-        if let Some(name) = record::read_or_set_aside::<NameRecord>(&self.name_path(&key))? {
-            return Ok(Some(name.image));
-        }
-        // A digest that came with a tag has no record of its own.
-        let Some(digest) = reference.digest() else { return Ok(None) };
-        for name in self.names()? {
-            if name.digest.as_ref() == Some(digest) && name.reference.repository() == reference.repository() {
-                return Ok(Some(name.image));
-            }
-        }
-        Ok(None)
-    }
-
-    pub(super) fn names(&self) -> Result<Vec<NameRecord>, ImageError> {
-        let folder = self.root.join("names");
-        let mut names = Vec::new();
-        for path in json_files(&folder)? {
-            // One that cannot be read names nothing; the next pull writes it anew.
-            names.extend(record::read_if_whole::<NameRecord>(&path));
-        }
-        Ok(names)
-    }
-
     pub(super) fn image_ids(&self) -> Result<Vec<Digest>, ImageError> {
         let files = json_files(&self.root.join("images"))?;
         Ok(files.iter().filter_map(|path| format!("sha256:{}", path.file_stem()?.to_str()?).parse().ok()).collect())
@@ -334,30 +305,12 @@ impl Store {
         Ok(record::write(&self.image_path(&image.id), image, Durability::Machine)?)
     }
 
-    /// `digest` is what the registry said that the name stands for.
-    pub(super) fn write_name(
-        &self,
-        reference: &Reference,
-        id: &Digest,
-        digest: Option<Digest>,
-    ) -> Result<(), ImageError> {
-        let key = name_key(reference);
-        let name = NameRecord { reference: key.clone(), image: *id, digest: digest.filter(|_| key.digest().is_none()) };
-        Ok(record::write(&self.name_path(&key), &name, Durability::Machine)?)
-    }
-
     fn empty_layer(&self) -> PathBuf {
         self.root.join("empty")
     }
 
     pub(super) fn image_path(&self, id: &Digest) -> PathBuf {
         self.root.join("images").join(format!("{}.json", id.hex()))
-    }
-
-    /// Names are hashed: they are longer than file names may be.
-    pub(super) fn name_path(&self, key: &Reference) -> PathBuf {
-        let hash = Digest::of(key.to_string().as_bytes()).hex();
-        self.root.join("names").join(format!("{}.json", &hash[..40]))
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -403,21 +356,6 @@ impl Store {
         Ok((fits && whole()).then_some((key, record)))
     }
 
-    /// How some image describes the archive of a layer, one whose archive was kept if there is any.
-    pub(super) fn archive_of(&self, diff_id: &Digest) -> Result<Option<LayerRef>, ImageError> {
-        let mut found = None;
-        for id in self.image_ids()? {
-            let Some(image) = record::read_if_whole::<ImageRecord>(&self.image_path(&id)) else { continue };
-            for layer in image.layers.into_iter().filter(|layer| layer.diff_id == *diff_id) {
-                if self.has_blob(&layer.digest) {
-                    return Ok(Some(layer));
-                }
-                found = Some(layer);
-            }
-        }
-        Ok(found)
-    }
-
     /// Puts a finished folder in its place. A folder that is there already is broken (its user looked) and makes way.
     pub(super) fn place_layer(&self, session: &Session, from: &Path, key: &str) -> Result<(), ImageError> {
         let to = self.layer_folder(key);
@@ -435,12 +373,17 @@ impl Store {
         if marks.is_empty() {
             return Ok(());
         }
-        let folder = File::open(&self.root).map_err(ImageError::io("open", &self.root))?;
-        rustix::fs::syncfs(&folder).map_err(|errno| ImageError::io("sync", &self.root)(errno.into()))?;
+        self.sync()?;
         for mark in marks {
             File::create(&mark).map_err(ImageError::io("create", &mark))?;
         }
         Ok(())
+    }
+
+    /// Everything that was written survives a crash of the machine.
+    pub(super) fn sync(&self) -> Result<(), ImageError> {
+        let folder = File::open(&self.root).map_err(ImageError::io("open", &self.root))?;
+        rustix::fs::syncfs(&folder).map_err(|errno| ImageError::io("sync", &self.root)(errno.into()))
     }
 
     /// Held while content is used that no record names yet, so that nobody removes it meanwhile.
@@ -475,14 +418,6 @@ pub fn could_be_id(text: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// A name with both is stored by its digest, which decides.
-pub(super) fn name_key(reference: &Reference) -> Reference {
-    match reference.digest() {
-        Some(digest) => reference.at(*digest),
-        None => reference.clone(),
-    }
 }
 
 pub(super) fn boot_id() -> String {

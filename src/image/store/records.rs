@@ -17,6 +17,9 @@ pub struct NameRecord {
     pub image: Digest,
     /// What the registry said the name stands for: the index, or the manifest of an image without one.
     pub digest: Option<Digest>,
+    /// What it was asked for with, if that is another machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
 }
 
 impl Record for NameRecord {

@@ -97,7 +97,8 @@ impl Store {
             removal.removed.push(Removed::Name(name.reference));
         }
         if is_last {
-            self.drop_image(&image, uses.of(&image.id), &mut removal)?;
+            let left: Vec<NameRecord> = self.names()?.into_iter().filter(|name| name.image == image.id).collect();
+            self.drop_image(&image, uses.of(&image.id), &left, &mut removal)?;
         }
         self.collect(&session, &mut removal)?;
         Ok(removal)
@@ -149,12 +150,16 @@ impl Store {
         let session = self.session()?;
         let _removing = self.removing()?;
         let mut removal = Removal::default();
+        let mut names: BTreeMap<Digest, Vec<NameRecord>> = BTreeMap::new();
+        for name in self.names()? {
+            names.entry(name.image).or_default().push(name);
+        }
         for image in self.would_prune(uses, all, wanted)? {
-            for name in self.names()?.into_iter().filter(|name| name.image == image.id) {
+            for name in names.remove(&image.id).unwrap_or_default() {
                 self.forget(&name)?;
                 removal.removed.push(Removed::Name(name.reference));
             }
-            self.drop_image(&image, &[], &mut removal)?;
+            self.drop_image(&image, &[], &[], &mut removal)?;
         }
         self.collect(&session, &mut removal)?;
         Ok(removal)
@@ -175,18 +180,20 @@ impl Store {
         Ok(self.images()?.into_iter().filter(goes).collect())
     }
 
-    fn forget(&self, name: &NameRecord) -> Result<(), ImageError> {
-        let path = self.name_path(&name.reference);
-        fs::remove_file(&path).map_err(ImageError::io("remove", &path))
-    }
-
-    fn drop_image(&self, image: &Image, users: &[String], removal: &mut Removal) -> Result<(), ImageError> {
+    /// `names` are those that are left of it.
+    fn drop_image(
+        &self,
+        image: &Image,
+        users: &[String],
+        names: &[NameRecord],
+        removal: &mut Removal,
+    ) -> Result<(), ImageError> {
         if !users.is_empty() {
             removal.kept.push((image.id, users.join(", ")));
             return Ok(());
         }
-        for name in self.names()?.into_iter().filter(|name| name.image == image.id) {
-            self.forget(&name)?;
+        for name in names {
+            self.forget(name)?;
         }
         let path = self.image_path(&image.id);
         fs::remove_file(&path).map_err(ImageError::io("remove", &path))?;
@@ -356,7 +363,7 @@ mod tests {
     fn prune_takes_unnamed_images_and_with_all_unused_ones() {
         let world = World::new();
         let (first, second) = (world.image("first"), world.image("second"));
-        world.store.write_name(&"first:1".parse().unwrap(), &second, None).unwrap();
+        world.store.tag(&second, &"first:1".parse().unwrap()).unwrap();
         let removal = world.store.prune(&Uses::default(), false, &|_| true).unwrap();
         assert_eq!(removal.removed, [Removed::Image(first)]);
         let removal = world.store.prune(&Uses::default(), true, &|_| true).unwrap();
