@@ -54,7 +54,9 @@ pub fn converge(
         return foresee(context, project, request, progress);
     }
     let mut patience = 3;
+    let mut again: Option<Request> = None;
     loop {
+        let request = again.as_ref().unwrap_or(request);
         let mut client = Client::connect_or_start(&context.paths, project)?;
         let mut answer = Answer::default();
         let mut received = client.send(request).and_then(|()| client.receive());
@@ -69,7 +71,10 @@ pub fn converge(
             received = client.receive();
         }
         match received {
-            Err(ClientError::Ended { .. } | ClientError::Frame { .. }) if patience > 0 => patience -= 1,
+            Err(ClientError::Ended { .. } | ClientError::Frame { .. }) if patience > 0 => {
+                patience -= 1;
+                again = request.again();
+            }
             Err(error) => return Err(error.into()),
             Ok(_) => {}
         }

@@ -29,6 +29,8 @@ fn acts(command: &Command) -> Option<&'static str> {
         Command::Config(args) => args.output.is_some().then_some("`config --output`"),
         Command::Network(args) => match &args.command {
             NetworkCommand::Create(_) => Some("`network create`"),
+            NetworkCommand::Connect(_) => Some("`network connect`"),
+            NetworkCommand::Disconnect(_) => Some("`network disconnect`"),
             NetworkCommand::Ls(_) | NetworkCommand::Inspect(_) | NetworkCommand::Rm(_) | NetworkCommand::Prune(_) => {
                 None
             }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::spec::EndpointSpec;
 use crate::plan::{Action, Desired, DesiredService, DownOptions, Selection, UpOptions};
 use crate::runtime::spec::ExecSpec;
 use crate::supervisor::logs::Stream;
@@ -52,6 +53,15 @@ pub enum Request {
     Exec { container: String, spec: Box<ExecSpec>, detach: bool },
     /// Hand out a container's input, and tell its exit code when it ends.
     Attach { container: String },
+    /// Put a container into a network.
+    Connect {
+        container: String,
+        endpoint: Box<EndpointSpec>,
+        /// It was asked for before, of a supervisor that died meanwhile: what that one has done is no fault.
+        again: bool,
+    },
+    /// Take a container out of a network.
+    Disconnect { container: String, network: String, again: bool },
     /// Pause a container for as long as the connection lasts.
     Hold { container: String },
     /// Wait until every container named here runs, or is healthy when it has a health check.
@@ -67,6 +77,20 @@ pub enum Request {
 }
 
 impl Request {
+    /// The same for another supervisor, after one that died with it, where it is not the same.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Connect { container, endpoint, .. } => {
+                Some(Self::Connect { container: container.clone(), endpoint: endpoint.clone(), again: true })
+            }
+            Self::Disconnect { container, network, .. } => {
+                Some(Self::Disconnect { container: container.clone(), network: network.clone(), again: true })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it only asks what would be done.
     #[must_use]
     pub fn is_dry(&self) -> bool {

@@ -3,6 +3,7 @@
 mod act;
 mod attach;
 pub mod client;
+mod connect;
 pub mod copy;
 pub mod disk;
 mod down;

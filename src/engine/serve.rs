@@ -71,6 +71,12 @@ impl Engine {
                     _ => self.alone(super::act::name(&action), &report, work).await,
                 }
             }
+            Request::Connect { container, endpoint, again } => {
+                self.alone("network connect", &report, self.connect(&container, *endpoint, again)).await
+            }
+            Request::Disconnect { container, network, again } => {
+                self.alone("network disconnect", &report, self.disconnect(&container, &network, again)).await
+            }
             Request::Exec { container, spec, detach } => self.exec(&container, *spec, detach, connection).await,
             Request::Attach { container } => self.attach(&container, connection).await,
             Request::Hold { container } => self.hold(&container, connection).await,

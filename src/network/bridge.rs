@@ -431,7 +431,7 @@ fn link_names() -> Result<Vec<String>> {
 ///
 /// The kernel answers only when nobody can hold a reference any more, some 30 ms after the links have disappeared; this
 /// returns when they have disappeared.
-fn delete_links(chosen: impl Fn(&str) -> bool) -> Result<()> {
+pub(super) fn delete_links(chosen: impl Fn(&str) -> bool) -> Result<()> {
     let doomed: Vec<String> = link_names()?.into_iter().filter(|name| chosen(name)).collect();
     if doomed.is_empty() {
         return Ok(());

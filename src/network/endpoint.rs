@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 
 use super::error::{NetworkError, Result};
+use super::host::{Host, HostLink};
 use super::lease::{Asking, EndpointLease, Leases, NetworkLease};
 use super::link::{Mac, Veth};
 use super::mend::Attachment;
@@ -326,6 +327,77 @@ pub fn replug(
     let netlink = Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?;
     Maker { netlink, bridges: Vec::new(), project }.plug(&mut plans, attachment.namespace.as_fd())?;
     configure(within, &plans)
+}
+
+/// Makes the cables of a container that runs those that its specs ask for: the others go, with their addresses, and what
+/// is missing is laid. Specs name the interfaces that are there. Answers with the endpoints, in the order of the specs.
+pub fn rewire(paths: &Paths, project: &ProjectPaths, attachment: &Attachment) -> Result<Vec<EndpointState>> {
+    let failed = || NetworkError::kernel(format!("look at the network of {}", attachment.name));
+    let mut netlink = Netlink::route().map_err(NetworkError::kernel("open a netlink socket"))?;
+    let mut leases = Leases::open(paths)?;
+    let host = Host::read(&mut netlink).map_err(failed())?;
+    let (inside, mut within) = netns::inside(attachment.namespace.as_fd(), || {
+        let mut within = Netlink::route()?;
+        Ok((Host::links(&mut within)?, within))
+    })
+    .map_err(failed())?;
+    let spec = SandboxSpec {
+        container: &attachment.container,
+        name: &attachment.name,
+        endpoints: &attachment.specs,
+        resolver: Resolver::Absent,
+    };
+    let mut changed = BTreeSet::new();
+    let plans = plan(&mut leases, &mut changed, project, &spec)?;
+    let planned: BTreeSet<String> = plans.iter().map(|plan| plan.inside.clone()).collect();
+    let is_kept = |interface: &str| {
+        planned.contains(interface) && attachment.states.iter().any(|state| state.interface == interface)
+    };
+    let prefix = names::prefix(project.id());
+    let outer = |inner: &HostLink| inner.peer.and_then(|peer| host.link(peer)).map(|outer| outer.name.clone());
+    let gone = inside.iter().filter(|inner| !is_kept(&inner.name)).filter_map(outer);
+    let gone: BTreeSet<String> = gone.filter(|outer| outer.starts_with(&prefix)).collect();
+    if !gone.is_empty() {
+        bridge::delete_links(|name| gone.contains(name))?;
+    }
+    for lease in &mut leases.networks {
+        let stays = changed.contains(&lease.bridge);
+        if !stays && lease.leave(&attachment.container) {
+            changed.insert(lease.bridge.clone());
+        }
+    }
+    for lease in leases.networks.iter().filter(|lease| changed.contains(&lease.bridge)) {
+        leases.save(lease)?;
+    }
+    let states = plans.iter().map(state).collect();
+    let is_there = |plan: &Plan| is_kept(&plan.inside) && inside.iter().any(|inner| inner.name == plan.inside);
+    let (kept, mut new): (Vec<Plan>, Vec<Plan>) = plans.into_iter().partition(is_there);
+    if new.iter().any(|plan| plan.lease.ipv6.is_some()) {
+        // A container that had none of it was given none.
+        let enable = || netns::write_sysctl("net/ipv6/conf/default/disable_ipv6", "0");
+        netns::inside(attachment.namespace.as_fd(), enable).map_err(failed())?;
+    }
+    Maker { netlink, bridges: Vec::new(), project }.plug(&mut new, attachment.namespace.as_fd())?;
+    configure(&mut within, &new)?;
+    lead_out(&mut within, &kept)?;
+    Ok(states)
+}
+
+/// Default routes through interfaces that are there.
+fn lead_out(netlink: &mut Netlink, plans: &[Plan]) -> Result<()> {
+    let mut routes = Vec::new();
+    for plan in plans.iter().filter(|plan| !plan.gateways.is_empty()) {
+        let found = host::index_of(netlink, &plan.inside).map_err(NetworkError::kernel("find an interface"))?;
+        let index = found.into_iter();
+        routes.extend(
+            index.flat_map(|index| plan.gateways.iter().map(move |&gateway| link::default_route(index, gateway))),
+        );
+    }
+    let failed = || NetworkError::kernel("set up a container's default routes");
+    match fault::around("set up default routes", || netlink.batch(routes)).map_err(failed())?.pop() {
+        None => Ok(()),
+        Some(failure) => Err(failed()(failure.into())),
+    }
 }
 
 /// Addresses, up, routes: one request inside the namespace.

@@ -237,6 +237,15 @@ impl Networks {
         self.firewall.obstacles()
     }
 
+    /// Makes a container that runs be in the networks of its specs and in no other; its process goes on. Answers with its
+    /// endpoints.
+    ///
+    /// # Errors
+    /// When the kernel refuses, a network is not there, or an address cannot be had.
+    pub fn rewire(&self, attachment: &mend::Attachment) -> Result<Vec<spec::EndpointState>> {
+        endpoint::rewire(&self.paths, &self.project, attachment)
+    }
+
     /// Removes networks; containers that are still attached are cut off. Those that containers of other projects use
     /// stay, and are returned as [`NetworkError::InUse`]. Removing several at once takes no longer than one.
     ///

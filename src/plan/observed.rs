@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::network::spec::EndpointSpec;
 use crate::supervisor::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 
 /// What exists of a project.
@@ -32,6 +33,12 @@ impl ObservedContainer {
     #[must_use]
     pub fn is_running(&self) -> bool {
         matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
+    }
+
+    /// Its place in each network that it is to be in by now.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointSpec> {
+        self.state.wanted_endpoints(&self.record)
     }
 
     /// Whether it wants to be restarted when `service` is.

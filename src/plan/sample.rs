@@ -136,19 +136,7 @@ pub(crate) fn existing(mut record: ContainerRecord, number: u32, status: Status)
     record.id = format!("{}{number}", record.service);
     record.name = format!("shop-{}-{number}", record.service);
     record.number = number;
-    ObservedContainer {
-        record,
-        state: ContainerState {
-            status,
-            endpoints: vec![],
-            ports: vec![],
-            last_ports: vec![],
-            restarts: 0,
-            stopped_by_user: false,
-            oom_killed: false,
-            error: None,
-        },
-    }
+    ObservedContainer { record, state: ContainerState { status, ..ContainerState::created() } }
 }
 
 pub(crate) fn running() -> Status {

@@ -61,6 +61,7 @@ impl Project {
     pub(super) async fn take_over(&self, handover: Handover) -> Result<(), SupervisorError> {
         self.load()?;
         self.take_up(handover).await;
+        self.take_up_connections().await;
         // Each container is known by now, with what was handed over of it.
         for (event, fds) in self.inner.early.take().into_iter().flatten() {
             self.told(event, fds);
@@ -189,7 +190,7 @@ impl Project {
         let ago = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
         let since = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
         if container.record.spec.namespaces.network == NetworkNamespace::Passed {
-            match self.inner.network.adopt(&container.record, pid, state.endpoints, &state.ports, held) {
+            match self.inner.network.adopt(&container.networked(), pid, state.endpoints, &state.ports, held) {
                 Ok(attached) => container.live.borrow_mut().network = Some(attached),
                 Err(error) => tracing::error!(container = %container.record.name, "its network is lost: {error}"),
             }

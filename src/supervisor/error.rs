@@ -35,6 +35,12 @@ pub enum SupervisorError {
     NoPeer { namespace: &'static str, name: String },
     #[error("the {namespace} of container {target} cannot be shared, because it is not running")]
     Shared { namespace: &'static str, target: String },
+    #[error("container {name} is in network {network} already")]
+    Connected { name: String, network: String },
+    #[error("container {name} is not in network {network}")]
+    NotConnected { name: String, network: String },
+    #[error("container {name} cannot be connected to networks: {why}")]
+    NoNetworks { name: String, why: &'static str },
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]

@@ -1,6 +1,5 @@
 //! What somebody else has taken from the project's networks is noticed and made good, also when nobody asks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use super::error::SupervisorError;
 use super::project::Project;
 use crate::network::changes::Changes;
-use crate::network::mend::{Attachment, Mended};
+use crate::network::mend::Mended;
 
 /// A change seldom comes alone: a firewall's reload is many.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -22,17 +21,7 @@ impl Project {
     /// # Errors
     /// When it cannot be compared or made good.
     pub async fn mend_networks(&self) -> Result<Vec<Mended>, SupervisorError> {
-        let attached = self.all().into_iter().filter_map(|container| {
-            let live = container.live.borrow();
-            let network = live.network.as_ref()?;
-            Some(Attachment {
-                container: container.record.id.clone(),
-                name: container.record.name.clone(),
-                namespace: Arc::clone(&network.namespace),
-                specs: container.record.endpoints.clone(),
-                states: network.endpoints.clone(),
-            })
-        });
+        let attached = self.all().into_iter().filter_map(|container| container.attachment());
         let mended = self.inner.network.mend(attached.collect()).await?;
         for Mended { network, what } in &mended {
             tracing::warn!("network {network}: {what}; mended");

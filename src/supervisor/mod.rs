@@ -5,6 +5,7 @@
 
 mod adopt;
 mod cascade;
+mod connect;
 mod container;
 mod error;
 mod etc;

@@ -252,6 +252,12 @@ pub struct ContainerState {
     pub oom_killed: bool,
     /// Why the last start failed.
     pub error: Option<String>,
+    /// Networks that a person has connected it to (`network connect`).
+    #[serde(default)]
+    pub connected: Vec<EndpointSpec>,
+    /// Those of its record that a person has disconnected it from.
+    #[serde(default)]
+    pub disconnected: Vec<String>,
 }
 
 impl ContainerState {
@@ -267,7 +273,16 @@ impl ContainerState {
             stopped_by_user: false,
             oom_killed: false,
             error: None,
+            connected: Vec::new(),
+            disconnected: Vec::new(),
         }
+    }
+
+    /// Its place in each network that it is in, or is in when it runs, in the order of the interfaces.
+    #[must_use]
+    pub fn wanted_endpoints(&self, record: &ContainerRecord) -> Vec<EndpointSpec> {
+        let stays = |endpoint: &&EndpointSpec| !self.disconnected.contains(&endpoint.network);
+        record.endpoints.iter().filter(stays).chain(&self.connected).cloned().collect()
     }
 }
 

@@ -148,7 +148,7 @@ impl Project {
     }
 
     async fn try_start(&self, container: &Rc<Container>) -> Result<(), SupervisorError> {
-        let record = &container.record;
+        let record = &container.networked();
         let mut spec = record.spec.clone();
         let network_peer = self.join_peers(&mut spec)?;
         self.prepare_files(container, &mut spec).await?;
@@ -290,12 +290,16 @@ impl Project {
         if container.record.spec.namespaces.network != NetworkNamespace::Passed {
             return Ok(None);
         }
+        let record = container.networked();
+        for endpoint in &container.state().connected {
+            self.inner.network.borrow_network(&endpoint.network).await?;
+        }
         let known = container.live.borrow_mut().network.take();
         let mut attached = match known {
             Some(attached) => attached,
-            None => self.inner.network.attach(&container.record).await?,
+            None => self.inner.network.attach(&record).await?,
         };
-        let published = self.inner.network.publish(&container.record, &mut attached);
+        let published = self.inner.network.publish(&record, &mut attached);
         let namespace = attached.namespace.try_clone().map_err(SupervisorError::system("duplicate a descriptor"));
         // Kept also after a failure: whoever undoes the start detaches it.
         container.live.borrow_mut().network = Some(attached);

@@ -59,6 +59,8 @@ const COMMANDS: &[(&str, Form, &[&str])] = &[
     ("kill", Plans, &[]),
     ("logs", Reads, &[]),
     ("ls", Reads, &["-a"]),
+    ("network connect", Refuses, &["dry_default", "web"]),
+    ("network disconnect", Refuses, &["dry_default", "web"]),
     ("network create", Refuses, &["dry-made"]),
     ("network inspect", Reads, &["dry_default"]),
     ("network ls", Reads, &[]),

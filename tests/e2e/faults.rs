@@ -205,3 +205,48 @@ fn a_new_version_takes_over_terminals() {
     stack.go_on();
     stack.env.down();
 }
+
+const CONNECT: &[&str] = &["network", "connect", "--alias", "extra", "faulty-net", "a"];
+const DISCONNECT: &[&str] = &["network", "disconnect", "faulty-net", "a"];
+
+/// The points that the supervisor of a project reaches for a command.
+fn served(env: &TestEnv, points: &std::path::Path, arguments: &[&str]) -> Vec<String> {
+    let earlier = fs::read_to_string(points).unwrap_or_default().lines().count();
+    env.ok(arguments);
+    fs::read_to_string(points).unwrap().lines().skip(earlier).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_container_is_in_a_network_or_is_not_whenever_its_supervisor_is_killed() {
+    let file = "services: { a: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL } }";
+    let env = TestEnv::with("faulty-connected", file);
+    env.ok(&["network", "create", "faulty-net"]);
+    let points = env.folder().join("points");
+    run(&env, UP, &format!("record {}", points.display()));
+    let connecting = served(&env, &points, CONNECT);
+    let disconnecting = served(&env, &points, DISCONNECT);
+    env.ok(DOWN);
+    assert!(connecting.len() > 5 && disconnecting.len() > 3, "{connecting:#?} {disconnecting:#?}");
+    let cases = connecting.iter().map(|line| (line, true)).chain(disconnecting.iter().map(|line| (line, false)));
+    let mut reached = 0;
+    for (line, connects) in cases {
+        let mark = env.folder().join("mark");
+        let _ = fs::remove_file(&mark);
+        assert_eq!(run(&env, UP, &format!("kill {} {line}", mark.display())).code, 0, "{line}");
+        env.ok(CONNECT);
+        if !connects {
+            env.ok(DISCONNECT);
+        }
+        reached += usize::from(mark.exists());
+        let interfaces = env.sh("a", "ls /sys/class/net");
+        assert_eq!(interfaces.contains("eth1"), connects, "{line}: {interfaces}");
+        let inspected = env.ok(&["network", "inspect", "faulty-net"]).stdout;
+        assert_eq!(inspected.contains("faulty-connected-a-1"), connects, "{line}: {inspected}");
+        env.ok(DOWN);
+        env.assert_nothing_left();
+        assert!(!env.ok(&["network", "inspect", "faulty-net"]).stdout.contains("faulty-connected-a-1"), "{line}");
+    }
+    let count = connecting.len() + disconnecting.len();
+    assert!(reached * 10 > count * 8, "{reached} of {count} points were reached again");
+    env.ok(&["network", "rm", "faulty-net"]);
+}

@@ -115,7 +115,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "the peer prints the progress of things that do not happen",
     ),
     (
-        "`--dry-run` of any command changes nothing: no image is pulled, no registry asked, no process or folder made; what would be refused before anything is touched is refused, with the same exit code; `attach`, `commit`, `cp`, `exec`, `export`, `shell`, `image load`, `image save`, `network create`, `completion --install` and `config --output` say that they have no dry form",
+        "`--dry-run` of any command changes nothing: no image is pulled, no registry asked, no process or folder made; what would be refused before anything is touched is refused, with the same exit code; `attach`, `commit`, `cp`, `exec`, `export`, `shell`, `image load`, `image save`, `network create`, `network connect`, `network disconnect`, `completion --install` and `config --output` say that they have no dry form",
         "a person who asks what would happen wants nothing to happen",
     ),
     (

@@ -283,6 +283,13 @@ impl<'a> Up<'a> {
         let networks = |record: &ContainerRecord| -> BTreeSet<String> {
             record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
         };
-        (networks(&have.record) != networks(&service.template)).then(|| "its networks changed".to_owned())
+        if networks(&have.record) != networks(&service.template) {
+            return Some("its networks changed".to_owned());
+        }
+        // As the peer; networks that it was connected to besides are no reason.
+        let endpoints = have.endpoints();
+        let is_in = |network: &String| endpoints.iter().any(|endpoint| endpoint.network == *network);
+        let left = networks(&have.record).into_iter().find(|network| !is_in(network));
+        left.filter(|_| have.is_running()).map(|network| format!("it was disconnected from network {network}"))
     }
 }

@@ -58,7 +58,7 @@ impl Up<'_> {
     pub(super) fn renew_network(&mut self, network: &NetworkSpec) {
         let cause = "its configuration changed";
         let uses = |have: &&ObservedContainer| {
-            have.is_running() && have.record.endpoints.iter().any(|endpoint| endpoint.network == network.name)
+            have.is_running() && have.endpoints().iter().any(|endpoint| endpoint.network == network.name)
         };
         let users: Vec<&ObservedContainer> = self
             .observed

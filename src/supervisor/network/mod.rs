@@ -1,5 +1,6 @@
 //! The project's networks, ports and names, in the order and grouping in which the kernel is quick.
 
+mod connecting;
 mod naming;
 mod published;
 
@@ -37,6 +38,8 @@ pub(super) struct Network {
     link: Rc<Link>,
     leases: RefCell<BTreeMap<String, NetworkLease>>,
     keys: RefCell<BTreeMap<String, String>>,
+    /// Networks that containers were connected to, though the project does not have them.
+    borrowed: RefCell<BTreeSet<String>>,
     /// As of the last `up`.
     claims: RefCell<Claims>,
     publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
@@ -108,7 +111,7 @@ pub(super) struct Attached {
     pub namespace: Arc<OwnedFd>,
     pub endpoints: Vec<EndpointState>,
     resolver: Option<ResolverSockets>,
-    _server: Option<Server>,
+    server: Option<Server>,
     /// Where the proxies of its ports lead.
     target: watch::Sender<Option<IpAddr>>,
     reservations: Vec<Reservation>,
@@ -136,6 +139,7 @@ impl Network {
             link,
             leases: RefCell::default(),
             keys: RefCell::default(),
+            borrowed: RefCell::default(),
             claims: RefCell::default(),
             publications: RefCell::default(),
             reserved: RefCell::default(),
@@ -164,6 +168,7 @@ impl Network {
         let leases = blocking(move || networks.ensure(&wanted, &claims)).await?;
         for (spec, lease) in specs.iter().zip(leases) {
             self.keys.borrow_mut().insert(spec.name.clone(), spec.key.clone());
+            self.borrowed.borrow_mut().remove(&spec.name);
             self.leases.borrow_mut().insert(spec.name.clone(), lease);
         }
         self.update_rules().await
@@ -185,9 +190,10 @@ impl Network {
         self.networks.obstacles()
     }
 
-    /// Names of the networks that are known to exist.
+    /// Names of the project's networks that are known to exist.
     pub(super) fn existing(&self) -> BTreeSet<String> {
-        self.leases.borrow().keys().cloned().collect()
+        let borrowed = self.borrowed.borrow();
+        self.leases.borrow().keys().filter(|name| !borrowed.contains(*name)).cloned().collect()
     }
 
     pub(super) async fn remove(&self, names: &[String]) -> Result<(), NetworkError> {

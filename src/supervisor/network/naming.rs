@@ -22,20 +22,13 @@ impl Network {
         endpoints: Vec<EndpointState>,
         resolver: Option<ResolverSockets>,
     ) -> Result<Attached, SupervisorError> {
-        let server = match &resolver {
-            Some(sockets) => {
-                let upstream = self.upstream(record, &namespace);
-                let server = Server::start(sockets, self.names.clone(), self.view(record), upstream, &self.name_budget);
-                Some(server.map_err(SupervisorError::system("serve names"))?)
-            }
-            None => None,
-        };
+        let server = self.name_server(record, &namespace, resolver.as_ref())?;
         self.names.set(&record.id, name_entries(record, &endpoints));
         let mut attached = Attached {
             namespace,
             endpoints,
             resolver,
-            _server: server,
+            server,
             target: watch::Sender::new(None),
             reservations: Vec::new(),
             proxies: Vec::new(),
@@ -43,6 +36,18 @@ impl Network {
         attached.target.send_replace(attached.addresses().first().copied());
         attached.proxies.clear();
         Ok(attached)
+    }
+
+    pub(super) fn name_server(
+        &self,
+        record: &ContainerRecord,
+        namespace: &Arc<OwnedFd>,
+        resolver: Option<&ResolverSockets>,
+    ) -> Result<Option<Server>, SupervisorError> {
+        let Some(sockets) = resolver else { return Ok(None) };
+        let upstream = self.upstream(record, namespace);
+        let server = Server::start(sockets, self.names.clone(), self.view(record), upstream, &self.name_budget);
+        server.map(Some).map_err(SupervisorError::system("serve names"))
     }
 
     pub(super) fn upstream(&self, record: &ContainerRecord, namespace: &Arc<OwnedFd>) -> Upstream {

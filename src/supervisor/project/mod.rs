@@ -27,8 +27,8 @@ use super::network::Network;
 use super::preflight::{self, Obstacle};
 use super::record::{ContainerRecord, ContainerState, ProjectRecord};
 use crate::keeper;
-use crate::network::Claims;
 use crate::network::spec::NetworkSpec;
+use crate::network::{Claims, NetworkLease};
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
 use crate::state::record::{self, Durability, ReadError};
@@ -343,7 +343,9 @@ impl Project {
         if !self.inner.containers.borrow().is_empty() {
             return;
         }
-        if self.existing_networks().is_empty() {
+        // Those of others stay where they are.
+        let own = |lease: &NetworkLease| lease.project_id == self.inner.project.id();
+        if !self.inner.network.known().iter().any(own) {
             if let Err(error) = self.inner.network.remove_all().await {
                 tracing::warn!("{error}");
             }

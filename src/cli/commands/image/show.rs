@@ -37,7 +37,7 @@ pub struct HistoryArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Sizes and times for people
-    #[arg(short = 'H', long, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    #[arg(short = 'H', long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true)]
     pub human: bool,
 }
 

@@ -34,10 +34,10 @@ pub struct CreateArgs {
     #[arg(long)]
     pub internal: bool,
     /// IPv4 too
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ipv4: bool,
     /// IPv6 too
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ipv6: bool,
     /// Label (can be repeated)
     #[arg(long = "label", value_name = "KEY[=VALUE]")]

@@ -1,5 +1,6 @@
 //! `windlass network`: the networks of all projects. Flags and columns are those of `docker network`.
 
+mod connect;
 mod create;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,10 @@ pub enum NetworkCommand {
     Ls(LsArgs),
     /// Make a network, as for `external: true`
     Create(create::CreateArgs),
+    /// Put a container into a network, besides those of its file
+    Connect(connect::ConnectArgs),
+    /// Take a container out of a network
+    Disconnect(connect::DisconnectArgs),
     /// Show everything that is known about networks
     Inspect(InspectArgs),
     /// Remove networks that no container uses
@@ -97,6 +102,8 @@ pub fn run(command: &NetworkCommand, context: &Context) -> CommandResult {
     match command {
         NetworkCommand::Ls(args) => ls(args, context),
         NetworkCommand::Create(args) => create::create(args, context),
+        NetworkCommand::Connect(args) => connect::connect(args, context),
+        NetworkCommand::Disconnect(args) => connect::disconnect(args, context),
         NetworkCommand::Inspect(args) => inspect(args, context),
         NetworkCommand::Rm(args) => rm(args, context),
         NetworkCommand::Prune(args) => prune(args, context),

@@ -86,7 +86,7 @@ impl Summary {
             ports: published(container),
             mounts: mounts.collect(),
             local_volumes: record.volumes.len(),
-            networks: record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect(),
+            networks: container.endpoints().into_iter().map(|endpoint| endpoint.network).collect(),
         }
     }
 
