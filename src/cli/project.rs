@@ -58,6 +58,17 @@ impl Context {
         Ok((paths, known))
     }
 
+    /// The services of the files whose profile is on; `None` where the project is named and no file is looked at.
+    ///
+    /// # Errors
+    /// When the files are wrong or missing.
+    pub fn enabled(&self) -> Result<Option<Vec<String>>, CommandError> {
+        if self.project_name()?.is_some() && self.global.files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.load_roughly(&[])?.services.keys().cloned().collect()))
+    }
+
     /// The name that is given without any file.
     fn project_name(&self) -> Result<Option<&str>, CommandError> {
         let variable = self.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty());

@@ -20,18 +20,19 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
         .filter(|have| {
             let service = have.record.service.as_str();
             if everything {
-                options.remove_orphans || known.as_ref().is_none_or(|known| known.contains(service))
+                !options.disabled.contains_key(service)
+                    && (options.remove_orphans || known.as_ref().is_none_or(|known| known.contains(service)))
             } else {
                 options.services.iter().any(|wanted| wanted == service)
             }
         })
         .collect();
-    let orphans: Vec<&str> = observed
-        .containers
-        .iter()
-        .filter(|have| everything && !chosen.iter().any(|other| other.record.id == have.record.id))
-        .map(|have| have.record.name.as_str())
-        .collect();
+    let is_left = |have: &&ObservedContainer| !chosen.iter().any(|other| other.record.id == have.record.id);
+    let left: Vec<&ObservedContainer> = observed.containers.iter().filter(|_| everything).filter(is_left).collect();
+    let (disabled, orphans): (Vec<&ObservedContainer>, Vec<&ObservedContainer>) =
+        left.iter().partition(|have| options.disabled.contains_key(&have.record.service));
+    let orphans: Vec<&str> = orphans.iter().map(|have| have.record.name.as_str()).collect();
+    plan.warnings.extend(still_there(&disabled, &options.disabled));
     if !orphans.is_empty() && !options.ignore_orphans {
         plan.warnings.push(format!(
             "found orphan containers ({}) for this project; run this command with --remove-orphans to clean it up",
@@ -46,14 +47,19 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
         let kind = OperationKind::RemoveContainers { containers, anonymous_volumes: options.volumes };
         last = vec![plan.push(kind, "down", last)];
     }
-    if everything && orphans.is_empty() {
+    if everything {
         let project = observed.project.as_ref();
         for name in &observed.networks {
             let external = project
                 .and_then(|project| project.networks.iter().find(|network| network.name == *name))
                 .is_some_and(|network| network.external);
-            if !external {
-                plan.push(OperationKind::RemoveNetwork { name: name.clone() }, "down", last.clone());
+            let uses = |have: &&ObservedContainer| have.endpoints().iter().any(|endpoint| endpoint.network == *name);
+            match (external, left.iter().any(uses)) {
+                (true, _) => {}
+                (false, true) => plan.warnings.push(format!("network {name} stays: it is still in use")),
+                (false, false) => {
+                    plan.push(OperationKind::RemoveNetwork { name: name.clone() }, "down", last.clone());
+                }
             }
         }
         if options.volumes {
@@ -61,13 +67,30 @@ pub fn down(observed: &Observed, options: &DownOptions) -> Plan {
                 let external = project
                     .and_then(|project| project.volumes.iter().find(|volume| volume.name == *name))
                     .is_some_and(|volume| volume.external);
-                if !external {
-                    plan.push(OperationKind::RemoveVolume { name: name.clone() }, "--volumes", last.clone());
+                let uses = |have: &&ObservedContainer| have.record.volumes.iter().any(|used| used.volume == *name);
+                match (external, left.iter().any(uses)) {
+                    (true, _) => {}
+                    (false, true) => plan.warnings.push(format!("volume {name} stays: it is still in use")),
+                    (false, false) => {
+                        plan.push(OperationKind::RemoveVolume { name: name.clone() }, "--volumes", last.clone());
+                    }
                 }
             }
         }
     }
     plan
+}
+
+/// What of services whose profile is off is left, and how it goes too.
+fn still_there(left: &[&ObservedContainer], disabled: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let services: BTreeSet<&str> = left.iter().map(|have| have.record.service.as_str()).collect();
+    let first = disabled.get(*services.first()?)?.first()?;
+    let services: Vec<&str> = services.into_iter().collect();
+    Some(format!(
+        "{} stays, because its profile is off: take it down too with `--profile {first}`, or everything with \
+         `--profile '*'`",
+        services.join(", ")
+    ))
 }
 
 /// The services of `chosen`, each after what it depends on.

@@ -1,5 +1,6 @@
 //! What a plan is asked for, and where the names in it come from.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::state::ProjectPaths;
@@ -28,6 +29,9 @@ pub struct UpOptions {
 pub struct DownOptions {
     /// Empty is everything.
     pub services: Vec<String>,
+    /// Services of the files whose profile is off, by name with their profiles: they go on.
+    #[serde(default)]
+    pub disabled: BTreeMap<String, Vec<String>>,
     pub volumes: bool,
     pub remove_orphans: bool,
     /// Say nothing of containers that the file does not know.

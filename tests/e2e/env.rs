@@ -186,7 +186,7 @@ impl TestEnv {
     /// Takes the project down and checks at once that nothing of it is left.
     #[track_caller]
     pub fn down(&self) {
-        self.ok(&["down", "-v", "--remove-orphans", "-t", "1"]);
+        self.ok(&["--profile", "*", "down", "-v", "--remove-orphans", "-t", "1"]);
         self.assert_nothing_left();
     }
 

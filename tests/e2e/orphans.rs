@@ -48,6 +48,62 @@ fn they_are_told_ignored_or_removed() {
 }
 
 #[test]
+fn a_run_to_a_pipe_tells_of_them_too() {
+    let env = TestEnv::new("orphaned-piped");
+    files(&env);
+    env.ok(&["up", "-d"]);
+    let told = |text: &str| text.lines().find(|line| line.contains("found orphan")).map(str::to_owned);
+    let up = env.ok(&["-f", "new.yaml", "up", "-d"]);
+    let run = env.ok(&["-f", "new.yaml", "run", "--rm", "-T", "foo", "echo", "said"]);
+    assert_eq!(run.stdout, "said\n", "that is the command's alone");
+    assert!(told(&up.stderr).is_some());
+    assert_eq!(told(&run.stderr), told(&up.stderr), "{}", run.text());
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.text());
+    env.down();
+}
+
+#[test]
+fn what_a_profile_turns_off_goes_on() {
+    let env = TestEnv::with(
+        "profiled",
+        &format!(
+            "services: {{ foo: {BOX}, extra: {{ <<: {BOX}, profiles: [more], networks: [two], volumes: ['kept:/k'] }}, third: {{ <<: {BOX}, networks: [three], volumes: ['gone:/g'] }} }}\nnetworks: {{ two: , three: }}\nvolumes: {{ kept: , gone: }}\n"
+        ),
+    );
+    env.ok(&["--profile", "more", "up", "-d"]);
+    assert_eq!(services(&env), ["extra", "foo", "third"], "the list has all that there is");
+    let listed = env.ok(&["ps", "--orphans=false", "--format", "{{.Service}}"]).stdout;
+    assert_eq!(listed, "foo\nthird\n", "but for those that the files do not have now");
+    let plan = env.ok(&["--dry-run", "down", "-v"]).stderr;
+    assert!(plan.contains("extra stays, because its profile is off"), "{plan}");
+    assert!(plan.contains("remove network profiled_three") && !plan.contains("remove network profiled_two"), "{plan}");
+    let output = env.ok(&["down", "-v", "--remove-orphans", "-t", "0"]);
+    for text in [
+        "extra stays, because its profile is off: take it down too with `--profile more`, or everything with `--profile '*'`",
+        "network profiled_two stays: it is still in use",
+        "volume profiled_kept stays: it is still in use",
+    ] {
+        assert!(output.stderr.contains(text), "{}", output.text());
+    }
+    assert_eq!(services(&env), ["extra"]);
+    let names = |what: &str, format: &str| env.ok(&[what, "ls", "--format", format]).stdout;
+    let networks = names("network", "{{.Name}}");
+    assert!(networks.contains("profiled_two") && !networks.contains("profiled_three"), "{networks}");
+    assert_eq!(names("volume", "{{.Name}}"), "profiled_kept\n");
+    // Stopped, it is for `rm` of its profile alone.
+    env.ok(&["--profile", "more", "stop", "-t", "0"]);
+    assert!(env.ok(&["rm", "-f"]).text().contains("No stopped containers"));
+    assert!(env.ok(&["--profile", "*", "rm", "-f"]).text().contains("profiled-extra-1"));
+    env.ok(&["--profile", "more", "up", "-d"]);
+    env.ok(&["down", "-t", "0", "extra"]);
+    assert_eq!(services(&env), ["foo", "third"], "it is named");
+    env.ok(&["--profile", "more", "up", "-d"]);
+    // By its name alone, all of it.
+    env.ok(&["-p", "profiled", "down", "-v", "-t", "0"]);
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_run_that_has_ended_is_one() {
     let env = TestEnv::new("orphaned-run");
     files(&env);

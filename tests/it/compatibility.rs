@@ -39,7 +39,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "a script may want one of the two",
     ),
     (
-        "`run` says nothing of its own where standard output is no terminal; `--progress plain` shows the rest",
+        "`run` says nothing of its own but warnings where standard output is no terminal; `--progress plain` shows the rest",
         "a script gets what the command says",
     ),
     (
@@ -113,6 +113,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
     (
         "`up --dry-run` prints the plan, with reasons and lines of the file",
         "the peer prints the progress of things that do not happen",
+    ),
+    (
+        "`down` leaves containers of services whose profile is off, as the peer, and names them with what takes them down too (`--profile`); networks and volumes that they have stay, those of stopped ones too",
+        "in silence, somebody would take the project for gone",
     ),
     (
         "`--dry-run` of any command changes nothing: no image is pulled, no registry asked, no process or folder made; what would be refused before anything is touched is refused, with the same exit code; `attach`, `commit`, `cp`, `exec`, `export`, `shell`, `image load`, `image save`, `network create`, `network connect`, `network disconnect`, `completion --install` and `config --output` say that they have no dry form",

@@ -73,10 +73,15 @@ pub fn run(args: &DownArgs, context: &Context) -> CommandResult {
         progress.note(&format!("warning: no resource found to remove for project \"{}\"", paths.name()));
         return Ok(0);
     }
+    // As the peer: where the project is named, its files are not asked.
+    let by_files = !context.global.files.is_empty() || !context.is_named();
+    let disabled = loaded.iter().filter(|_| by_files).flat_map(|loaded| &loaded.project.disabled_services);
+    let disabled = disabled.map(|(name, service)| (name.clone(), service.profiles.clone())).collect();
     let variables = loaded.as_ref().map_or(&context.environment, |loaded| &loaded.project.environment);
     let request = Request::Down {
         options: DownOptions {
             services: args.services.clone(),
+            disabled,
             volumes: args.volumes,
             remove_orphans: args.remove_orphans || is_set(variables, "COMPOSE_REMOVE_ORPHANS"),
             ignore_orphans: is_set(variables, "COMPOSE_IGNORE_ORPHANS"),
@@ -133,10 +138,16 @@ fn discard_lock(paths: &ProjectPaths) {
     }
 }
 
+impl Context {
+    /// Whether the project's name is given.
+    fn is_named(&self) -> bool {
+        self.global.project_name.is_some() || self.environment.contains_key("COMPOSE_PROJECT_NAME")
+    }
+}
+
 /// What the files say now; nothing when there are no files and the project is named.
 fn declared(context: &Context) -> Result<Option<Loaded>, CommandError> {
-    let named = context.global.project_name.is_some() || context.environment.contains_key("COMPOSE_PROJECT_NAME");
-    if named && !context.has_compose_file() {
+    if context.is_named() && !context.has_compose_file() {
         return Ok(None);
     }
     let options = LoadOptions { all_resources: true, resolve_environment: false, ..LoadOptions::default() };

@@ -8,8 +8,7 @@ use crate::cli::act::{act, ask};
 use crate::cli::{CommandResult, Context};
 use crate::engine::truth;
 use crate::plan::{Action, ObservedContainer, Selection};
-use crate::state::record;
-use crate::supervisor::record::{ProjectRecord, Status};
+use crate::supervisor::record::Status;
 
 #[derive(Debug, Args)]
 pub struct RmArgs {
@@ -37,7 +36,7 @@ pub fn run(args: &RmArgs, context: &Context) -> CommandResult {
     if args.stop {
         act(context, "stop", Action::Stop, &args.services, None)?;
     }
-    let known = record::read_if_whole::<ProjectRecord>(&paths.record()).map(|project| project.services);
+    let known = if args.services.is_empty() { context.enabled()? } else { None };
     let is_chosen = |have: &ObservedContainer| {
         let service = &have.record.service;
         let of_file = known.as_ref().is_none_or(|known| known.contains(service));

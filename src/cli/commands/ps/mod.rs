@@ -65,7 +65,7 @@ pub fn run(args: &PsArgs, context: &Context) -> CommandResult {
     let format = LISTING.parse(args.format.as_deref())?;
     let found = Containers::of(context)?;
     found.check_services(&args.services)?;
-    let declared = found.record.map(|project| project.services).unwrap_or_default();
+    let declared = if args.orphans { None } else { context.enabled()? };
     let mut containers = found.all;
     let all = args.all || !statuses.is_empty();
     containers.retain(|container| {
@@ -73,7 +73,7 @@ pub fn run(args: &PsArgs, context: &Context) -> CommandResult {
         let record = &container.record;
         (all || (!record.oneoff && matches!(summary_state, "running" | "paused" | "restarting")))
             && (args.services.is_empty() || args.services.contains(&record.service))
-            && (args.orphans || declared.is_empty() || declared.contains(&record.service))
+            && (!args.services.is_empty() || declared.as_ref().is_none_or(|known| known.contains(&record.service)))
             && (statuses.is_empty() || statuses.iter().any(|status| status == summary_state))
     });
     let now = jiff::Timestamp::now();

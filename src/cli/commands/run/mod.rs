@@ -257,8 +257,13 @@ fn converse(
                 return Err(failure.into());
             }
             other => {
-                if let Some(progress) = &progress {
-                    show(&other, progress, &mut answer)?;
+                match (&progress, &other) {
+                    // It does not go where the command's own output goes.
+                    (Some(progress), Event::Warning { text }) if progress.mode() == Mode::Quiet && !args.quiet => {
+                        eprintln!("warning: {text}");
+                    }
+                    (Some(progress), _) => _ = show(&other, progress, &mut answer)?,
+                    (None, _) => {}
                 }
             }
         }
