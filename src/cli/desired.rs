@@ -19,7 +19,7 @@ use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
 use crate::plan::desired::{Origin, port_key, source_key};
-use crate::plan::lower::{Fault, Inputs, PACKAGES, lower, warnings};
+use crate::plan::lower::{Fault, Inputs, PACKAGES, check, lower, warnings};
 use crate::plan::{Desired, DesiredService};
 
 /// Where images come from.
@@ -81,20 +81,26 @@ pub fn desired(
     let project = &loaded.project;
     flags.refuse_to_build(project, services)?;
     let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull };
-    let images = ensure(context, project, services, pull, progress)?;
     let volumes = context.paths.volumes();
-    let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
-    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
-    let inputs = Inputs {
-        images: &images,
+    let (none, unread, unlocked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let without_images = Inputs {
+        images: &none,
         volumes: &volumes,
         services,
         scale,
-        digests: &digests,
-        locks: &locks,
+        digests: &unread,
+        locks: &unlocked,
         for_person: context.is_through_sudo(),
         version: env!("CARGO_PKG_VERSION"),
     };
+    let faults = check(project, &without_images);
+    if !faults.is_empty() {
+        return Err(faults_of_the_file(context, project, &faults));
+    }
+    let images = ensure(context, project, services, pull, progress)?;
+    let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    let inputs = Inputs { images: &images, digests: &digests, locks: &locks, ..without_images };
     let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     for warning in warnings(project, services) {
         let (hint, place) = (warning.hint.as_deref(), Some(warning.path.as_str()));

@@ -144,7 +144,7 @@ pub fn prune(project: &mut Project) {
     project.models.retain(|name, _| models.contains(name.as_str()));
 }
 
-/// Places of the resources, their attributes, and one level below.
+/// Places of the resources and of all that is in them.
 fn places(root: &Mapping, sources: &SourceMap) -> BTreeMap<String, Place> {
     let mut places = BTreeMap::new();
     let mut put = |path: String, span: Span| {
@@ -155,22 +155,23 @@ fn places(root: &Mapping, sources: &SourceMap) -> BTreeMap<String, Place> {
     for kind in ["services", "networks", "volumes", "secrets", "configs", "models"] {
         for (name, entry) in root.get(kind).and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
             let path = format!("{kind}.{name}");
-            for (key, attribute) in entry.node.as_mapping().into_iter().flat_map(Mapping::iter) {
-                let path = format!("{path}.{key}");
-                for (index, item) in attribute.node.as_sequence().unwrap_or_default().iter().enumerate() {
-                    put(format!("{path}[{index}]"), item.span);
-                }
-                for (key, inner) in attribute.node.as_mapping().into_iter().flat_map(Mapping::iter) {
-                    let path = format!("{path}.{key}");
-                    for (index, item) in inner.node.as_sequence().unwrap_or_default().iter().enumerate() {
-                        put(format!("{path}[{index}]"), item.span);
-                    }
-                    put(path, inner.key_span);
-                }
-                put(path, attribute.key_span);
-            }
+            below(&entry.node, &path, &mut put);
             put(path, entry.key_span);
         }
     }
     places
+}
+
+/// The places of all keys and items in a value.
+fn below(node: &Node, path: &str, put: &mut impl FnMut(String, Span)) {
+    for (index, item) in node.as_sequence().unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        below(item, &path, put);
+        put(path, item.span);
+    }
+    for (key, entry) in node.as_mapping().into_iter().flat_map(Mapping::iter) {
+        let path = format!("{path}.{key}");
+        below(&entry.node, &path, put);
+        put(path, entry.key_span);
+    }
 }

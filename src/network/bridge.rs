@@ -43,6 +43,12 @@ pub fn claim(paths: &Paths, project: &ProjectPaths, claims: &Claims) -> Result<(
     changed.iter().try_for_each(|lease| leases.save(lease))
 }
 
+/// Whether networks can be made by a driver of this name.
+#[must_use]
+pub fn is_driver(name: &str) -> bool {
+    DRIVERS.contains(&name)
+}
+
 /// Makes sure that networks exist: leases, then kernel objects. Returns the leases in the order of `specs`.
 pub fn ensure(
     paths: &Paths,
@@ -62,7 +68,7 @@ pub fn ensure(
             wanted.push(lease.ok_or_else(missing)?.clone());
             continue;
         }
-        if !DRIVERS.contains(&spec.driver.as_str()) {
+        if !is_driver(&spec.driver) {
             return Err(NetworkError::Driver { network: spec.name.clone(), driver: spec.driver.clone() });
         }
         let options = Options::read(spec)?;

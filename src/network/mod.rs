@@ -61,12 +61,14 @@ pub mod spec;
 
 use crate::state::paths::{Paths, ProjectPaths};
 
-pub use bridge::Claims;
+pub use bridge::{Claims, is_driver};
 pub use budget::Budget;
 pub use endpoint::{Sandbox, SandboxSpec};
 pub use error::{NetworkError, Result};
 pub use firewall::Publication;
 pub use lease::{EndpointLease, NetworkLease, Subnet};
+pub use names::check_interface;
+pub use options::{KNOWN_OPTIONS, ignored_options};
 
 /// The networks of all projects, in the order of their bridges.
 ///

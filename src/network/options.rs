@@ -19,6 +19,24 @@ pub struct Options {
     pub ignored: Vec<String>,
 }
 
+/// Those that have an effect.
+pub const KNOWN_OPTIONS: &[&str] = &[
+    "com.docker.network.driver.mtu",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.container_iface_prefix",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.bridge.name",
+];
+
+/// The driver options of a network that have no effect.
+///
+/// # Errors
+/// When one that has an effect has no such value.
+pub fn ignored_options(spec: &NetworkSpec) -> Result<Vec<String>> {
+    Options::read(spec).map(|options| options.ignored)
+}
+
 impl Options {
     pub fn read(spec: &NetworkSpec) -> Result<Self> {
         let mut options = Self {

@@ -131,6 +131,16 @@ impl Capabilities {
     }
 }
 
+/// Whether `cap_add` and `cap_drop` may have this.
+#[must_use]
+pub fn is_capability(name: &str) -> bool {
+    is_all(name) || Capabilities::number(name).is_some()
+}
+
+fn is_all(name: &str) -> bool {
+    name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case("cap_all")
+}
+
 struct Request {
     all: bool,
     set: Capabilities,
@@ -140,7 +150,7 @@ impl Request {
     fn parse(what: &str, names: &[String]) -> Result<Self, StartError> {
         let mut request = Self { all: false, set: Capabilities(0) };
         for name in names {
-            if name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case("cap_all") {
+            if is_all(name) {
                 request.all = true;
             } else {
                 let number = Capabilities::number(name)

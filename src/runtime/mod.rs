@@ -25,5 +25,6 @@ mod sysctl;
 pub(crate) mod terminal;
 mod tmpfs;
 
+pub use capability::is_capability;
 pub use error::StartError;
 pub use start::{Descriptors, Pipes, Progress, Runtime, Started, Starting};

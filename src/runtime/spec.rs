@@ -244,10 +244,6 @@ pub struct Limits {
     pub cpu_quota: Option<i64>,
     /// Microseconds.
     pub cpu_period: Option<u64>,
-    /// Microseconds.
-    pub cpu_rt_runtime: Option<i64>,
-    /// Microseconds.
-    pub cpu_rt_period: Option<u64>,
     pub cpuset_cpus: Option<String>,
     pub cpuset_mems: Option<String>,
     /// Bytes.

@@ -41,8 +41,10 @@ impl Store {
         self.root.join(name).join("_data")
     }
 
+    /// Refuses a volume that cannot be made anywhere.
+    ///
     /// # Errors
-    /// When no volume can be as it is asked for.
+    /// When the name, the driver or an option is wrong.
     pub fn check(spec: &VolumeSpec) -> Result<(), VolumeError> {
         name::check(&spec.name)?;
         if !matches!(spec.driver.as_str(), "" | "local") {

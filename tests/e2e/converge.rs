@@ -1,6 +1,7 @@
 //! What `up` makes anew, why, and how.
 
 use std::fs;
+use std::time::Instant;
 
 use crate::env::{PATIENCE, TestEnv};
 use crate::lifecycle::pid_of;
@@ -301,4 +302,50 @@ fn what_changes_nothing_makes_nothing_anew() {
     env.file("compose.yaml", &file(&first.replace("1G", "2G")));
     assert!(env.ok(&["--dry-run", "up", "-d"]).stderr.contains("recreate container unchanged-a-1: mem_limit"));
     env.down();
+}
+
+#[test]
+fn updates_and_rollbacks_go_at_their_own_pace() {
+    // A version that is bad ends soon, and so does every one once there is `marks/broken`.
+    let file = r#"
+services:
+  web:
+    x-windlass: { rootfs: host }
+    volumes: ["./marks:/marks"]
+    environment: { VERSION: "1" }
+    command: ["sh", "-c", "if test $$VERSION = bad || test -e /marks/broken; then sleep 1.2; exit 1; fi; exec sleep 1000"]
+    stop_signal: SIGKILL
+    deploy: { replicas: 2, update_config: UPDATE, rollback_config: ROLLBACK }
+"#;
+    let bad = "{ parallelism: 2, monitor: 5s, failure_action: rollback }";
+    let two = "{ parallelism: 2, delay: 1h }";
+    let rest = "{ parallelism: 1, delay: 3s }";
+    let watched = "{ parallelism: 2, monitor: 5s }";
+    let tolerant = "{ parallelism: 2, monitor: 5s, max_failure_ratio: 1 }";
+    // Settings, the new version, whether everything is broken by then, the code, what is said, and whether it takes time.
+    let cases: &[(&str, &str, &str, bool, i32, &str, bool)] = &[
+        (two, "{}", "2", false, 0, "", false),
+        (rest, "{}", "2", false, 0, "", true),
+        ("{ parallelism: 2, monitor: 0s }", "{}", "bad", false, 0, "", false),
+        (bad, two, "bad", false, 1, "as before the update", false),
+        (bad, rest, "bad", false, 1, "as before the update", true),
+        (bad, watched, "bad", true, 1, "the rollback of web failed too", false),
+        (bad, tolerant, "bad", true, 1, "in spite of", false),
+    ];
+    for (number, (update, rollback, version, broken, code, said, slow)) in cases.iter().enumerate() {
+        let file = file.replace("UPDATE", update).replace("ROLLBACK", rollback);
+        let env = TestEnv::with(&format!("pace-{number}"), &file);
+        env.ok(&["up", "-d"]);
+        if *broken {
+            env.file("marks/broken", "");
+        }
+        env.file("compose.yaml", &file.replace("VERSION: \"1\"", &format!("VERSION: \"{version}\"")));
+        let begin = Instant::now();
+        let output = env.run(&["up", "-d"]);
+        let took = begin.elapsed();
+        assert_eq!(output.code, *code, "{number}: {}", output.text());
+        assert!(output.stderr.contains(said), "{number}: {}", output.text());
+        assert!(took.as_secs() >= 3 || !slow, "{number}: {took:?}");
+        env.down();
+    }
 }

@@ -22,6 +22,14 @@ fn cgroup_files(env: &TestEnv, name: &str) -> Vec<String> {
     found
 }
 
+/// A block device of this machine, which has at least one for loops.
+pub fn disk() -> String {
+    let names = fs::read_dir("/sys/block").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let mut paths: Vec<String> = names.map(|name| format!("/dev/{name}")).collect();
+    paths.sort();
+    paths.into_iter().find(|path| Path::new(path).exists()).expect("a block device in /dev")
+}
+
 #[test]
 fn memory_is_limited() {
     let env = TestEnv::with(
@@ -100,5 +108,63 @@ services:
     assert_eq!(env.sh("box", read), "67108864");
     assert_eq!(env.sh("box", "cd /sys/fs/cgroup; cat pids.max pids/pids.max 2>/dev/null; :"), "50");
     assert_eq!(env.sh("box", "cd /sys/fs/cgroup; for d in . */; do mkdir $d/x 2>/dev/null && echo $d; done; :"), "");
+    env.down();
+}
+
+#[test]
+fn every_limit_is_where_the_kernel_reads_it() {
+    let file = r#"
+x-box: &box { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }
+services:
+  box:
+    <<: *box
+    cpuset: "0"
+    cpu_period: 50000
+    cpu_quota: 25000
+    mem_limit: 64m
+    memswap_limit: 96m
+    mem_reservation: 24m
+    mem_swappiness: 11
+    oom_kill_disable: true
+    blkio_config:
+      device_read_bps: [{ path: DEVICE, rate: 11mb }]
+      device_read_iops: [{ path: DEVICE, rate: 12 }]
+      device_write_bps: [{ path: DEVICE, rate: 13mb }]
+      device_write_iops: [{ path: DEVICE, rate: 14 }]
+  deployed:
+    <<: *box
+    deploy: { resources: { limits: { cpus: "0.3", memory: 48m, pids: 33 }, reservations: { memory: 20m } } }
+"#;
+    let env = TestEnv::with("everylimit", &file.replace("DEVICE", &disk()));
+    let output = env.ok(&["up", "-d"]);
+    // In one hierarchy or in many: the name and the value of either.
+    let unified = !Path::new("/sys/fs/cgroup/memory").exists();
+    let holds = |many: (&str, &str), one: (&str, &str)| {
+        let (file, value) = if unified { one } else { many };
+        let found = cgroup_files(&env, file);
+        assert!(found.iter().any(|text| text.contains(value)), "{file}: {value} in {found:?}");
+    };
+    holds(("cpuset.cpus", "0"), ("cpuset.cpus", "0"));
+    holds(("cpu.cfs_period_us", "50000"), ("cpu.max", "25000 50000"));
+    holds(("cpu.cfs_quota_us", "25000"), ("cpu.max", "25000 50000"));
+    holds(("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864"));
+    holds(("memory.memsw.limit_in_bytes", "100663296"), ("memory.swap.max", "33554432"));
+    holds(("memory.soft_limit_in_bytes", "25165824"), ("memory.low", "25165824"));
+    holds(("blkio.throttle.read_bps_device", " 11534336"), ("io.max", "rbps=11534336"));
+    holds(("blkio.throttle.read_iops_device", " 12"), ("io.max", "riops=12"));
+    holds(("blkio.throttle.write_bps_device", " 13631488"), ("io.max", "wbps=13631488"));
+    holds(("blkio.throttle.write_iops_device", " 14"), ("io.max", "wiops=14"));
+    holds(("cpu.cfs_quota_us", "30000"), ("cpu.max", "30000 100000"));
+    holds(("memory.limit_in_bytes", "50331648"), ("memory.max", "50331648"));
+    holds(("pids.max", "33"), ("pids.max", "33"));
+    holds(("memory.soft_limit_in_bytes", "20971520"), ("memory.low", "20971520"));
+    if unified {
+        for lacking in ["mem_swappiness", "oom_kill_disable"] {
+            assert!(output.text().contains(lacking), "{lacking} is told of: {}", output.text());
+        }
+    } else {
+        holds(("memory.swappiness", "11"), ("", ""));
+        holds(("memory.oom_control", "oom_kill_disable 1"), ("", ""));
+    }
     env.down();
 }

@@ -49,9 +49,7 @@ services:
     cpuset: "0-9999"
     mem_limit: 1m
     ulimits: {{ nofile: {{ soft: 20, hard: 10 }} }}
-    cap_add: [NO_SUCH]
     sysctls: {{ kernel.panic: "1" }}
-    stop_signal: SIGNOTHING
   other: {{ x-windlass: {{ rootfs: host }}, command: sleep 1001, init: true }}
 secrets: {{ token: {{ file: ./token }} }}
 "#
@@ -69,9 +67,7 @@ secrets: {{ token: {{ file: ./token }} }}
         "cpuset",
         "mem_limit",
         "nofile",
-        "NO_SUCH",
         "kernel.panic",
-        "SIGNOTHING",
     ] {
         let place = format!("compose.yaml:{}{column}", line(what));
         assert!(text.contains(&place), "{what} at {place} is missing in:\n{text}");
@@ -79,6 +75,18 @@ secrets: {{ token: {{ file: ./token }} }}
     assert!(text.contains("/token does not exist"), "{text}");
     assert!(!text.contains("create_host_path: true` for a secret"), "{text}");
     assert_eq!(containers(&env), before, "what runs goes on running, and nothing stands beside it");
+    // What no machine could make is told before this one is looked at.
+    let wrong = "    cap_add: [NO_SUCH]\n    stop_signal: SIGNOTHING\n    image: no-such.invalid/image\n  other:";
+    let wrong =
+        broken.replace("    x-windlass: { rootfs: host }\n    command", "    command").replace("  other:", wrong);
+    env.file("compose.yaml", &wrong);
+    let text = env.fails(&["up", "-d"]).stderr;
+    for what in ["NO_SUCH", "SIGNOTHING"] {
+        let line = wrong.lines().position(|line| line.contains(what)).unwrap() + 1;
+        assert!(text.contains(what) && text.contains(&format!("compose.yaml:{line}:")), "{what}:\n{text}");
+    }
+    assert!(!text.contains("no-such"), "nothing is fetched for it: {text}");
+    assert_eq!(containers(&env), before);
     env.down();
 }
 

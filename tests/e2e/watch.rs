@@ -173,7 +173,7 @@ services:
         - path: ./work
           target: /work
           action: sync+exec
-          exec: { command: sh -c 'id -u; pwd; echo $$COLOUR; cat /work/file', user: "65534", working_dir: /tmp, environment: { COLOUR: red } }
+          exec: { command: sh -c 'id -u; pwd; echo $$COLOUR; cat /work/file; grep CapBnd /proc/self/status | grep -vc a80425fb', privileged: true, user: "65534", working_dir: /tmp, environment: { COLOUR: red } }
 "#,
     );
     env.file("src/version", "one\n");
@@ -203,7 +203,7 @@ services:
     }
     seen.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(seen[0].0, "bound");
-    assert_eq!(seen[1].1[0], "65534\n/tmp\nred\ncontent\n");
+    assert_eq!(seen[1].1[0], "65534\n/tmp\nred\ncontent\n1\n");
     assert_ne!(started(&env, "bound"), before[2]);
     // One that a person has stopped stays so, and its files are new when it is started.
     env.ok(&["stop", "-t", "0", "app"]);

@@ -296,3 +296,49 @@ fn who_calls_through_sudo_is_told_where_variables_went() {
     folder.set("TAG", "1");
     assert_eq!(folder.run(&["config"]).stderr, "");
 }
+
+#[test]
+fn what_files_say_about_files_and_names_is_followed() {
+    let mut folder = Folder::with(
+        r#"
+version: "3.8"
+name: market
+include:
+  - { path: [parts/base.yaml, parts/more.yaml], env_file: parts/of.env, project_directory: elsewhere }
+services:
+  web:
+    extends: { file: parts/shared.yaml, service: shared }
+    ports: [{ target: 80, name: http, app_protocol: http2, mode: host }]
+    secrets: [word]
+    configs: [text]
+secrets: { word: { name: the-word, file: ./word.txt } }
+configs: { text: { name: the-text, content: words } }
+"#,
+    );
+    folder.file("parts/base.yaml", "services: { base: { image: 'a:${TAG}', volumes: ['./src:/src'] } }\n");
+    folder.file("parts/more.yaml", "services: { base: { command: [more] } }\n");
+    folder.file("parts/of.env", "TAG=included\n");
+    folder.file("parts/shared.yaml", "services: { shared: { image: shared, labels: { from: file } } }\n");
+    let output = folder.run(&["config", "--format", "json"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let config = json(&output.stdout);
+    assert_eq!(config["name"], "market");
+    assert!(output.stderr.contains("`version` is obsolete"), "{}", output.stderr);
+    let base = &config["services"]["base"];
+    assert_eq!((&base["image"], &base["command"][0]), (&"a:included".into(), &"more".into()));
+    assert_eq!(base["volumes"][0]["source"], "/shop/elsewhere/src");
+    let web = &config["services"]["web"];
+    assert_eq!((&web["image"], &web["labels"]["from"]), (&"shared".into(), &"file".into()));
+    let port = &web["ports"][0];
+    assert_eq!(
+        (&port["name"], &port["app_protocol"], &port["mode"]),
+        (&"http".into(), &"http2".into(), &"host".into())
+    );
+    assert_eq!(
+        (&config["secrets"]["word"]["name"], &config["configs"]["text"]["name"]),
+        (&"the-word".into(), &"the-text".into())
+    );
+    // The name of the shell's goes before that of the file.
+    folder.set("COMPOSE_PROJECT_NAME", "stall");
+    assert_eq!(json(&folder.run(&["config", "--format", "json"]).stdout)["name"], "stall");
+}

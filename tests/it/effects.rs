@@ -213,12 +213,18 @@ fn the_page_of_variables_names_each() {
     }
 }
 
-/// The function's text, to its end.
-fn function(test: &str) -> Option<String> {
-    let (file, name) = test.split_once("::")?;
+/// The text of the file that a test is in.
+pub fn file(test: &str) -> Option<String> {
+    let (file, _) = test.split_once("::")?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = if file.starts_with("src/") { root.join(file) } else { root.join("tests").join(file) };
-    let text = fs::read_to_string(path).ok()?;
+    fs::read_to_string(path).ok()
+}
+
+/// The function's text, to its end.
+pub fn function(test: &str) -> Option<String> {
+    let (_, name) = test.split_once("::")?;
+    let text = file(test)?;
     let begin = text.find(&format!("fn {name}("))?;
     let line = text[..begin].rfind('\n').map_or(0, |end| end + 1);
     let indent: String = text[line..].chars().take_while(|character| *character == ' ').collect();

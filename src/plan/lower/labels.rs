@@ -107,6 +107,9 @@ const SETS: &[&str] = &[
 const FREE: &[&str] =
     &["annotations", "driver_opts", "environment", "extra_hosts", "labels", "options", "storage_opt", "sysctls"];
 
+/// Tables of a mount, whose absence is that of all their settings.
+const OPTIONS: &[&str] = &["bind", "image", "tmpfs", "volume"];
+
 /// Where the model keeps the `x-` keys.
 const EXTENSIONS: &str = "#extensions";
 
@@ -164,9 +167,22 @@ fn plain(key: &str, value: &mut Value) {
                 *limit = serde_json::json!({ "soft": limit, "hard": limit });
             }
         }
+        Value::Object(map) if key == "networks" => {
+            for place in map.values_mut() {
+                plain("", place);
+                // `front:` and `front: {}` are a place without settings.
+                if is_empty(place) {
+                    *place = Value::Null;
+                }
+            }
+        }
         Value::Object(map) if !FREE.contains(&key) => {
             map.remove(EXTENSIONS);
+            if key == "bind" && map.get("create_host_path") == Some(&Value::Bool(true)) {
+                map.remove("create_host_path");
+            }
             map.iter_mut().for_each(|(key, value)| plain(key, value));
+            map.retain(|key, value| !(OPTIONS.contains(&key.as_str()) && is_empty(value)));
         }
         Value::Array(list) => {
             for item in list.iter_mut() {

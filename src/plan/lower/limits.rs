@@ -15,8 +15,6 @@ pub(super) fn lower(service: &Service) -> Limits {
         cpu_shares: positive(service.cpu_shares),
         cpu_quota: service.cpu_quota.filter(|&value| value != 0),
         cpu_period: positive(service.cpu_period),
-        cpu_rt_runtime: service.cpu_rt_runtime.filter(|&value| value != 0),
-        cpu_rt_period: positive(service.cpu_rt_period),
         cpuset_cpus: service.cpuset.clone().filter(|cpuset| !cpuset.is_empty()),
         cpuset_mems: None,
         memory: service

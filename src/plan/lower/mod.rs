@@ -2,6 +2,7 @@
 //!
 //! The only translator: nothing below knows Compose, nothing above builds a container's specification.
 
+mod check;
 mod health;
 mod install;
 pub(crate) mod labels;
@@ -12,6 +13,9 @@ mod network;
 mod process;
 mod security;
 mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,6 +35,7 @@ use crate::volumes::spec::VolumeSpec;
 
 use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};
 
+pub use check::check;
 pub use install::{Locks, folder, is_lock};
 pub use labels::PACKAGES;
 pub use watch::{Watched, WatchedRule, watch, watch_locks};
@@ -210,7 +215,7 @@ pub fn warnings(project: &Project, services: &[String]) -> Vec<Fault> {
         Fault::new(format!("services.{name}.ports"), message)
             .hint("put the service into a network that is not internal too, or take `ports` away")
     };
-    closed.map(warning).collect()
+    closed.map(warning).chain(check::without_effect(project, services)).collect()
 }
 
 /// What a project is as a whole, without regard to images.

@@ -130,12 +130,16 @@ pub(super) fn endpoints(
         let config = config.clone().unwrap_or_default();
         let mut address = |attribute: &str, text: Option<&String>| -> Option<IpAddr> {
             let text = text?;
-            let parsed = text.parse();
-            if parsed.is_err() {
-                let path = format!("services.{name}.networks.{key}.{attribute}");
-                faults.push(Fault::new(path, format!("`{text}` is not an IP address")));
-            }
-            parsed.ok()
+            let parsed = text.parse::<IpAddr>().ok();
+            let what = match (attribute, parsed) {
+                (_, None) => "an IP address",
+                ("ipv4_address", Some(IpAddr::V6(_))) => "an IPv4 address",
+                ("ipv6_address", Some(IpAddr::V4(_))) => "an IPv6 address",
+                (_, Some(_)) => return parsed,
+            };
+            let path = format!("services.{name}.networks.{key}.{attribute}");
+            faults.push(Fault::new(path, format!("`{text}` is not {what}")));
+            None
         };
         let ipv4 = match address("ipv4_address", config.ipv4_address.as_ref()) {
             Some(IpAddr::V4(address)) => Some(address),

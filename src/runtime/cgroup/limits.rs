@@ -61,12 +61,6 @@ pub(super) fn v1(limits: &Limits) -> Result<Vec<Setting>, StartError> {
     if let Some(quota) = quota {
         all.push(setting("cpu", "cpu.cfs_quota_us", quota));
     }
-    if let Some(period) = limits.cpu_rt_period.filter(|period| *period > 0) {
-        all.push(setting("cpu", "cpu.rt_period_us", period));
-    }
-    if let Some(runtime) = limits.cpu_rt_runtime.filter(|runtime| *runtime != 0) {
-        all.push(setting("cpu", "cpu.rt_runtime_us", runtime));
-    }
     cpuset(limits, &mut all);
     if let Some(memory) = limits.memory.filter(|memory| *memory != 0) {
         all.push(setting("memory", "memory.limit_in_bytes", memory));
@@ -152,9 +146,6 @@ pub(super) fn v2_lacks(limits: &Limits) -> Vec<&'static str> {
     if limits.oom_kill_disable == Some(true) {
         all.push("oom_kill_disable");
     }
-    if limits.cpu_rt_period.is_some_and(|p| p > 0) || limits.cpu_rt_runtime.is_some_and(|r| r != 0) {
-        all.push("cpu_rt_runtime, cpu_rt_period");
-    }
     all
 }
 
@@ -201,6 +192,7 @@ fn device_number(path: &Path) -> Result<String, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::spec::BlkioDevice;
 
     fn lines(settings: &[Setting]) -> Vec<String> {
         settings.iter().map(|s| format!("{}={}", s.file, s.value)).collect()
@@ -251,5 +243,19 @@ mod tests {
         assert_eq!(lines(&v2(&limits(Some(100), Some(100))).unwrap())[1], "memory.swap.max=0");
         assert_eq!((cpu_weight(2), cpu_weight(1024), cpu_weight(262_144)), (1, 100, 10_000));
         assert_eq!((io_weight(10), io_weight(1000)), (1, 10_000));
+    }
+    #[test]
+    fn a_device_has_a_weight_of_its_own() {
+        // Any block device will do; without one there is nothing to weigh.
+        let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let path = disks.map(|disk| Path::new("/dev").join(disk.file_name())).find(|path| path.exists());
+        let Some(path) = path else { return };
+        let number = device_number(&path).unwrap();
+        let weight_device = BlkioDevice { path, setting: BlkioSetting::Weight, value: 500 };
+        let limits = Limits { blkio_devices: vec![weight_device], ..Limits::default() };
+        assert_eq!(lines(&v1(&limits).unwrap()), [format!("blkio.weight_device={number} 500")]);
+        assert_eq!(lines(&v2(&limits).unwrap()), [format!("io.weight={number} 4950")]);
+        let wrong = BlkioDevice { path: "/etc/hosts".into(), setting: BlkioSetting::Weight, value: 500 };
+        assert!(v1(&Limits { blkio_devices: vec![wrong], ..Limits::default() }).is_err());
     }
 }
