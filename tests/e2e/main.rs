@@ -57,6 +57,7 @@ mod registries;
 mod restarts;
 mod streams;
 mod stuck;
+mod subcommands;
 mod survival;
 mod terminal;
 mod toolchains;

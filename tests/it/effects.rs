@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+use clap::CommandFactory;
+use windlass::cli::args::Cli;
+
 /// Command, flags by their long names, and the test: `FILE::FUNCTION`, below `tests` or in `src`.
 pub const FLAGS: &[(&str, &[&str], &str)] = &[
     (
@@ -149,6 +152,102 @@ pub const FLAGS: &[(&str, &[&str], &str)] = &[
     ("volumes", &["--format", "--quiet"], "e2e/reading.rs::volumes_are_those_of_the_project_or_of_some_services"),
     ("wait", &["--down-project"], "e2e/oneoff.rs::wait_tells_how_containers_end"),
     ("watch", &["--no-up", "--quiet"], "e2e/flags.rs::watch_starts_nothing_when_told_so"),
+    // Commands below a command.
+    (
+        "image history",
+        &["--format", "--human", "--quiet"],
+        "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say",
+    ),
+    ("image history", &["--no-trunc"], "e2e/copying.rs::commit_makes_an_image_of_what_a_container_changed"),
+    ("image inspect", &["--format"], "e2e/copying.rs::commit_makes_an_image_of_what_a_container_changed"),
+    ("image load", &["--input", "--name", "--quiet"], "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say"),
+    ("image load", &["--platform"], "e2e/mistaken.rs::images_and_words_of_docker_get_answers"),
+    (
+        "image ls",
+        &["--all", "--digests", "--filter", "--format", "--no-trunc", "--quiet"],
+        "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say",
+    ),
+    (
+        "image prune",
+        &["--all", "--filter", "--force"],
+        "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say",
+    ),
+    ("image pull", &["--platform"], "e2e/mistaken.rs::images_and_words_of_docker_get_answers"),
+    ("image pull", &["--quiet"], "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say"),
+    ("image rm", &["--force"], "e2e/images.rs::images_are_pulled_listed_inspected_and_removed"),
+    ("image rm", &["--no-prune"], "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say"),
+    ("image save", &["--output"], "e2e/subcommands.rs::images_come_and_are_shown_as_the_flags_say"),
+    (
+        "network connect",
+        &["--alias"],
+        "e2e/connecting.rs::a_running_container_is_in_the_network_at_once_and_stays_there",
+    ),
+    (
+        "network connect",
+        &["--gw-priority", "--link-local-ip"],
+        "e2e/subcommands.rs::a_place_in_a_network_is_as_the_flags_say",
+    ),
+    ("network connect", &["--ip", "--ip6"], "e2e/connecting.rs::addresses_are_those_that_are_asked_for"),
+    (
+        "network create",
+        &[
+            "--attachable",
+            "--aux-address",
+            "--driver",
+            "--gateway",
+            "--internal",
+            "--ip-range",
+            "--ipv4",
+            "--ipv6",
+            "--label",
+            "--opt",
+            "--subnet",
+        ],
+        "e2e/subcommands.rs::networks_are_made_as_the_flags_say",
+    ),
+    ("network disconnect", &["--force"], "e2e/connecting.rs::addresses_are_those_that_are_asked_for"),
+    (
+        "network inspect",
+        &["--format"],
+        "e2e/housekeeping.rs::networks_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    (
+        "network ls",
+        &["--filter", "--format"],
+        "e2e/housekeeping.rs::networks_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    ("network ls", &["--no-trunc", "--quiet"], "e2e/subcommands.rs::networks_are_made_as_the_flags_say"),
+    (
+        "network prune",
+        &["--filter", "--force"],
+        "e2e/housekeeping.rs::networks_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    ("network rm", &["--force"], "e2e/subcommands.rs::networks_are_made_as_the_flags_say"),
+    ("system df", &["--format", "--verbose"], "e2e/housekeeping.rs::df_adds_up_what_is_there"),
+    (
+        "system prune",
+        &["--all", "--force", "--volumes"],
+        "e2e/subcommands.rs::volumes_and_leftovers_are_as_the_flags_say",
+    ),
+    ("system prune", &["--filter"], "e2e/networks.rs::a_network_that_a_person_makes_is_for_every_project"),
+    ("volume create", &["--driver", "--opt"], "e2e/subcommands.rs::volumes_and_leftovers_are_as_the_flags_say"),
+    ("volume create", &["--label"], "e2e/housekeeping.rs::a_volume_of_two_projects_stays_for_the_second"),
+    (
+        "volume inspect",
+        &["--format"],
+        "e2e/housekeeping.rs::volumes_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    (
+        "volume ls",
+        &["--filter", "--format", "--quiet"],
+        "e2e/housekeeping.rs::volumes_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    (
+        "volume prune",
+        &["--all", "--filter", "--force"],
+        "e2e/housekeeping.rs::volumes_are_listed_inspected_and_removed_when_nobody_uses_them",
+    ),
+    ("volume rm", &["--force"], "e2e/housekeeping.rs::volumes_are_listed_inspected_and_removed_when_nobody_uses_them"),
 ];
 
 /// Variables that the peer reads and windlass too, and the test that sees it.
@@ -266,4 +365,21 @@ fn each_variable_has_its_test() {
         let body = function(test).unwrap_or_else(|| panic!("{name}: there is no test {test}"));
         assert!(body.contains(name), "{name}: {test} does not use it");
     }
+}
+
+/// Commands of Docker's own below one of their own, which the peer does not have: each of their flags has its test too.
+#[test]
+fn each_flag_of_a_command_below_a_command_has_its_test() {
+    let mut faults = Vec::new();
+    for above in Cli::command().get_subcommands() {
+        for below in above.get_subcommands() {
+            let name = format!("{} {}", above.get_name(), below.get_name());
+            for flag in below.get_arguments() {
+                let Some(long) = flag.get_long().filter(|long| !matches!(*long, "help" | "dry-run")) else { continue };
+                let short = flag.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+                faults.extend(fault(&name, &format!("{short}--{long}")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

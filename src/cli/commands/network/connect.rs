@@ -1,12 +1,12 @@
 //! `windlass network connect` and `disconnect`: containers in other networks than their file says.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
 
 use super::{Network, all, find};
 use crate::cli::conversation::converge;
-use crate::cli::objects::pair;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::inventory;
 use crate::engine::message::Request;
@@ -35,9 +35,6 @@ pub struct ConnectArgs {
     /// The network with the highest has the default route; among equals, the first by name
     #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
     pub gw_priority: i64,
-    /// Option of the driver; none has an effect (can be repeated)
-    #[arg(long = "driver-opt", value_name = "KEY=VALUE")]
-    pub driver_opts: Vec<String>,
     /// Network by name or id
     pub network: String,
     /// Container by name or id, or the service of the project that has it
@@ -80,7 +77,7 @@ pub fn connect(args: &ConnectArgs, context: &Context) -> CommandResult {
         mac: None,
         interface: None,
         gateway_priority: args.gw_priority,
-        driver_opts: args.driver_opts.iter().map(pair).collect(),
+        driver_opts: BTreeMap::new(),
     };
     let request = Request::Connect { container: container.record.id, endpoint: Box::new(endpoint), again: false };
     converge(context, &project, &request, &context.progress("network connect"))?;
