@@ -6,10 +6,10 @@ use super::ui::template::Template;
 use super::{CommandError, CommandResult, Context, dry};
 
 /// `KEY[=VALUE]`
-pub fn pair(text: &String) -> (String, String) {
+pub fn pair(text: &str) -> (String, String) {
     match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), value.to_owned()),
-        None => (text.clone(), String::new()),
+        None => (text.to_owned(), String::new()),
     }
 }
 

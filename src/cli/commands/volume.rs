@@ -139,8 +139,8 @@ fn create(args: &CreateArgs, context: &Context) -> CommandResult {
         name: args.name.clone(),
         key: args.name.clone(),
         driver: args.driver.clone(),
-        driver_opts: args.options.iter().map(pair).collect(),
-        labels: args.labels.iter().map(pair).collect(),
+        driver_opts: args.options.iter().map(|text| pair(text)).collect(),
+        labels: args.labels.iter().map(|text| pair(text)).collect(),
         external: false,
     };
     let store = Store::new(&context.paths);

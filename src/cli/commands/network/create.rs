@@ -67,12 +67,12 @@ pub fn create(args: &CreateArgs, context: &Context) -> CommandResult {
         name: args.name.clone(),
         key: args.name.clone(),
         driver: args.driver.clone(),
-        driver_opts: args.options.iter().map(pair).collect(),
+        driver_opts: args.options.iter().map(|text| pair(text)).collect(),
         internal: args.internal,
         enable_ipv4: args.ipv4,
         enable_ipv6: args.ipv6,
         ipam: pools(args)?,
-        labels: args.labels.iter().map(pair).collect(),
+        labels: args.labels.iter().map(|text| pair(text)).collect(),
         external: false,
     };
     let made = Networks::standalone(&context.paths).ensure(std::slice::from_ref(&spec), &Claims::new())?;
