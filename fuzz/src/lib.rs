@@ -1,5 +1,6 @@
 //! What must hold for any text that a reader of windlass may be given. The fuzz targets and `tests/compose` share it.
 
+mod hostile;
 mod sections;
 
 use windlass::compose::emit::{Format, canonical, to_yaml};
@@ -9,6 +10,7 @@ use windlass::compose::{LoadRequest, dotenv, load, yaml as reader};
 use windlass::diag::{Diagnostic, Paint, SourceMap, render_all, to_json};
 use windlass::image::reference::Reference;
 
+pub use hostile::{accounts, archive, dns, layer, manifest, resolver};
 pub use sections::Sections;
 
 fn documents(text: &str) -> (Vec<serde_json::Value>, Vec<Diagnostic>, SourceMap) {

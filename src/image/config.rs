@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::digest::Digest;
 use super::platform::Platform;
 
+/// More are not honest: each is a folder and a mount.
+pub const MOST_VOLUMES: usize = 1_000;
+
 /// The configuration as containers need it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
@@ -57,7 +60,7 @@ pub struct HistoryStep {
 
 /// The whole configuration file.
 #[derive(Debug, Clone)]
-pub(super) struct ConfigFile {
+pub struct ConfigFile {
     pub config: ImageConfig,
     pub platform: Platform,
     pub created: Option<Timestamp>,
@@ -67,7 +70,9 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    /// # Errors
+    /// When it is no configuration.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let raw: RawFile = serde_json::from_slice(bytes)?;
         let config = raw.config.unwrap_or_default();
         Ok(Self {

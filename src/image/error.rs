@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::config::MOST_VOLUMES;
 use super::digest::{Digest, DigestError};
 use super::manifest::ManifestError;
 use super::reference::ReferenceError;
@@ -39,6 +40,8 @@ pub enum ImageError {
     NotFound(String),
     #[error("more than one image has an id or a digest that starts with {start}: {}", images.join(", "))]
     AmbiguousId { start: String, images: Vec<String> },
+    #[error("the image's configuration lists {0} volumes; no more than {MOST_VOLUMES} are made for a container")]
+    TooManyVolumes(usize),
     #[error("image {reference} is not here, and the pull policy is `never`")]
     Never { reference: String },
     #[error("image {reference} is for {found}, not for {wanted}")]

@@ -10,7 +10,7 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::complete;
-use super::config::ConfigFile;
+use super::config::{ConfigFile, MOST_VOLUMES};
 use super::digest::Digest;
 use super::error::{ImageError, LayerError};
 use super::layer::{self, Job};
@@ -76,6 +76,9 @@ impl Import<'_> {
     /// Brings everything in and writes the image's record. The caller holds [`Store::using`].
     pub(super) fn run(self, store: &Store, session: &Session) -> Result<ImageRecord, ImageError> {
         let config = ConfigFile::parse(self.config).map_err(ImageError::Config)?;
+        if config.config.volumes.len() > MOST_VOLUMES {
+            return Err(ImageError::TooManyVolumes(config.config.volumes.len()));
+        }
         if self.layers.len() > MOST_LAYERS {
             return Err(ManifestError::TooManyLayers(self.layers.len()).into());
         }

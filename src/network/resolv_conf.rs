@@ -26,7 +26,8 @@ impl ResolvConf {
         let mut conf = Self::default();
         for line in text.lines() {
             let line = line.split(['#', ';']).next().unwrap_or_default();
-            let mut words = line.split_whitespace();
+            // What holds a control character would mean something else to another reader of the container's file.
+            let mut words = line.split_whitespace().filter(|word| is_word(word));
             match words.next() {
                 Some("nameserver") => {
                     // A zone (`fe80::1%eth0`) means nothing in another namespace.
@@ -117,7 +118,7 @@ mod tests {
     fn the_hosts_file_is_read_as_the_c_library_does() {
         let conf = ResolvConf::parse(
             "# c\nnameserver 10.0.0.1 ; x\nnameserver fe80::1%eth0\nnameserver ::1\nnameserver nonsense\ndomain a.b\n\
-             search x.y z\noptions ndots:2 edns0\noptions rotate\n",
+             search x.y a\u{e}b z\noptions ndots:2 edns0\noptions rotate\n",
         );
         assert_eq!(conf.servers, ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
         assert_eq!(conf.search, ["x.y", "z"]);

@@ -13,7 +13,7 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Who a process runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
+pub struct Identity {
     pub uid: u32,
     pub gid: u32,
     /// Supplementary groups, the primary one among them.
@@ -75,24 +75,36 @@ fn id(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|id| *id <= i32::MAX as u32)
 }
 
+/// A name as an image has it: of any length, and of any characters.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 80;
+    let begin: String = name.chars().take(LONGEST).collect();
+    let more = if begin.len() < name.len() { "…" } else { "" };
+    format!("{}{more}", begin.escape_debug())
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn lookup(passwd: &str, group: &str, user: &str, additional: &[String]) -> Result<Identity, StartError> {
+/// The same by the texts of the two files.
+///
+/// # Errors
+/// When one of the names is in neither.
+pub fn lookup(passwd: &str, group: &str, user: &str, additional: &[String]) -> Result<Identity, StartError> {
     let (user_part, group_part) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),
         None => (user, None),
     };
     let user_part = if user_part.is_empty() { "0" } else { user_part };
-    let failed = |detail: String| StartError::new(format!("user {user}"), detail);
+    let failed = |detail: String| StartError::new(format!("user {}", shown(user)), detail);
     let by_name = accounts(passwd).find(|a| a.name == user_part);
     let account = by_name.or_else(|| id(user_part).and_then(|uid| accounts(passwd).find(|a| a.uid == uid)));
     let uid = match (&account, id(user_part)) {
         (Some(account), _) => account.uid,
         (None, Some(uid)) => uid,
         (None, None) if is_number(user_part) => return Err(failed("the number is too large".into())),
-        (None, None) => return Err(failed(format!("the image's /etc/passwd has no user `{user_part}`"))),
+        (None, None) => return Err(failed(format!("the image's /etc/passwd has no user `{}`", shown(user_part)))),
     };
     let mut names: HashMap<&str, u32> = HashMap::new();
     if group_part.is_some() || !additional.is_empty() {
@@ -101,7 +113,7 @@ fn lookup(passwd: &str, group: &str, user: &str, additional: &[String]) -> Resul
     }
     let group_id = |name: &str| {
         let found = names.get(name).copied().or_else(|| id(name));
-        found.ok_or_else(|| failed(format!("the image's /etc/group has no group `{name}`")))
+        found.ok_or_else(|| failed(format!("the image's /etc/group has no group `{}`", shown(name))))
     };
     let gid = match group_part {
         Some(name) => group_id(name)?,
@@ -157,6 +169,8 @@ mod tests {
         assert!(of("4294967295", &[]).is_err());
         assert!(of("99999999999999", &[]).is_err());
         assert!(of("web", &["nix"]).is_err());
+        let odd = of(&format!("\u{1b}[31m{}", "u".repeat(1 << 20)), &[]).unwrap_err();
+        assert!(odd.detail.len() < 200 && !odd.step.contains('\u{1b}') && odd.step.len() < 200, "{odd:?}");
     }
     #[test]
     fn many_groups_take_linear_time() {

@@ -7,7 +7,7 @@ mod devices;
 mod error;
 mod exec;
 mod filesystem;
-mod identity;
+pub mod identity;
 mod init;
 pub mod inroot;
 mod intermediate;

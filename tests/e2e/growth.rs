@@ -218,7 +218,7 @@ fn connections() {
         "many-visits",
         r#"
 services:
-  web: { x-windlass: { rootfs: host }, command: "busybox httpd -f -p 80 -h /etc", ports: ["127.0.0.1::80"], stop_signal: SIGKILL }
+  web: { image: "busybox:1.35", command: httpd -f -p 80 -h /etc, ports: ["127.0.0.1::80"], stop_signal: SIGKILL }
 "#,
     );
     env.ok(&["up", "-d"]);

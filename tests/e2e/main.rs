@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
 mod attributes;
+mod absurd;
 mod completion;
 mod connecting;
 mod containers;

@@ -15,6 +15,7 @@ mod others;
 mod server;
 mod upstream;
 
+pub use answer::{Action, answer, refusal};
 pub use names::{NameEntry, Names, View};
 pub use server::Server;
 pub use upstream::{HostServers, Upstream};

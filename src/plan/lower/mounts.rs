@@ -1,6 +1,6 @@
 //! Volumes, binds, tmpfs, secrets and configs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -88,9 +88,10 @@ pub(super) fn lower(
         }
     }
     // VOLUMEs of the image that nothing covers yet become anonymous volumes.
+    let mut covered: HashSet<PathBuf> = made.mounts.iter().map(|mount| mount.target.clone()).collect();
     for target in &image.volumes {
         let target = PathBuf::from("/").join(target);
-        if !made.mounts.iter().any(|mount| mount.target == target) {
+        if covered.insert(target.clone()) {
             anonymous(target, &mut made);
         }
     }

@@ -29,6 +29,7 @@ pub enum Action {
 }
 
 /// Looks at a query. `stream` is true for TCP, where nothing is ever too long.
+#[must_use]
 pub fn answer(packet: &[u8], names: &Names, view: &View, stream: bool) -> Action {
     let Ok(query) = Message::from_vec(packet) else {
         return malformed(packet);
@@ -77,6 +78,7 @@ pub fn answer(packet: &[u8], names: &Names, view: &View, stream: bool) -> Action
 }
 
 /// The answer to a query that could not be forwarded.
+#[must_use]
 pub fn refusal(packet: &[u8], code: ResponseCode) -> Action {
     match Message::from_vec(packet) {
         Ok(query) => reply(&query, code, Vec::new(), false),
