@@ -56,7 +56,7 @@ pub struct GlobalArgs {
     /// Environment file (can be repeated)
     #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub env_files: Vec<String>,
-    /// Include all resources, even those that no service uses
+    /// Include all resources, even those that no service uses: `up` creates their networks and volumes too
     #[arg(long)]
     pub all_resources: bool,
     /// When to print control sequences
@@ -68,7 +68,7 @@ pub struct GlobalArgs {
     /// Most pulls at the same time, -1 for no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub parallel: Option<i32>,
-    /// Join names with `_` as Compose V1 did
+    /// Join generated names of containers and images with `_`, as Compose V1 did (COMPOSE_COMPATIBILITY)
     #[arg(long)]
     pub compatibility: bool,
     /// Say what would be done, and do nothing

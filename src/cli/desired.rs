@@ -90,6 +90,7 @@ pub fn desired(
         scale,
         digests: &unread,
         locks: &unlocked,
+        all_resources: context.global.all_resources,
         for_person: context.is_through_sudo(),
         version: env!("CARGO_PKG_VERSION"),
     };

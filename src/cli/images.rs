@@ -309,7 +309,7 @@ enum Asked {
 fn asked_for(store: &Store, project: &Project, name: &str, service: &Service) -> Result<Asked, CommandError> {
     let text = match &service.image {
         Some(image) => image.clone(),
-        None if service.build.is_some() => format!("{}-{name}", project.name),
+        None if service.build.is_some() => project.built_image(name),
         None => return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build"))),
     };
     let place = || project.place(&format!("services.{name}.image")).map_or_else(String::new, |at| format!(" ({at})"));

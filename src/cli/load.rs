@@ -98,6 +98,7 @@ impl Context {
         let mut options = loading.options.clone();
         options.services.extend(loading.services.iter().cloned());
         options.all_resources |= self.global.all_resources;
+        options.compatibility |= self.global.compatibility;
         LoadRequest {
             current_dir: self.working_dir.clone(),
             files: self.global.files.iter().map(PathBuf::from).collect(),

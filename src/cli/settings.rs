@@ -11,9 +11,8 @@ use super::exit::{CommandError, USAGE};
 use crate::compose::dotenv;
 
 /// Those that are not for the loader, which reads the files itself.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 7] = [
     "COMPOSE_ANSI",
-    "COMPOSE_COMPATIBILITY",
     "COMPOSE_IGNORE_ORPHANS",
     "COMPOSE_MENU",
     "COMPOSE_PARALLEL_LIMIT",

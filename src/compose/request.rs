@@ -43,6 +43,8 @@ pub struct LoadOptions {
     pub services: Vec<String>,
     /// Keep networks, volumes, secrets and configs that no active service uses.
     pub all_resources: bool,
+    /// Join generated names with `_`; `COMPOSE_COMPATIBILITY` says so too.
+    pub compatibility: bool,
     /// The services are to run: attributes that are refused are faults, not warnings.
     pub for_running: bool,
     /// Remember where the values come from, for [`Loaded::explain`].
@@ -61,6 +63,7 @@ impl Default for LoadOptions {
             resolve_environment: true,
             services: Vec::new(),
             all_resources: false,
+            compatibility: false,
             for_running: false,
             provenance: false,
             places: true,

@@ -37,6 +37,9 @@ pub struct DesiredService {
     pub replicas: u32,
     /// `container_name`: the name of the only replica.
     pub container_name: Option<String>,
+    /// What joins the parts of the names of the others.
+    #[serde(default = "hyphen")]
+    pub separator: char,
     /// A container of the service but for what differs between replicas; see [`DesiredService::instantiate`].
     pub template: ContainerRecord,
     /// How its containers are made anew when there are several (`deploy.update_config`); all at once when absent.
@@ -134,6 +137,21 @@ pub enum OnFailure {
     Rollback,
 }
 
+fn hyphen() -> char {
+    '-'
+}
+
+/// `<project>-<service>-<part>`: the name of a container that has none of its own.
+#[must_use]
+pub fn generated_name(record: &ContainerRecord, separator: char, parts: &[&str]) -> String {
+    let mut name = format!("{}{separator}{}", record.project, record.service);
+    for part in parts {
+        name.push(separator);
+        name.push_str(part);
+    }
+    name
+}
+
 /// Placeholder in a template for "the container of this service" (`network_mode: service:db`).
 pub const SERVICE_PREFIX: &str = "service:";
 
@@ -158,7 +176,7 @@ impl DesiredService {
         record.created = jiff::Timestamp::now();
         record.name = match &self.container_name {
             Some(name) => name.clone(),
-            None => format!("{}-{}-{number}", record.project, record.service),
+            None => generated_name(&record, self.separator, &[&number.to_string()]),
         };
         if !record.oneoff {
             record.labels.insert(LABEL_NUMBER.into(), number.to_string());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::{DesiredService, Install};
+use super::desired::{DesiredService, Install, generated_name};
 use super::lower::labels;
 use crate::network::spec::EndpointSpec;
 use crate::supervisor::record::{ContainerRecord, RestartLimits, RestartPolicy};
@@ -13,7 +13,7 @@ use crate::volumes::packages::LABEL;
 pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
     let mut step = service.clone();
     let record = &mut step.template;
-    step.container_name = Some(format!("{}-{}-install", record.project, record.service));
+    step.container_name = Some(generated_name(record, service.separator, &["install"]));
     step.update = None;
     record.oneoff = true;
     record.labels.insert(labels::ONEOFF.to_owned(), "True".to_owned());

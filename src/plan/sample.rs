@@ -120,6 +120,7 @@ pub(crate) fn desired(templates: Vec<ContainerRecord>) -> Desired {
                 name: template.service.clone(),
                 replicas: 1,
                 container_name: None,
+                separator: '-',
                 template,
                 update: None,
                 rollback: None,

@@ -17,7 +17,7 @@ use crate::volumes::spec::VolumeSpec;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRecord {
     pub id: ContainerId,
-    /// `<project>-<service>-<n>`, or `container_name`.
+    /// `<project>-<service>-<n>` (joined with `_` for `--compatibility`), or `container_name`.
     pub name: String,
     pub project: String,
     pub service: String,

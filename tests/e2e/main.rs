@@ -28,6 +28,7 @@ mod flags;
 mod followers;
 mod foreground;
 mod growth;
+mod globals;
 mod health;
 mod housekeeping;
 mod images;

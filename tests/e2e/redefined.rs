@@ -58,6 +58,10 @@ fn a_changed_volume_is_made_anew_only_when_a_person_says_so() {
     write(&env, "one", "x");
     env.ok(&["up", "-d", "-y"]);
     assert_eq!(seen(&env), "one");
+    write(&env, "two", "x");
+    env.ok(&["create", "-y"]);
+    env.ok(&["start"]);
+    assert_eq!(seen(&env), "two");
     assert_eq!(env.ps().len(), 2);
     assert!(env.folder().join("two/name").exists(), "what was bound is not the volume's own");
     env.down();

@@ -17,16 +17,13 @@ const MISSING: &[(&str, &str)] = &[
 
 /// Flags that are taken and do something else, or nothing.
 const NOTES: &[(&str, &str)] = &[
-    ("(global) --compatibility", "without effect yet: names are joined with `-`"),
     ("create --build", "refused where it is given, since images are not built yet"),
     ("create --no-build", "always so"),
-    ("create --yes", "nothing is asked"),
     ("down --rmi", "`local` removes nothing: windlass builds no images"),
     ("run --build", "refused where it is given, since images are not built yet"),
     ("run --quiet-build", "nothing is built"),
     ("up --build", "refused where it is given, since images are not built yet"),
     ("up --no-build", "always so"),
-    ("up --yes", "nothing is asked"),
     ("watch --prune", "nothing is built, so no image is replaced"),
     ("up --quiet-build", "nothing is built"),
 ];

@@ -11,9 +11,11 @@ use windlass::cli::args::Cli;
 pub const FLAGS: &[(&str, &[&str], &str)] = &[
     (
         "(global)",
-        &["--all-resources", "--env-file", "--file", "--profile", "--project-directory", "--project-name"],
+        &["--env-file", "--file", "--profile", "--project-directory", "--project-name"],
         "e2e/flags.rs::the_project_is_where_the_flags_say",
     ),
+    ("(global)", &["--all-resources"], "e2e/globals.rs::all_resources_are_those_that_no_service_uses_too"),
+    ("(global)", &["--compatibility"], "e2e/globals.rs::names_as_compose_v1_made_them"),
     ("(global)", &["--ansi", "--progress"], "e2e/flags.rs::variables_say_how_it_is_shown"),
     ("(global)", &["--dry-run"], "e2e/dry.rs::no_command_changes_anything"),
     ("(global)", &["--parallel"], "src/cli/images.rs::so_many_layers_at_once_as_is_said"),
@@ -55,6 +57,7 @@ pub const FLAGS: &[(&str, &[&str], &str)] = &[
     ("create", &["--force-recreate", "--no-recreate", "--scale"], "e2e/up.rs::create_makes_and_start_starts"),
     ("create", &["--pull", "--quiet-pull"], "e2e/flags.rs::images_come_as_the_flags_say"),
     ("create", &["--remove-orphans"], "e2e/flags.rs::orphans_go_where_that_is_asked_for"),
+    ("create", &["--yes"], "e2e/redefined.rs::a_changed_volume_is_made_anew_only_when_a_person_says_so"),
     ("down", &["--remove-orphans", "--timeout", "--volumes"], "e2e/env.rs::down"),
     ("events", &["--json", "--since", "--until"], "e2e/live.rs::events_are_told_as_they_happen_and_afterwards"),
     (
@@ -147,6 +150,7 @@ pub const FLAGS: &[(&str, &[&str], &str)] = &[
     ("up", &["--timeout"], "e2e/lifecycle.rs::a_timeout_replaces_the_grace_period"),
     ("up", &["--wait", "--wait-timeout"], "e2e/failures.rs::a_failed_wait_says_what_happened"),
     ("up", &["--watch"], "e2e/watch.rs::a_foreground_up_follows_edits_too"),
+    ("up", &["--yes"], "e2e/redefined.rs::a_changed_volume_is_made_anew_only_when_a_person_says_so"),
     ("version", &["--format"], "e2e/flags.rs::all_capabilities_whole_ids_and_versions"),
     ("version", &["--short"], "e2e/listing.rs::version_and_config_need_no_project_to_run"),
     ("volumes", &["--format", "--quiet"], "e2e/reading.rs::volumes_are_those_of_the_project_or_of_some_services"),
@@ -255,6 +259,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("CI", "src/cli/ui/progress/tests.rs::modes_follow_flag_environment_and_terminal"),
     ("CLICOLOR_FORCE", "src/cli/ui/style.rs::flags_then_environment_then_terminal_decide"),
     ("COMPOSE_ANSI", "e2e/flags.rs::variables_say_how_it_is_shown"),
+    ("COMPOSE_COMPATIBILITY", "e2e/globals.rs::names_as_compose_v1_made_them"),
     ("COMPOSE_DISABLE_ENV_FILE", "it/config.rs::variables_choose_files_projects_and_profiles"),
     ("COMPOSE_ENV_FILES", "it/config.rs::variables_choose_files_projects_and_profiles"),
     ("COMPOSE_FILE", "it/config.rs::variables_choose_files_projects_and_profiles"),

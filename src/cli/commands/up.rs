@@ -134,9 +134,11 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
     let chosen = choose(project, &args.services, !args.no_deps)?;
-    if chosen.is_empty() {
-        return Err(CommandError::new("no service selected").hint("enable a profile with --profile"));
+    if chosen.is_empty() && !context.global.all_resources {
+        return Err(no_service(project));
     }
+    // There is nothing to wait for without services.
+    let interrupts = interrupts.filter(|_| !chosen.is_empty());
     let attached = attachable(project, &chosen, args)?;
     // As the peer: what was only started because others depend on it goes on.
     let only_named = !args.services.is_empty() && !args.attach_dependencies;
@@ -271,6 +273,15 @@ fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Re
     };
     eprint!("{}", super::super::ui::urls::render(&ports, answers, context.palette()));
     Ok(())
+}
+
+/// Nothing is to be made of such a file.
+fn no_service(project: &Project) -> CommandError {
+    let error = CommandError::new("no service selected");
+    match project.disabled_services.is_empty() {
+        true => error.hint("`--all-resources` creates networks and volumes that no service uses"),
+        false => error.hint("enable a profile with --profile"),
+    }
 }
 
 /// Services whose output a foreground `up` shows: the named ones (all when none is) unless they say `attach: false`, or

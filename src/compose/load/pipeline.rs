@@ -95,7 +95,7 @@ impl Loader<'_> {
             _ => request.current_dir.clone(),
         });
         let dir = PathBuf::from(crate::compose::canonical::clean(&dir.to_string_lossy()));
-        if !named_env && dir != first_dir && !disabled(&environment) {
+        if !named_env && dir != first_dir && !is_set(&environment, "COMPOSE_DISABLE_ENV_FILE") {
             env_files::fill(
                 &mut environment,
                 &[dir.join(".env")],
@@ -178,6 +178,7 @@ impl Loader<'_> {
         project.compose_files = compose_files;
         project.profiles = profiles;
         project.versions = declared;
+        project.compatibility = self.options.compatibility || is_set(&environment, "COMPOSE_COMPATIBILITY");
         project.environment = environment.values();
         let provenance = self.session.history.is_on().then_some(tree);
         let environment = Rc::try_unwrap(environment).unwrap_or_else(|shared| (*shared).clone());
@@ -221,7 +222,7 @@ impl Loader<'_> {
 
     /// Fills the environment from env files; whether they were named.
     fn fill_environment(&mut self, environment: &mut Environment, request: &LoadRequest, dir: &Path) -> bool {
-        if disabled(environment) && request.env_files.is_empty() {
+        if is_set(environment, "COMPOSE_DISABLE_ENV_FILE") && request.env_files.is_empty() {
             return true;
         }
         let mut named: Vec<PathBuf> = request.env_files.clone();
@@ -348,9 +349,10 @@ impl Loader<'_> {
     }
 }
 
-fn disabled(environment: &Environment) -> bool {
+/// As the peer reads a boolean.
+fn is_set(environment: &Environment, name: &str) -> bool {
     environment
-        .get("COMPOSE_DISABLE_ENV_FILE")
+        .get(name)
         .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "t" | "yes" | "y" | "on"))
 }
 

@@ -22,6 +22,9 @@ record! {
         #[serde(skip)]
         pub versions: Vec<DeclaredVersion>,
         pub profiles: Vec<String>,
+        /// Generated names are joined with `_`, as Compose V1 did.
+        #[serde(skip)]
+        pub compatibility: bool,
         pub services: IndexMap<String, Service>,
         /// Services whose profiles are not active.
         pub disabled_services: IndexMap<String, Service>,
@@ -46,6 +49,18 @@ pub struct DeclaredVersion {
 }
 
 impl Project {
+    /// What joins the parts of generated names of containers and images.
+    #[must_use]
+    pub fn separator(&self) -> char {
+        if self.compatibility { '_' } else { '-' }
+    }
+
+    /// The image that is built for a service which names none.
+    #[must_use]
+    pub fn built_image(&self, service: &str) -> String {
+        format!("{}{}{service}", self.name, self.separator())
+    }
+
     /// The place of `path`, or of the nearest thing around it.
     #[must_use]
     pub fn place(&self, path: &str) -> Option<&Place> {

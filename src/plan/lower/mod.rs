@@ -150,6 +150,8 @@ pub struct Inputs<'a> {
     pub digests: &'a BTreeMap<PathBuf, String>,
     /// What packages depend on, by service.
     pub locks: &'a BTreeMap<String, Locks>,
+    /// Networks and volumes that no service uses are wanted too.
+    pub all_resources: bool,
     /// A person asked for it through sudo: what containers write into the project's folder is to be theirs.
     pub for_person: bool,
     /// The label `com.docker.compose.version`.
@@ -189,10 +191,11 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
         .map(|volume| volume.volume.as_str())
         .collect();
     let record = project_record(project);
+    let is_wanted = |used: &BTreeSet<&str>, name: &str| inputs.all_resources || used.contains(name);
     let networks: Vec<_> =
-        record.networks.iter().filter(|network| used_networks.contains(network.name.as_str())).cloned().collect();
+        record.networks.iter().filter(|network| is_wanted(&used_networks, &network.name)).cloned().collect();
     let mut volumes: Vec<_> =
-        record.volumes.iter().filter(|volume| used_volumes.contains(volume.name.as_str())).cloned().collect();
+        record.volumes.iter().filter(|volume| is_wanted(&used_volumes, &volume.name)).cloned().collect();
     let packages: BTreeMap<&str, &VolumeSpec> = services
         .iter()
         .filter_map(|service| service.install.as_ref())
@@ -393,6 +396,7 @@ fn lower_service(
         name: name.to_owned(),
         replicas,
         container_name: service.container_name.clone(),
+        separator: project.separator(),
         template,
         update: update(service.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref())),
         rollback: update(service.deploy.as_ref().and_then(|deploy| deploy.rollback_config.as_ref())),

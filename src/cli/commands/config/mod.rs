@@ -191,7 +191,7 @@ pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError
         // What is neither built nor has an image (this machine's own files, a provider) has no name to print.
         let image = |name: &str| {
             let service = project.services.get(name)?;
-            let built = || service.build.as_ref().map(|_| format!("{}-{name}", project.name));
+            let built = || service.build.as_ref().map(|_| project.built_image(name));
             service.image.clone().or_else(built)
         };
         return Ok(lines(sorted(project.services.keys()).iter().filter_map(|name| image(name)).collect()));

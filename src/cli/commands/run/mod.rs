@@ -22,6 +22,7 @@ use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
 use crate::engine::client::Client;
 use crate::engine::message::{Event, Request};
+use crate::plan::desired::generated_name;
 use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
 use crate::state::ProjectPaths;
@@ -161,7 +162,8 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
 fn oneoff(args: &RunArgs, mut service: DesiredService) -> DesiredService {
     let slug = new_container_id();
     let record = &mut service.template;
-    let name = format!("{}-{}-run-{}", record.project, record.service, slug.get(..12).unwrap_or(&slug));
+    let short = slug.get(..12).unwrap_or(&slug);
+    let name = generated_name(record, service.separator, &["run", short]);
     service.container_name = Some(args.name.clone().unwrap_or(name));
     record.oneoff = true;
     record.auto_remove = args.rm;
