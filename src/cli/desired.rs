@@ -12,6 +12,7 @@ use super::commands::up::faults_of_the_file;
 use super::exit::{CommandError, USAGE};
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
+use super::mounted;
 use super::names;
 use super::ui;
 use super::ui::progress::Progress;
@@ -98,7 +99,8 @@ pub fn desired(
     if !faults.is_empty() {
         return Err(faults_of_the_file(context, project, &faults));
     }
-    let images = ensure(context, project, services, pull, progress)?;
+    let mut images = ensure(context, project, services, pull, progress)?;
+    mounted::narrow(project, &mut images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
     let inputs = Inputs { images: &images, digests: &digests, locks: &locks, ..without_images };

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::exit::CommandError;
+use super::mounted;
 use super::ui::progress::{self, Progress, State};
 use crate::compose::model::{HostRootfs, Project, Service};
 use crate::engine::images::{foresee_host_image, host_image, service_image};
@@ -16,7 +17,7 @@ use crate::image::pull::{Foresight, Need, PullOptions, PullPolicy, ensure_all, f
 use crate::image::registry::{Client, Proxies, RegistryOptions};
 use crate::image::store::{could_be_id, is_whole_id};
 use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store, StoreOptions};
-use crate::plan::lower::ServiceImage;
+use crate::plan::lower::{ImagePart, MountedImage, ServiceImage};
 
 /// Where Docker keeps the settings of its daemon.
 const DOCKER_DAEMON: &str = "/etc/docker/daemon.json";
@@ -122,7 +123,7 @@ pub fn ensure(
     flags: PullFlags,
     progress: &Progress,
 ) -> Result<BTreeMap<String, ServiceImage>, CommandError> {
-    let (mut result, failure) = gather(context, project, services, flags, progress)?;
+    let (mut result, failure) = gather(context, project, services, services, flags, progress)?;
     if let Some(failure) = failure {
         return Err(failure);
     }
@@ -130,7 +131,28 @@ pub fn ensure(
     Ok(result)
 }
 
-/// What can be had of it, and why the rest cannot.
+/// An image that is wanted: by a service for itself, or for a mount of it.
+struct Wanted {
+    service: String,
+    /// Its place in `volumes`.
+    mount: Option<usize>,
+    need: Need,
+}
+
+impl Wanted {
+    fn path(&self) -> String {
+        path_of(&self.service, self.mount)
+    }
+}
+
+fn path_of(service: &str, mount: Option<usize>) -> String {
+    match mount {
+        None => format!("services.{service}.image"),
+        Some(index) => format!("services.{service}.volumes[{index}].source"),
+    }
+}
+
+/// What can be had of it, and why the rest cannot; also of what the services `mounting` mount.
 ///
 /// # Errors
 /// When an image's name or platform is none, or the store cannot be read.
@@ -138,6 +160,7 @@ pub fn gather(
     context: &Context,
     project: &Project,
     services: &[String],
+    mounting: &[String],
     flags: PullFlags,
     progress: &Progress,
 ) -> Result<(BTreeMap<String, ServiceImage>, Option<CommandError>), CommandError> {
@@ -146,7 +169,24 @@ pub fn gather(
     let options = pull_options(context)?;
     let mut result = BTreeMap::new();
     let mut host: Option<ServiceImage> = None;
-    let mut wanted: Vec<(String, Need)> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut mounted: Vec<(String, usize, ServiceImage)> = Vec::new();
+    for name in mounting {
+        for (index, source) in mounted::of(project, name) {
+            let platform = match project.services.get(name) {
+                Some(service) => platform_of(name, service, &options)?,
+                None => None,
+            };
+            let path = path_of(name, Some(index));
+            match asked_for(&store, project, source, name, &path)? {
+                Asked::Here(text, image) => mounted.push((name.clone(), index, service_image(&text, &image))),
+                Asked::Named(reference) => {
+                    let need = Need { reference, policy: flags.policy.unwrap_or(PullPolicy::Missing), platform };
+                    wanted.push(Wanted { service: name.clone(), mount: Some(index), need });
+                }
+            }
+        }
+    }
     for name in services {
         let Some(service) = project.services.get(name) else { continue };
         if service.windlass.rootfs == Some(HostRootfs::Host) {
@@ -161,7 +201,12 @@ pub fn gather(
             continue;
         }
         let platform = platform_of(name, service, &options)?;
-        match asked_for(&store, project, name, service)? {
+        let text = match &service.image {
+            Some(image) => image.clone(),
+            None if service.build.is_some() => project.built_image(name),
+            None => return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build"))),
+        };
+        match asked_for(&store, project, &text, name, &path_of(name, None))? {
             Asked::Here(text, image) => {
                 let reference = image.references.first().cloned();
                 if let Some(platform) = &platform
@@ -179,13 +224,13 @@ pub fn gather(
                     (Some(policy), false) => policy,
                     (None, false) => policy_of(service),
                 };
-                wanted.push((name.clone(), Need { reference, policy, platform }));
+                wanted.push(Wanted { service: name.clone(), mount: None, need: Need { reference, policy, platform } });
             }
         }
     }
     let mut needs: Vec<Need> = Vec::new();
     let mut known: HashMap<(Reference, Option<Platform>), usize> = HashMap::new();
-    for (_, need) in &wanted {
+    for Wanted { need, .. } in &wanted {
         match known.entry((need.reference.clone(), need.platform.clone())) {
             Entry::Occupied(place) => {
                 let have = &mut needs[*place.get()];
@@ -210,13 +255,21 @@ pub fn gather(
             None => {}
         }
     }
-    for (name, need) in &wanted {
+    for Wanted { service, mount, need } in &wanted {
         let image = match images.get(&(&need.reference, need.platform.as_ref())) {
             Some(Found::Here(image)) => service_image(&need.reference.familiar(), image),
             Some(Found::Elsewhere) => ServiceImage::not_here(&need.reference.familiar()),
             None => continue,
         };
-        result.insert(name.clone(), image);
+        match mount {
+            None => _ = result.insert(service.clone(), image),
+            Some(index) => mounted.push((service.clone(), *index, image)),
+        }
+    }
+    for (service, index, ServiceImage { reference, id, lower, .. }) in mounted {
+        if let Some(image) = result.get_mut(&service) {
+            image.mounted.insert(index, MountedImage { reference, id, part: ImagePart::Folders(lower) });
+        }
     }
     let failure = failed(project, &wanted, &failures);
     Ok((result, failure))
@@ -306,13 +359,9 @@ enum Asked {
     Here(String, Box<Image>),
 }
 
-fn asked_for(store: &Store, project: &Project, name: &str, service: &Service) -> Result<Asked, CommandError> {
-    let text = match &service.image {
-        Some(image) => image.clone(),
-        None if service.build.is_some() => project.built_image(name),
-        None => return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build"))),
-    };
-    let place = || project.place(&format!("services.{name}.image")).map_or_else(String::new, |at| format!(" ({at})"));
+fn asked_for(store: &Store, project: &Project, text: &str, name: &str, path: &str) -> Result<Asked, CommandError> {
+    let text = text.to_owned();
+    let place = || project.place(path).map_or_else(String::new, |at| format!(" ({at})"));
     let reference = text.parse::<Reference>().ok().filter(|_| !is_whole_id(&text));
     let is_here = |reference| store.has(reference, None);
     if let Some(reference) = reference {
@@ -333,7 +382,7 @@ fn asked_for(store: &Store, project: &Project, name: &str, service: &Service) ->
         });
     }
     let error = text.parse::<Reference>().err();
-    let message = format!("services.{name}.image: `{text}` is no image name");
+    let message = format!("{path}: `{text}` is no image name{}", place());
     Err(error.map_or_else(|| CommandError::new(message.clone()), |error| CommandError::caused(message.clone(), &error)))
 }
 
@@ -369,23 +418,22 @@ fn every(text: &str) -> Option<Duration> {
 }
 
 /// What cannot be had, each with the services that want it and their place.
-fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, ImageError)]) -> Option<CommandError> {
+fn failed(project: &Project, wanted: &[Wanted], failures: &[(&Need, ImageError)]) -> Option<CommandError> {
     let mut result: Option<CommandError> = None;
     for (need, error) in failures {
         let same = |other: &Need| other.reference == need.reference && other.platform == need.platform;
-        let users: Vec<&str> =
-            wanted.iter().filter(|(_, other)| same(other)).map(|(service, _)| service.as_str()).collect();
+        let asking: Vec<&Wanted> = wanted.iter().filter(|other| same(&other.need)).collect();
+        let mut users: Vec<&str> = asking.iter().map(|other| other.service.as_str()).collect();
+        users.dedup();
         let service = |name: &str| project.services.get(name);
-        let built = users.iter().find(|name| service(name).is_some_and(|service| service.build.is_some()));
-        let place = |attribute: &str, service: &str| {
-            let place = project.place(&format!("services.{service}.{attribute}"));
-            place.map_or_else(String::new, |place| format!(" ({place})"))
-        };
+        let own = asking.iter().filter(|other| other.mount.is_none()).map(|other| other.service.as_str());
+        let built = own.into_iter().find(|name| service(name).is_some_and(|service| service.build.is_some()));
+        let place = |path: &str| project.place(path).map_or_else(String::new, |place| format!(" ({place})"));
         let never = matches!(error, ImageError::Never { .. });
         let reference = need.reference.familiar();
-        let (message, cause): (String, Option<&ImageError>) = match (built, users.first()) {
+        let (message, cause): (String, Option<&ImageError>) = match (built, asking.first()) {
             (Some(built), _) if never => {
-                let place = place("build", built);
+                let place = place(&format!("services.{built}.build"));
                 (
                     format!(
                         "service {built} must be built, which windlass does not do yet, and no image {reference} is here{place}"
@@ -394,7 +442,7 @@ fn failed(project: &Project, wanted: &[(String, Need)], failures: &[(&Need, Imag
                 )
             }
             (_, first) => {
-                let place = first.map_or_else(String::new, |first| place("image", first));
+                let place = first.map_or_else(String::new, |first| place(&first.path()));
                 (format!("the image {reference} of service {} is not available{place}", users.join(", ")), Some(error))
             }
         };

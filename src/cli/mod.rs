@@ -25,6 +25,7 @@ mod later;
 pub mod load;
 pub mod logs;
 mod menu;
+mod mounted;
 mod names;
 mod npm;
 mod objects;

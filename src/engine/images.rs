@@ -85,6 +85,7 @@ fn from_config(reference: &str, id: &str, config: ImageConfig) -> ServiceImage {
         stop_signal: config.stop_signal,
         labels: config.labels,
         shell: config.shell,
+        mounted: std::collections::BTreeMap::new(),
         health: config.healthcheck.map(|health| ImageHealth {
             test: health.test,
             interval_ms: milliseconds(health.interval_ns),

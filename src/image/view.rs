@@ -1,8 +1,10 @@
 //! Layers seen as one read-only tree, without a mount: lookups by descriptor that honour deletions, opaque folders and
 //! links, and never leave the layers.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -107,6 +109,14 @@ impl Place {
     }
 }
 
+/// Where something of the layers lies on this machine. No part of these paths is a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    /// The folders that make up one, the topmost first.
+    Folders(Vec<PathBuf>),
+    File(PathBuf),
+}
+
 /// A path with every link resolved, and what is there.
 #[derive(Debug)]
 pub struct Resolved {
@@ -137,6 +147,29 @@ impl View {
     /// Looks a path up without following any link.
     pub(super) fn look(&self, path: &[Vec<u8>]) -> io::Result<Place> {
         path.iter().try_fold(self.top(), |place, part| place.enter(part))
+    }
+
+    /// What a path stands for as paths of this machine; `None` when nothing is there. Links are followed as by
+    /// [`View::resolve`].
+    ///
+    /// # Errors
+    /// When a layer cannot be read, or links lead in a circle.
+    pub fn sources(&self, path: &[u8]) -> io::Result<Option<Sources>> {
+        let place = |folder: &OwnedFd| -> io::Result<PathBuf> {
+            let link = fs::readlink(format!("/proc/self/fd/{}", folder.as_raw_fd()), Vec::new())?;
+            Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
+        };
+        let resolved = self.resolve(path)?;
+        if resolved.found.is_none() {
+            return Ok(None);
+        }
+        Ok(match self.look(&resolved.path)?.0 {
+            Step::Nothing => None,
+            Step::Folder(folder) => {
+                Some(Sources::Folders(folder.folders.iter().map(place).collect::<io::Result<_>>()?))
+            }
+            Step::File(file) => Some(Sources::File(place(&file.parent)?.join(os(&file.name)))),
+        })
     }
 
     /// Looks a path up as a process inside would: links are followed, and nothing leads above the root.

@@ -25,6 +25,7 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
         created: jiff::Timestamp::UNIX_EPOCH,
         config_hash: "hash".into(),
         image: ImageIdentity { reference: "busybox".into(), id: "sha256:1".into() },
+        mounted_images: vec![],
         labels: BTreeMap::new(),
         spec: ContainerSpec {
             id: String::new(),

@@ -29,6 +29,9 @@ pub struct ContainerRecord {
     /// SHA-256 of the service's configuration; a difference means that `up` makes the container anew.
     pub config_hash: String,
     pub image: ImageIdentity,
+    /// Images that it mounts (`type: image`).
+    #[serde(default)]
+    pub mounted_images: Vec<ImageIdentity>,
     /// Compose's own and the user's.
     pub labels: BTreeMap<String, String>,
     pub spec: ContainerSpec,

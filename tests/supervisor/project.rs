@@ -84,6 +84,7 @@ impl TestProject {
             created: jiff::Timestamp::now(),
             config_hash: String::new(),
             image: ImageIdentity { reference: "busybox".into(), id: String::new() },
+            mounted_images: vec![],
             labels: BTreeMap::new(),
             spec: ContainerSpec {
                 id: id.clone(),

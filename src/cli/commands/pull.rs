@@ -38,37 +38,34 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
-    let chosen = choose(project, &args.services, args.include_deps)
-        .map_err(|error| {
-            let advice = "an image alone is pulled with `windlass image pull IMAGE`";
-            names::or_an_image(error, &args.services, &names::services(project), advice)
-        })?
-        .into_iter()
-        .filter(|name| {
-            project.services.get(name).is_some_and(|service| {
-                // What is built has nothing to pull; so has the host root file system.
-                service.image.is_some() && !(args.ignore_buildable && service.build.is_some())
-            })
+    let chosen = choose(project, &args.services, args.include_deps).map_err(|error| {
+        let advice = "an image alone is pulled with `windlass image pull IMAGE`";
+        names::or_an_image(error, &args.services, &names::services(project), advice)
+    })?;
+    let with_image = |name: &&String| {
+        project.services.get(*name).is_some_and(|service| {
+            // What is built has nothing to pull; so has the host root file system.
+            service.image.is_some() && !(args.ignore_buildable && service.build.is_some())
         })
-        .collect::<Vec<_>>();
+    };
     let store = open_store(context)?;
     let options = pull_options(context)?;
     let progress = context.progress("pull");
     let mut pulled = Vec::new();
-    for name in chosen {
-        let Some(service) = project.services.get(&name) else { continue };
-        let platform = platform_of(&name, service, &options)?;
+    for name in chosen.iter().filter(with_image) {
+        let Some(service) = project.services.get(name) else { continue };
+        let platform = platform_of(name, service, &options)?;
         match skipped(&store, service, platform.as_ref(), args.policy.as_deref())? {
             Some(why) if !args.quiet => {
                 let image = service.image.as_deref().unwrap_or_default();
                 progress.event(Event::new(format!("Image {image}"), "Skipped", State::Done).detail(why));
             }
             Some(_) => {}
-            None => pulled.push(name),
+            None => pulled.push(name.clone()),
         }
     }
     let flags = PullFlags { policy: Some(PullPolicy::Always), quiet: args.quiet };
-    let (_, failure) = gather(context, project, &pulled, flags, &progress)?;
+    let (_, failure) = gather(context, project, &pulled, &chosen, flags, &progress)?;
     progress.finish();
     match failure {
         Some(failure) if args.ignore_pull_failures => failure.print(context.palette()),

@@ -38,6 +38,8 @@ struct ContainerImage {
     #[serde(default)]
     name: String,
     image: ImageId,
+    #[serde(default)]
+    mounted_images: Vec<ImageId>,
 }
 
 #[derive(Deserialize)]
@@ -65,15 +67,17 @@ impl Uses {
                 let read: ContainerImage =
                     serde_json::from_slice(&text).map_err(|error| ImageError::io("read", &path)(error.into()))?;
                 // Containers on the host root file system have an identity that is no digest.
-                if let Ok(id) = read.image.id.parse() {
-                    uses.0.entry(id).or_default().push(read.name);
+                let images = std::iter::once(&read.image).chain(&read.mounted_images);
+                let ids: BTreeSet<Digest> = images.filter_map(|image| image.id.parse().ok()).collect();
+                for id in ids {
+                    uses.0.entry(id).or_default().push(read.name.clone());
                 }
             }
         }
         Ok(uses)
     }
 
-    /// The containers made from this image.
+    /// The containers made from this image, or that mount it.
     #[must_use]
     pub fn of(&self, image: &Digest) -> &[String] {
         self.0.get(image).map_or(&[], Vec::as_slice)

@@ -30,7 +30,7 @@ pub fn check(project: &Project, inputs: &Inputs<'_>) -> Vec<Fault> {
         used_network(key, network, &mut faults);
     }
     for spec in network::networks(project).iter().filter(|spec| !spec.external) {
-        let is_used = asked.iter().any(|(_, service)| service.networks.contains_key(&spec.key));
+        let is_used = inputs.all_resources || asked.iter().any(|(_, service)| service.networks.contains_key(&spec.key));
         if let (true, Err(error)) = (is_used, crate::network::ignored_options(spec)) {
             faults.push(Fault::new(format!("networks.{}.driver_opts", spec.key), error.to_string()));
         }
@@ -42,7 +42,7 @@ pub fn check(project: &Project, inputs: &Inputs<'_>) -> Vec<Fault> {
                 .iter()
                 .any(|mount| mount.source.as_ref() == Some(&spec.key) && mount.kind == VolumeMountType::Volume)
         };
-        if asked.iter().any(|(_, service)| is_used(service))
+        if (inputs.all_resources || asked.iter().any(|(_, service)| is_used(service)))
             && let Err(error) = Store::check(spec)
         {
             let attribute = match &error {

@@ -86,6 +86,26 @@ pub struct ServiceImage {
     pub labels: BTreeMap<String, String>,
     pub shell: Option<Vec<String>>,
     pub health: Option<ImageHealth>,
+    /// Images that the service mounts, by their place in `volumes`.
+    pub mounted: BTreeMap<usize, MountedImage>,
+}
+
+/// An image, or a part of it, that is mounted into a container (`type: image`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountedImage {
+    /// As written in the file.
+    pub reference: String,
+    /// Digest of the image's config.
+    pub id: String,
+    pub part: ImagePart,
+}
+
+/// What of an image is mounted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImagePart {
+    /// A folder, by those of the layers that make it up, the topmost first.
+    Folders(Vec<PathBuf>),
+    File(PathBuf),
 }
 
 /// In place of the digest of an image that is not here.
@@ -281,7 +301,7 @@ fn lower_service(
             restart: needed.restart,
         })
         .collect();
-    let contents = mounts::contents(project, service, inputs.digests);
+    let contents = mounts::contents(project, service, image, inputs.digests);
     let (config, config_hash) =
         labels::config(service, &contents, packages.as_ref().map(|it| &it.inputs).unwrap_or(&BTreeMap::new()));
     let labels = labels::lower(project, name, service, image, &depends_on, &config_hash, inputs.version);
@@ -348,6 +368,7 @@ fn lower_service(
         created: jiff::Timestamp::UNIX_EPOCH,
         config_hash,
         image: ImageIdentity { reference: image.reference.clone(), id: image.id.clone() },
+        mounted_images: mounts.images,
         labels,
         spec,
         endpoints,

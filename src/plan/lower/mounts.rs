@@ -9,11 +9,11 @@ use crate::compose::model::{
     self, ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType,
 };
 use crate::runtime::spec::{MatchUser, Mount, MountKind, Propagation};
-use crate::supervisor::record::{BindSource, InjectedFile, VolumeUse};
+use crate::supervisor::record::{BindSource, ImageIdentity, InjectedFile, VolumeUse};
 use crate::volumes::spec::VolumeSpec;
 
 use super::labels::of_resource;
-use super::{Fault, Inputs, ServiceImage};
+use super::{Fault, ImagePart, Inputs, MountedImage, ServiceImage, is_known};
 
 pub(super) fn volumes(project: &Project) -> Vec<VolumeSpec> {
     let spec = |(key, volume): (&String, &model::Volume)| {
@@ -41,6 +41,7 @@ pub(super) struct Mounts {
     pub(super) volumes: Vec<VolumeUse>,
     pub(super) files: Vec<InjectedFile>,
     pub(super) binds: Vec<BindSource>,
+    pub(super) images: Vec<ImageIdentity>,
     pub(super) match_users: Vec<MatchUser>,
 }
 
@@ -71,7 +72,13 @@ pub(super) fn lower(
     let mut made = Mounts::default();
     for (index, mount) in service.volumes.iter().enumerate() {
         let path = format!("services.{name}.volumes[{index}]");
-        one(project, &path, mount, root, &mut made, faults);
+        match mount.kind {
+            // None of them is known before the images are here.
+            VolumeMountType::Image => {
+                image.mounted.get(&index).into_iter().for_each(|mounted| of_image(mount, mounted, &mut made));
+            }
+            _ => one(project, &path, mount, root, &mut made, faults),
+        }
     }
     match ownership(service.windlass.bind_idmap.as_deref(), inputs.for_person) {
         Ok(ownership) => made.match_users = match_users(&ownership, service, project),
@@ -118,10 +125,11 @@ pub(super) fn lower(
     made
 }
 
-/// Digests of what the service's secrets and configs hold: other contents are another configuration.
+/// Digests of what the service's secrets, configs and mounted images hold: other contents are another configuration.
 pub(super) fn contents(
     project: &Project,
     service: &Service,
+    image: &ServiceImage,
     digests: &BTreeMap<PathBuf, String>,
 ) -> BTreeMap<String, String> {
     let secrets = service.secrets.iter().filter_map(|reference| {
@@ -137,7 +145,9 @@ pub(super) fn contents(
         (None, Some(content)) => Some(hex::encode(Sha256::digest(content.as_bytes()))),
         (None, None) => None,
     };
-    secrets.chain(configs).filter_map(|(name, origin)| Some((name, digest(&origin)?))).collect()
+    let files = secrets.chain(configs).filter_map(|(name, origin)| Some((name, digest(&origin)?)));
+    let images = image.mounted.values().map(|mounted| (format!("image {}", mounted.reference), mounted.id.clone()));
+    files.chain(images.filter(|(_, id)| is_known(id))).collect()
 }
 
 /// Which bind mounts are to have the owner of their source as a user of the container.
@@ -246,9 +256,25 @@ fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &m
         }
         other => faults.push(
             Fault::new(format!("{path}.type"), format!("mounts of type {other:?} are not supported").to_lowercase())
-                .hint("bind, volume and tmpfs are"),
+                .hint("bind, volume, tmpfs and image are"),
         ),
     }
+}
+
+/// Read-only, whatever the file says: the image is other containers' too.
+fn of_image(mount: &VolumeMount, mounted: &MountedImage, made: &mut Mounts) {
+    made.images.push(ImageIdentity { reference: mounted.reference.clone(), id: mounted.id.clone() });
+    let kind = match &mounted.part {
+        ImagePart::Folders(lower) => MountKind::Overlay { lower: lower.clone(), upper: None, work: None },
+        ImagePart::File(source) => MountKind::Bind {
+            source: source.clone(),
+            subpath: None,
+            read_only: true,
+            recursive: false,
+            propagation: Propagation::Rprivate,
+        },
+    };
+    made.mounts.push(Mount { target: Path::new("/").join(&mount.target), kind });
 }
 
 fn anonymous(target: PathBuf, made: &mut Mounts) {

@@ -37,6 +37,7 @@ fn with_inputs<T>(project: &Project, look: impl FnOnce(&Inputs<'_>) -> T) -> T {
         scale: &BTreeMap::new(),
         digests: &BTreeMap::new(),
         locks: &BTreeMap::new(),
+        all_resources: false,
         for_person: false,
         version: "0",
     })
