@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 
-mod attributes;
 mod absurd;
+mod attributes;
 mod completion;
 mod connecting;
 mod containers;
