@@ -63,6 +63,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "Secrets, configs and `env_file` that are named pipes or sockets are refused; the pipes of `<(command)` are fine",
         "nothing is waited for without a word",
     ),
+    (
+        "The `source` of a volume of `type: image` is the name or id of an image, not that of a service",
+        "what a service runs on is named once, by its image",
+    ),
     ("`wait` also answers for containers that have ended already", "a script that asks a moment late gets its answer"),
     (
         "What a foreground `run` writes is not in its log, unless its client is killed: from then on it is",
