@@ -1,10 +1,10 @@
 //! The keeper's process: detached, from a copy of the binary that cannot be written, the parent of the supervisor.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,13 +18,16 @@ use crate::keeper::serve::{Keeper, Turn};
 use crate::keeper::terminals::Terminals;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{self, Durability, Record};
-use crate::state::{Paths, ProjectPaths, process as process_record};
+use crate::state::{Paths, ProjectPaths, messages, process as process_record};
 use crate::sys::{clone, fault, packet, process, spawn};
 
 /// The role's argv\[0\].
 pub const ROLE: &str = "windlass-keeper";
 /// The role that the keeper starts, with arguments: data root, run root, project. Descriptor 3 is its socket.
 pub const SUPERVISOR_ROLE: &str = "windlass-supervisor";
+
+/// The process in a message.
+pub const CALLED: &str = "the keeper of the project";
 
 /// First argument once the process runs from the copy.
 const COPIED: &str = "copied";
@@ -130,6 +133,7 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     let name = name.to_str().ok_or_else(|| io::Error::other("the project's name is not text"))?;
     let paths = Paths::new(PathBuf::from(data), PathBuf::from(run)).project(name);
     protect();
+    messages::collect("keeper", &paths.log());
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let keeper =
         KeeperRecord { pid, start_time: process_record::start_time_of_any(pid)?, boot_id: process_record::boot_id()? };
@@ -170,10 +174,6 @@ impl Project {
 
     fn is_known(&self) -> bool {
         record::read::<KeeperRecord>(&self.paths.keeper()).ok().flatten().as_ref() == Some(&self.record)
-    }
-
-    fn log(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).mode(0o600).open(self.paths.log())
     }
 
     fn keep(&self, terminals: Terminals) -> io::Result<()> {
@@ -236,7 +236,7 @@ impl Project {
 
     fn start_supervisor(&self, keeper: &mut Keeper) -> io::Result<i32> {
         self.appear()?;
-        let log = self.log()?;
+        let log = messages::open(&self.paths.log())?;
         let (ours, theirs) = packet::pair()?;
         let arguments: Vec<&OsStr> = self.arguments.iter().map(OsString::as_os_str).collect();
         let start = || spawn::role(SUPERVISOR_ROLE, &arguments, theirs.as_fd(), &log);

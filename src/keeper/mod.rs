@@ -14,7 +14,7 @@ mod serve;
 mod spawn;
 mod terminals;
 
-pub use main::{KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
+pub use main::{CALLED, KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
 pub use other::OtherProcess;
 pub use predecessor::Predecessor;
-pub use spawn::{SpawnError, find, find_lost, revive, spawn};
+pub use spawn::{Behind, SpawnError, behind, find, find_lost, revive, spawn};

@@ -109,14 +109,21 @@ impl Predecessor {
 
 /// The supervisors among a keeper's children.
 pub(super) fn supervisors(keeper: i32) -> io::Result<Vec<OwnedFd>> {
-    let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
-    let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
-    let supervisors = pids.filter_map(|pid| {
+    let supervisors = children(keeper)?.into_iter().filter_map(|pid| {
         let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         // Read after opening: it is this process that is meant.
-        command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes()).then_some(process)
+        is_supervisor(pid).then_some(process)
     });
     Ok(supervisors.collect())
+}
+
+pub(super) fn children(process: i32) -> io::Result<Vec<i32>> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+    Ok(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+pub(super) fn is_supervisor(pid: i32) -> bool {
+    command_line(pid).starts_with(SUPERVISOR_ROLE.as_bytes())
 }
 
 pub(super) fn kill(process: &OwnedFd) -> io::Result<()> {

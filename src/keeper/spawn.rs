@@ -1,10 +1,9 @@
 //! Starting a project's keeper, from the command line's process.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,10 +12,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::keeper::main::{KeeperRecord, ROLE};
-use crate::keeper::predecessor::{Predecessor, kill, supervisors};
+use crate::keeper::predecessor::{Predecessor, children, is_supervisor, kill, supervisors};
 use crate::state::process::command_line;
 use crate::state::record::{self, ReadError};
-use crate::state::{Lock, Paths, ProjectPaths};
+use crate::state::{Lock, Paths, ProjectPaths, messages};
 use crate::sys::fault;
 
 /// Why there is no keeper.
@@ -48,7 +47,7 @@ pub fn spawn(paths: &Paths, project: &str, lock: &Lock, predecessor: Option<&Pre
     make_folder(&project_paths).map_err(|source| SpawnError::Folder { path: folder.into(), source })?;
     let failed = |source| SpawnError::Start { source };
     let log_path = project_paths.log();
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&log_path).map_err(failed)?;
+    let log = messages::open(&log_path).map_err(failed)?;
     let environment = fault::environment();
     let environment = environment.iter().filter_map(|entry| entry.to_str().ok()?.split_once('='));
     let mut child = Command::new("/proc/self/exe")
@@ -129,4 +128,18 @@ pub fn revive(project: &ProjectPaths, keeper: i32) -> io::Result<()> {
 /// When its record cannot be read.
 pub fn find(project: &ProjectPaths) -> Result<Option<KeeperRecord>, ReadError> {
     Ok(record::read::<KeeperRecord>(&project.keeper())?.filter(KeeperRecord::is_alive))
+}
+
+/// The processes behind a project that live now, to be looked at.
+#[derive(Debug, Default)]
+pub struct Behind {
+    pub keeper: Option<i32>,
+    pub supervisors: Vec<i32>,
+}
+
+#[must_use]
+pub fn behind(project: &ProjectPaths) -> Behind {
+    let Ok(Some(keeper)) = find(project) else { return Behind::default() };
+    let children = children(keeper.pid).unwrap_or_default();
+    Behind { keeper: Some(keeper.pid), supervisors: children.into_iter().filter(|pid| is_supervisor(*pid)).collect() }
 }

@@ -1,6 +1,7 @@
 //! What is on disk: paths, locks, and atomic records with a version.
 
 pub mod lock;
+pub mod messages;
 pub mod notice;
 pub mod paths;
 pub mod process;

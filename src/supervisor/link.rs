@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use super::signal;
+use crate::keeper;
 use crate::keeper::protocol::{self, Event, Request, StartError};
 use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
@@ -263,7 +264,7 @@ impl Link {
     pub(super) async fn stuck(&self) -> Stuck {
         let mut watch = Watch::of(self.keeper);
         loop {
-            if let Some(stuck) = watch.look("the keeper of the project") {
+            if let Some(stuck) = watch.look(keeper::CALLED) {
                 return stuck;
             }
             tokio::time::sleep(LOOK).await;

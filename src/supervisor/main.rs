@@ -15,7 +15,7 @@ use super::project::Project;
 use super::rpc::{Handler, Server};
 use crate::keeper;
 use crate::keeper::protocol::Request;
-use crate::state::{Lock, Paths};
+use crate::state::{Lock, Paths, messages};
 use crate::sys::{fault, spawn};
 
 /// Without a container that runs and without a client it is not needed. Whoever has just stopped something often starts it
@@ -62,6 +62,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn start(paths: Paths, name: &str, engine: impl FnOnce(Project) -> Rc<dyn Handler>) -> Result<(), AnyError> {
+    messages::collect("supervisor", &paths.project(name).log());
     let socket = spawn::inherited_socket().ok_or("descriptor 3 is not open")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -125,6 +125,13 @@ fn what_others_take_away_is_noticed_and_mended() {
                 .any(|event| event.contains("network mend") && event.contains(&line) && event.contains(what));
             if said { Ok(()) } else { Err(events) }
         });
+        let log = env.home().join("run/projects").join(env.name()).join("windlass.log");
+        let log = std::fs::read_to_string(log).unwrap();
+        let told = format!("] WARN network {}_default: ", env.name());
+        let said = |line: &str| {
+            line.contains(" supervisor[") && line.contains(&told) && line.contains(what) && line.ends_with("; mended")
+        };
+        assert!(log.lines().any(said), "{what}: {log}");
         support::eventually(&format!("{what}: it answers again"), PATIENCE, || {
             let output = answers();
             if output.code == 0 { Ok(()) } else { Err(output.text()) }
