@@ -62,7 +62,7 @@ pub enum Request {
     },
     /// Take a container out of a network.
     Disconnect { container: String, network: String, again: bool },
-    /// Pause a container for as long as the connection lasts.
+    /// Pause a container until [`Request::GiveUp`], or the end of the connection.
     Hold { container: String },
     /// Wait until every container named here runs, or is healthy when it has a health check.
     Wait { containers: Vec<String>, timeout_ms: Option<u64> },

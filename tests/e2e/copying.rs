@@ -281,6 +281,10 @@ services:
     let id = env.ok(&arguments).stdout.trim().to_owned();
     assert!(id.starts_with("sha256:"), "{id}");
     assert_eq!(env.ps_field("web", "State"), "running", "it goes on");
+    for _ in 0..10 {
+        env.ok(&["commit", "web"]);
+        assert_eq!(env.ps_field("web", "State"), "running", "it goes on when the command returns");
+    }
     let inspect = |format: &str| env.ok(&["image", "inspect", "-f", format, "mine:1"]).stdout.trim().to_owned();
     assert_eq!(inspect("{{.Id}} {{.Author}} {{index .Config.Labels \"tier\"}}"), format!("{id} somebody one"));
     assert_eq!(inspect("{{json .Config.Cmd}}"), r#"["cat","/srv/deep/file"]"#);

@@ -247,29 +247,30 @@ services:
     env.down();
 }
 
+/// Whether the kernel has stopped the group of a process.
+pub fn is_frozen(pid: i32) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let of = |controller: &str| {
+        groups
+            .lines()
+            .find(|line| line.contains(controller))
+            .and_then(|line| line.rsplit(':').next())
+            .map(str::to_owned)
+    };
+    let v1 = of(":freezer:").map(|path| format!("/sys/fs/cgroup/freezer{path}/freezer.state"));
+    let v2 = of("0::").map(|path| format!("/sys/fs/cgroup{path}/cgroup.events"));
+    let unified = of("0::").map(|path| format!("/sys/fs/cgroup/unified{path}/cgroup.events"));
+    let states: Vec<String> =
+        [v1, v2, unified].into_iter().flatten().filter_map(|path| fs::read_to_string(path).ok()).collect();
+    assert!(!states.is_empty(), "the container is in a group: {groups}");
+    states.iter().any(|state| state.trim() == "FROZEN" || state.contains("frozen 1"))
+}
+
 #[test]
 fn pause_freezes_and_unpause_thaws() {
     let env = TestEnv::with("pausing", BOX);
     env.ok(&["up", "-d"]);
-    let group = env.id();
-    let frozen = || {
-        let pid = pid_of(&env, "box");
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        let of = |controller: &str| {
-            groups
-                .lines()
-                .find(|line| line.contains(controller))
-                .and_then(|line| line.rsplit(':').next())
-                .map(str::to_owned)
-        };
-        let v1 = of(":freezer:").map(|path| format!("/sys/fs/cgroup/freezer{path}/freezer.state"));
-        let v2 = of("0::").map(|path| format!("/sys/fs/cgroup{path}/cgroup.freeze"));
-        let unified = of("0::").map(|path| format!("/sys/fs/cgroup/unified{path}/cgroup.freeze"));
-        let states: Vec<String> =
-            [v1, v2, unified].into_iter().flatten().filter_map(|path| fs::read_to_string(path).ok()).collect();
-        assert!(!states.is_empty(), "the container is in a group of {group}: {groups}");
-        states.iter().any(|state| state.trim() == "FROZEN" || state.trim() == "1")
-    };
+    let frozen = || is_frozen(pid_of(&env, "box"));
     assert!(!frozen());
     let output = env.ok(&["pause"]);
     assert!(output.stderr.contains("Container pausing-box-1  Paused"), "{}", output.text());

@@ -63,6 +63,7 @@ mod stuck;
 mod subcommands;
 mod survival;
 mod terminal;
+mod told;
 mod toolchains;
 mod unique;
 mod up;

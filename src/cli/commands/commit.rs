@@ -53,8 +53,7 @@ pub fn run(args: &CommitArgs, context: &Context) -> CommandResult {
         CommandError::new(format!("container {} is not made of an image, so there is none to add to", record.name))
             .hint("`windlass export` writes its files as an archive")
     })?;
-    let _held =
-        (args.pause && is_running(container)).then(|| hold(context, &containers.project, record)).transpose()?;
+    let held = (args.pause && is_running(container)).then(|| hold(context, &containers.project, record)).transpose()?;
     let commit = Commit {
         base: &base,
         upper: &record.spec.rootfs.upper,
@@ -65,21 +64,36 @@ pub fn run(args: &CommitArgs, context: &Context) -> CommandResult {
         changes: &args.changes,
         name: name.as_ref(),
     };
-    let id = commit::commit(&open_store(context)?, &commit)?;
+    let committed = open_store(context).and_then(|store| Ok(commit::commit(&store, &commit)?));
+    let released = held.map_or(Ok(()), release);
+    let id = committed?;
     let progress = context.progress("Committing");
     progress.event(Event::new(record.name.clone(), format!("Committed as {id}"), State::Done));
     drop(progress);
     println!("{id}");
-    Ok(0)
+    // The image is there, whatever became of the container.
+    released.map(|()| 0)
 }
 
-/// The container stands still until what is given back is dropped.
+/// The container stands still until what is given back is released, or dropped.
 fn hold(context: &Context, project: &ProjectPaths, record: &ContainerRecord) -> Result<Client, CommandError> {
     let mut client = Client::connect_or_start(&context.paths, project)?;
     client.send(&Request::Hold { container: record.id.clone() })?;
     loop {
         match client.receive()?.0 {
             Answer::Held => return Ok(client),
+            Answer::Failed(failure) => return Err(failure.into()),
+            _ => {}
+        }
+    }
+}
+
+/// Returns when the container goes on.
+fn release(mut client: Client) -> Result<(), CommandError> {
+    client.send(&Request::GiveUp)?;
+    loop {
+        match client.receive()?.0 {
+            Answer::Done { .. } => return Ok(()),
             Answer::Failed(failure) => return Err(failure.into()),
             _ => {}
         }

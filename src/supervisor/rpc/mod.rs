@@ -15,7 +15,7 @@ pub use frame::{FrameError, MAX_FDS, MAX_FRAME};
 pub use server::{Connection, Handler, Server};
 
 /// Raised whenever one side could misunderstand the other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first frame of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
