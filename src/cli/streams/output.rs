@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::FileType;
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
-use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, splice};
+use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
 use rustix::termios::isatty;
 
 use super::{Flow, MOST, Watched, is_later, kind, null};
@@ -36,6 +36,10 @@ impl Output {
         // As large as the machine allows.
         let _ = fcntl_setpipe_size(&source, MOST);
         let kind = kind(own(stream));
+        // Into a pipe of the usual 64 KiB its reader is woken for every piece of that.
+        if kind == FileType::Fifo && fcntl_getpipe_size(own(stream)).is_ok_and(|size| size < MOST) {
+            let _ = fcntl_setpipe_size(own(stream), MOST);
+        }
         // A terminal may be held by its person, and is written to in small pieces then.
         let by_hand = isatty(own(stream));
         let pending = Vec::new();
