@@ -32,6 +32,7 @@ mod objects;
 mod project;
 mod settings;
 pub mod signals;
+mod standstill;
 mod streams;
 pub mod terminal;
 pub mod toolchains;

@@ -25,6 +25,7 @@ impl Engine {
         connection.send(&Event::Attached, input.into_iter().collect());
         tokio::select! {
             exit = self.project.next_exit(id) => Ok(exit.map_or(0, |(code, _)| code)),
+            stuck = self.project.end_untold(id) => Err(Failure::caused("nobody tells how the container ended", &stuck)),
             () = connection.closed() => Ok(0),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 
 use super::failure::condition_failure;
 use super::message::{ContainerRef, Event, Failure, ObjectKind};
@@ -52,7 +52,10 @@ impl Engine {
         let ends = containers.iter().map(|id| async move {
             let mut next = self.project.container(id).map(|view| reference(&view));
             while let Some(container) = next {
-                let exit = self.project.next_exit(&container.id).await;
+                let exit = tokio::select! {
+                    exit = self.project.next_exit(&container.id) => exit,
+                    stuck = self.project.end_untold(&container.id) => return Err(Failure::caused("nobody tells how the container ended", &stuck)),
+                };
                 let successor = self.successor(&container);
                 let goes_on = matches!(exit, Some((_, false)));
                 if let Some((exit_code, last)) = exit {
@@ -61,9 +64,9 @@ impl Engine {
                 }
                 next = if goes_on { Some(container) } else { successor };
             }
+            Ok(())
         });
-        join_all(ends).await;
-        Ok(0)
+        try_join_all(ends).await.map(|_| 0)
     }
 
     /// The container that takes the place of one that is made anew: it is there before the other one ends.

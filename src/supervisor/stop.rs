@@ -234,6 +234,17 @@ impl Project {
         self.inner.link.stuck().await
     }
 
+    /// Returns when the process of a container is gone and the keeper, which would tell so, has been standing still for
+    /// some time.
+    pub async fn end_untold(&self, id: &str) -> Stuck {
+        loop {
+            let stuck = self.keeper_stuck().await;
+            if self.has_vanished(id) {
+                return stuck;
+            }
+        }
+    }
+
     /// Whether the process of a container that is taken to run is gone.
     #[must_use]
     pub fn has_vanished(&self, id: &str) -> bool {

@@ -174,3 +174,41 @@ fn attach_on_a_terminal_is_left_with_keys() {
     assert!(env.fails(&["attach", "--detach-keys", "ctrl-1", "sh"]).stderr.contains("detach"));
     env.down();
 }
+
+#[test]
+fn who_follows_a_project_sees_its_end_and_its_next_beginning() {
+    let env = TestEnv::with(
+        "rests",
+        r#"services: { web: { image: "busybox:1.35", command: "sh -c 'echo begun; exec sleep 1000'", stop_signal: SIGKILL } }"#,
+    );
+    env.ok(&["up", "-d"]);
+    let mut events = env.start(&["events", "--since", "1h"]);
+    events.wait_for("container start");
+    let mut seen = 1;
+    for (ends, begins) in [(&["stop"][..], &["start"][..]), (&["kill"], &["up", "-d"]), (&["down"], &["up", "-d"])] {
+        let mut logs = env.start(&["logs", "-f"]);
+        logs.wait_for("begun");
+        env.ok(ends);
+        // As with the peer: nothing comes any more.
+        let output = logs.finish(PATIENCE);
+        assert_eq!(output.code, 0, "{ends:?}: {}", output.text());
+        let run = env.home().join("run/projects").join(env.name());
+        support::eventually("keeper and supervisor have ended", PATIENCE, || {
+            if run.exists() { Err(format!("{} is there", run.display())) } else { Ok(()) }
+        });
+        env.ok(begins);
+        seen += 1;
+        support::eventually(&format!("events after {ends:?} and {begins:?}"), PATIENCE, || {
+            let text = events.stdout();
+            let starts = text.lines().filter(|line| line.contains(" container start ")).count();
+            if starts == seen { Ok(()) } else { Err(text) }
+        });
+    }
+    let text = events.stdout();
+    for what in ["container stop", "container kill", "container die", "container destroy"] {
+        assert!(text.contains(what), "{what}: {text}");
+    }
+    events.signal(Signal::SIGINT);
+    assert_eq!(events.finish(PATIENCE).code, 130);
+    env.down();
+}

@@ -96,3 +96,97 @@ fn a_moment_is_no_reason_to_give_up() {
     assert_eq!((output.code, output.stdout.as_str()), (0, "done\n"), "a long command is no silence: {}", output.text());
     env.down();
 }
+
+#[test]
+fn who_waits_for_an_end_that_a_stopped_keeper_does_not_tell_hears_it() {
+    let env = TestEnv::with(
+        "stuck-ends",
+        r#"
+services:
+  box: { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }
+  other: { image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }
+"#,
+    );
+    env.ok(&["up", "-d"]);
+    let container = crate::lifecycle::pid_of(&env, "box");
+    let mut follows = env.start(&["up", "--no-log-prefix"]);
+    support::eventually("it follows", PATIENCE, || {
+        let said = follows.stderr();
+        if said.contains("Attaching to") { Ok(()) } else { Err(said) }
+    });
+    let commands: [&[&str]; 2] = [&["wait", "box"], &["attach", "--no-stdin", "box"]];
+    let begun = commands.map(|command| (command, env.start(command)));
+    support::eventually("they wait", PATIENCE, || {
+        let waiting = begun.iter().all(|(_, running)| connected(running.pid()));
+        if waiting { Ok(()) } else { Err("not connected".to_owned()) }
+    });
+    let pid = keeper(&env);
+    let stopped = Stopped::process(pid);
+    kill(Pid::from_raw(container), Signal::SIGKILL).unwrap();
+    let named = format!("the keeper of the project (process {pid}) does not answer: it is stopped (state T)");
+    let mut all: Vec<_> = begun.into_iter().collect();
+    all.push((&["up"], follows));
+    for (command, running) in all {
+        let output = running.finish(PATIENCE);
+        assert!(output.code > 0 && output.code < 128, "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&named), "{command:?}: {}", output.text());
+    }
+    drop(stopped);
+    // The end is told after all.
+    assert_eq!(env.run(&["wait", "box"]).code, 137);
+    env.down();
+}
+
+/// Whether a process has a connection, with which it waits.
+fn connected(pid: Pid) -> bool {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::flatten);
+    links.is_ok_and(|mut links| {
+        links.any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+    })
+}
+
+#[test]
+fn who_follows_files_hears_that_nobody_writes_them() {
+    let env = TestEnv::with(
+        "stuck-followed",
+        r#"services: { box: { image: "busybox:1.35", command: "sh -c 'echo begun; until [ -e /go ]; do sleep 0.1; done; echo gone on; exec sleep 1000'", stop_signal: SIGKILL } }"#,
+    );
+    env.ok(&["up", "-d"]);
+    let pids = [
+        ("the keeper of the project", keeper(&env)),
+        ("the supervisor of project stuck-followed", supervisor(&env).unwrap()),
+    ];
+    for (what, pid) in pids {
+        let mut logs = env.start(&["logs", "-f"]);
+        logs.wait_for("begun");
+        let mut events = env.start(&["events", "--since", "1h"]);
+        events.wait_for("container start");
+        let stopped = Stopped::process(pid);
+        let named = format!("warning: {what} (process {pid}) does not answer: it is stopped (state T)");
+        for (name, running) in [("logs", &mut logs), ("events", &mut events)] {
+            support::eventually(&format!("{name} says that {what} stands still"), PATIENCE, || {
+                let said = running.stderr();
+                if said.contains(&named) { Ok(()) } else { Err(said) }
+            });
+        }
+        // What only reads does not wait.
+        for command in [
+            &["ps"][..],
+            &["logs"],
+            &["top"],
+            &["stats", "--no-stream"],
+            &["cp", "box:/etc/passwd", "-"],
+            &["export", "-o", "box.tar", "box"],
+        ] {
+            env.ok(command);
+        }
+        drop(stopped);
+        // It goes on with what it was about.
+        env.sh("box", "touch /go");
+        logs.wait_for("gone on");
+        env.ok(&["pause"]);
+        events.wait_for("container pause");
+        env.ok(&["unpause"]);
+    }
+    env.down();
+}

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::logs::{parse_time, remaining};
 use crate::cli::signals::Interrupts;
+use crate::cli::standstill::Standstill;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::state::ProjectPaths;
 use crate::supervisor::journal::EventRecord;
@@ -60,7 +61,7 @@ pub fn run(args: &EventsArgs, context: &Context) -> CommandResult {
         std::fs::create_dir_all(context.paths.projects())?;
         events.watch.add(&context.paths.projects())?;
     }
-    match events.show(&interrupts, past) {
+    match events.show(&interrupts, past, Standstill::new(context, &project)) {
         // `windlass events | head`: whoever read has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
         Err(error) => Err(CommandError::caused("cannot read the events", &error)),
@@ -81,7 +82,7 @@ struct Events<'a> {
 }
 
 impl Events<'_> {
-    fn show(&mut self, interrupts: &Interrupts, past: bool) -> io::Result<u8> {
+    fn show(&mut self, interrupts: &Interrupts, past: bool, mut standstill: Standstill<'_>) -> io::Result<u8> {
         loop {
             self.drain()?;
             let left = remaining(self.span.until, Timestamp::now());
@@ -92,7 +93,8 @@ impl Events<'_> {
                 PollFd::new(self.watch.as_fd(), PollFlags::POLLIN),
                 PollFd::new(interrupts.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut fds, timeout(left)) {
+            standstill.look();
+            match poll(&mut fds, timeout(standstill.at_most(left))) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -145,11 +147,9 @@ impl Events<'_> {
     }
 }
 
-fn timeout(left: Option<Duration>) -> PollTimeout {
-    left.map_or(PollTimeout::NONE, |left| {
-        let millis = i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX);
-        PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-    })
+fn timeout(left: Duration) -> PollTimeout {
+    let millis = i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX);
+    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }
 
 /// The keys in the order of the peer.

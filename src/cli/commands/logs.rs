@@ -10,6 +10,7 @@ use crate::cli::containers::Containers;
 use crate::cli::exit::{INTERRUPTED, USAGE};
 use crate::cli::logs::{Follower, Screen, Selection, Wake, parse_tail, parse_time, remaining};
 use crate::cli::signals::Interrupts;
+use crate::cli::standstill::Standstill;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandError, CommandResult, Context};
@@ -79,8 +80,9 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
     };
     let selection = Selection { services: args.services.clone(), index: args.index, oneoff: false };
     let interrupts = if args.follow { Some(Interrupts::catch()?) } else { None };
+    let standstill = Standstill::new(context, paths);
     let result = Follower::open(paths, selection, span, args.follow)
-        .and_then(|mut follower| show(&mut follower, &mut screen, interrupts.as_ref(), span.until));
+        .and_then(|mut follower| show(&mut follower, &mut screen, interrupts.as_ref(), span.until, standstill));
     match result {
         // `windlass logs | head`: whoever read has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
@@ -101,12 +103,15 @@ fn show(
     screen: &mut Screen<'_>,
     interrupts: Option<&Interrupts>,
     until: Option<Timestamp>,
+    mut standstill: Standstill<'_>,
 ) -> io::Result<Shown> {
     follower.drain(screen)?;
     let Some(interrupts) = interrupts else { return Ok(Shown::Everything) };
     while !follower.all_ended() {
-        match follower.wait(&[interrupts.as_fd()], remaining(until, Timestamp::now()))? {
-            Wake::Timeout => break,
+        let left = remaining(until, Timestamp::now());
+        match follower.wait(&[interrupts.as_fd()], Some(standstill.at_most(left)))? {
+            Wake::Timeout if left.is_some_and(|left| left <= standstill.at_most(None)) => break,
+            Wake::Timeout => standstill.look(),
             Wake::Other if interrupts.pending() => return Ok(Shown::UntilInterrupted),
             _ => {}
         }
