@@ -22,6 +22,9 @@ use windlass::state::Paths;
 use env::{Output, PATIENCE, TestEnv};
 use random::Random;
 
+/// A probe or an event under way holds some descriptors.
+const SLACK: usize = 8;
+
 /// Nothing is pulled: the services are on the machine's own files.
 fn registry() -> String {
     "127.0.0.1:9".to_owned()
@@ -244,6 +247,25 @@ impl Project {
         self.processes().iter().map(|(pid, _)| of(pid)).sum()
     }
 
+    /// What keeper and supervisor hold, with the project as it was at first: descriptors, mounts that they see, groups.
+    fn holdings(&mut self) -> [(&'static str, usize); 3] {
+        self.edit = Edit { network: false, job: false, ..self.edit };
+        self.env.file("compose.yaml", &self.edit.compose());
+        self.must(&["up", "-d", "-t", "1", "--remove-orphans", "--scale", "web=1"]);
+        let processes = self.processes();
+        let entries = |folder: String| fs::read_dir(folder).map_or(0, Iterator::count);
+        let lines = |file: String| fs::read_to_string(file).map_or(0, |text| text.lines().count());
+        let id = self.id();
+        let kernel = leaks::find(self.paths.run(), &[(self.env.name().to_owned(), id)]);
+        // Processes and files are those of the other projects, too.
+        let of_project = |line: &&String| ["link ", "nftables ", "cgroup "].iter().any(|kind| line.starts_with(kind));
+        [
+            ("descriptors", processes.iter().map(|(pid, _)| entries(format!("/proc/{pid}/fd"))).sum()),
+            ("mounts", processes.iter().map(|(pid, _)| lines(format!("/proc/{pid}/mountinfo"))).sum()),
+            ("links, tables and groups", kernel.iter().filter(of_project).count()),
+        ]
+    }
+
     /// Each run of the counter counts from nothing, without a gap. A supervisor that is killed while it writes leaves the
     /// lines of that moment to the next one, which writes them too.
     fn nothing_is_lost(&self) {
@@ -303,15 +325,22 @@ fn main() {
                     project.step();
                     // Caches are full after a tenth of the time.
                     if project.steady && first.is_none() && begin.elapsed() > (end - begin) / 10 {
-                        first = Some(project.memory());
+                        let holdings = project.holdings();
+                        first = Some((project.memory(), holdings));
                     }
                 }
                 project.up();
                 project.nothing_is_lost();
                 if project.steady {
-                    let (first, last) = (first.unwrap_or_default(), project.memory());
-                    println!("memory of keeper and supervisor: {first} kB at first, {last} kB at last");
-                    assert!(last < first * 3 / 2 + 4096, "memory grows");
+                    let (memory, holdings) = first.expect("a tenth of the time was not enough for one step");
+                    let last = project.holdings();
+                    println!("keeper and supervisor hold {holdings:?} at first, {last:?} at last");
+                    for ((what, first), (_, last)) in holdings.into_iter().zip(last) {
+                        assert!(last <= first + SLACK, "{what} grow from {first} to {last}");
+                    }
+                    let last = project.memory();
+                    println!("memory of keeper and supervisor: {memory} kB at first, {last} kB at last");
+                    assert!(last < memory * 3 / 2 + 4096, "memory grows");
                 }
                 project.must(&["down", "-v", "--remove-orphans", "-t", "1"]);
             });
