@@ -19,9 +19,10 @@ use super::ui::progress::Progress;
 use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
-use crate::plan::desired::{Origin, port_key, source_key};
+use crate::plan::desired::{address_key, port_key, source_key};
 use crate::plan::lower::{Fault, Inputs, PACKAGES, check, lower, warnings};
 use crate::plan::{Desired, DesiredService};
+use crate::supervisor::record::Origin;
 
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -182,6 +183,13 @@ fn origins(project: &Project, service: &DesiredService) -> BTreeMap<String, Orig
     }
     for (index, port) in service.template.ports.iter().enumerate() {
         paths.push((port_key(port), of_service(format!("ports[{index}]"))));
+    }
+    for (key, config) in &written.networks {
+        let (Some(network), Some(config)) = (project.networks.get(key), config) else { continue };
+        for (attribute, text) in [("ipv4_address", &config.ipv4_address), ("ipv6_address", &config.ipv6_address)] {
+            let Some(address) = text.as_ref().and_then(|text| text.parse().ok()) else { continue };
+            paths.push((address_key(&network.name, address), of_service(format!("networks.{key}.{attribute}"))));
+        }
     }
     let found = paths.into_iter().filter_map(|(key, path)| {
         let place = project.place(&path)?;

@@ -20,7 +20,7 @@ use crate::state::{Lock, Paths, ProjectPaths};
 pub enum LeftoverError {
     #[error(transparent)]
     Network(#[from] NetworkError),
-    #[error(transparent)]
+    #[error("{0}")]
     Record(#[from] ReadError),
     #[error("cannot {action}")]
     Io { action: String, source: io::Error },

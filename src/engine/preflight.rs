@@ -9,13 +9,14 @@ use super::message::Failure;
 use super::report::Report;
 use super::serve::Engine;
 use crate::network::ports::PortConflict;
-use crate::network::spec::{PortSpec, PublishedPort};
-use crate::plan::desired::{Origin, port_key, source_key};
+use crate::network::spec::{NetworkSpec, PortSpec, PublishedPort};
+use crate::network::{NetworkError, StaticWish, check_addresses};
+use crate::plan::desired::{address_key, port_key, source_key};
 use crate::plan::{Desired, OperationKind, Plan};
 use crate::runtime::preflight::Part;
 use crate::state::{Paths, remedy};
 use crate::supervisor::preflight::{About, files_made_as_folders, obstacles};
-use crate::supervisor::record::{ContainerRecord, Status};
+use crate::supervisor::record::{ContainerRecord, Origin, Status};
 use crate::supervisor::{Holder, SupervisorError, View};
 
 /// Our own processes, as `ps` names them.
@@ -27,6 +28,8 @@ struct Finding {
     place: String,
     text: String,
     hint: Option<String>,
+    /// What `run` ends with.
+    code: i32,
 }
 
 /// Binds the ports of a container; those that the named containers have are free by then.
@@ -84,28 +87,37 @@ impl Scene<'_> {
             let others = records.iter().filter(|other| other.service != record.service);
             let made: BTreeSet<&Path> =
                 others.flat_map(|other| other.binds.iter().map(|bind| bind.source.as_path())).collect();
-            let origins = origins(desired, &record.service);
+            let origins = origins(desired, record);
             for source in files_made_as_folders(record) {
-                let place = origins.and_then(|origins| origins.get(&source_key(source)));
+                let place = origins.get(&source_key(source));
                 let place = place.map(|origin| format!("{}: ", origin.place)).unwrap_or_default();
                 warnings.insert(format!(
                     "{place}{} does not exist and is made as a folder, though it looks like a file",
                     source.display()
                 ));
             }
+            // The program may be among what is brought into the container before.
+            let brings = desired.is_some_and(|desired| desired.initial_sync.contains_key(&record.service));
             for obstacle in obstacles(record, &made) {
+                if brings && obstacle.about == About::Spec(Part::Program) {
+                    continue;
+                }
                 let (keys, hint) = described(&obstacle.about);
-                let origin = keys.iter().find_map(|key| origins?.get(key));
+                let origin = keys.iter().find_map(|key| origins.get(key));
                 let hint = match (&obstacle.about, origin) {
                     (About::Source(_, true), Some(origin)) if !origin.path.starts_with("services.") => {
                         Some("create the file, or write the path of the one that is meant")
                     }
                     _ => hint,
                 };
-                findings.insert(finding(&record.name, &record.service, origin, &obstacle.reason, hint));
+                findings.insert(Finding {
+                    code: obstacle.code,
+                    ..finding(&record.name, &record.service, origin, &obstacle.reason, hint)
+                });
             }
         }
         self.reserve(plan, &records, desired, &mut findings);
+        self.check_addresses(plan, &records, desired, &mut findings);
         failure(&findings).map_or(Ok(warnings), Err)
     }
 
@@ -136,18 +148,14 @@ impl Scene<'_> {
         desired: Option<&Desired>,
         findings: &mut BTreeSet<Finding>,
     ) {
-        let stopped = plan.operations.iter().filter_map(|operation| match &operation.kind {
-            OperationKind::StopContainer { id, .. } => Some(id.as_str()),
-            _ => None,
-        });
-        let leaving: BTreeSet<&str> = stopped.collect();
+        let leaving = leaving(plan);
         let mut replicas: BTreeMap<&str, usize> = BTreeMap::new();
         for record in records {
             *replicas.entry(&record.service).or_default() += 1;
         }
         for record in records.iter().filter(|record| self.needs_ports(record)) {
             let Err(error) = (self.reserve)(record, &leaving) else { continue };
-            let origins = origins(desired, &record.service);
+            let origins = origins(desired, record);
             let (origin, hint) = match &error {
                 SupervisorError::Port(conflict) => {
                     let wanted = |port: &&PortSpec| {
@@ -155,7 +163,7 @@ impl Scene<'_> {
                             && port.published.is_some_and(|(first, last)| (first, last.max(first)) == conflict.ports)
                     };
                     let port = record.ports.iter().find(wanted);
-                    let origin = port.and_then(|port| origins?.get(&port_key(port)));
+                    let origin = port.and_then(|port| origins.get(&port_key(port)));
                     let shared = self.shares_its_port(record, &replicas, conflict.ports);
                     (origin, shared.or_else(|| remedy::of(&error).map(str::to_owned)))
                 }
@@ -171,6 +179,46 @@ impl Scene<'_> {
                 _ => format!("cannot publish its ports: {error}"),
             };
             findings.insert(finding(&record.name, &record.service, origin, &reason, hint.as_deref()));
+        }
+    }
+
+    /// Looks whether the static addresses of all containers that the plan creates or starts can be had.
+    fn check_addresses(
+        &self,
+        plan: &Plan,
+        records: &[Rc<ContainerRecord>],
+        desired: Option<&Desired>,
+        findings: &mut BTreeSet<Finding>,
+    ) {
+        let is_made = |name: &str| {
+            let makes =
+                |kind: &OperationKind| matches!(kind, OperationKind::CreateNetwork { name: made } if made == name);
+            plan.operations.iter().any(|operation| makes(&operation.kind))
+        };
+        let networks = desired.into_iter().flat_map(|desired| &desired.networks);
+        let networks: Vec<&NetworkSpec> = networks.filter(|network| is_made(&network.name)).collect();
+        let Some(project) = records.first().map(|record| self.paths.project(&record.project)) else { return };
+        let asked = records.iter().flat_map(|record| record.endpoints.iter().map(move |endpoint| (record, endpoint)));
+        let asked: Vec<_> = asked.filter(|(_, endpoint)| endpoint.ipv4.is_some() || endpoint.ipv6.is_some()).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let wishes =
+            asked.iter().map(|&(record, endpoint)| StaticWish { container: &record.id, name: &record.name, endpoint });
+        let wishes: Vec<StaticWish<'_>> = wishes.collect();
+        let found = check_addresses(self.paths, &project, &networks, &wishes, &leaving(plan));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!("cannot look at the addresses: {error}");
+            Vec::new()
+        });
+        for (index, address, error) in found {
+            let (record, endpoint) = asked[index];
+            let origin = origins(desired, record).get(&address_key(&endpoint.network, address));
+            let hint = match error {
+                NetworkError::AddressTaken { .. } => Some("give it another address, or none: a free one is found then"),
+                _ => Some("write an address of the network's `subnet` that is not its `gateway`"),
+            };
+            findings.insert(finding(&record.name, &record.service, origin, &error.to_string(), hint));
         }
     }
 
@@ -226,16 +274,29 @@ impl Scene<'_> {
     }
 }
 
-fn origins<'a>(desired: Option<&'a Desired>, service: &str) -> Option<&'a BTreeMap<String, Origin>> {
-    desired?.services.iter().find(|other| other.name == service).map(|service| &service.origins)
+/// The containers that have ended when the first of the others starts.
+fn leaving(plan: &Plan) -> BTreeSet<&str> {
+    let stopped = plan.operations.iter().filter_map(|operation| match &operation.kind {
+        OperationKind::StopContainer { id, .. } => Some(id.as_str()),
+        _ => None,
+    });
+    stopped.collect()
+}
+
+/// Of the file as it is, else as it was when the container was made.
+fn origins<'a>(desired: Option<&'a Desired>, record: &'a ContainerRecord) -> &'a BTreeMap<String, Origin> {
+    let wanted = desired.and_then(|desired| desired.services.iter().find(|service| service.name == record.service));
+    wanted.map_or(&record.origins, |service| &service.origins)
 }
 
 fn finding(name: &str, service: &str, origin: Option<&Origin>, reason: &str, hint: Option<&str>) -> Finding {
-    let hint = hint.map(str::to_owned);
+    let (hint, code) = (hint.map(str::to_owned), 125);
     match origin {
         // All replicas of a service fail for the same.
-        Some(origin) => Finding { place: origin.place.clone(), text: format!("service {service}: {reason}"), hint },
-        None => Finding { place: String::new(), text: format!("container {name}: {reason}"), hint },
+        Some(origin) => {
+            Finding { place: origin.place.clone(), text: format!("service {service}: {reason}"), hint, code }
+        }
+        None => Finding { place: String::new(), text: format!("container {name}: {reason}"), hint, code },
     }
 }
 
@@ -256,6 +317,10 @@ fn described(about: &About) -> (Vec<String>, Option<&'static str>) {
             Part::DeviceRule(_) => (keys(&["device_cgroup_rules"]), None),
             Part::Limit(name) => (keys(&[name, "deploy.resources", "deploy"]), None),
             Part::Rlimit(name) => (keys(&[&format!("ulimits.{name}"), "ulimits"]), None),
+            Part::Program => (
+                keys(&["command", "entrypoint", "image"]),
+                Some("check `command:` and `entrypoint:`: the program must be in the image, and executable"),
+            ),
             Part::User => (keys(&["user", "group_add", "image"]), Some("write a number, or a name that the image has")),
         },
     }
@@ -267,6 +332,7 @@ fn failure(findings: &BTreeSet<Finding>) -> Option<Failure> {
         1 => Failure::new(first.text.clone()),
         count => Failure::new(format!("{count} things are in the way, and nothing was changed")),
     };
+    failure.start_code = first.code;
     for found in findings {
         match (findings.len(), found.place.is_empty()) {
             (1, true) => {}

@@ -118,7 +118,10 @@ impl Engine {
             return self.object(&plan, Some(&whole), report).map(|()| None);
         }
         self.mend_networks(report).await;
-        if let Err(failure) = self.preflight(&plan, Some(&whole), report) {
+        if let Err(mut failure) = self.preflight(&plan, Some(&whole), report) {
+            if matches!(failure.start_code, 126 | 127) {
+                failure.exit_code = failure.start_code;
+            }
             self.project.settle().await;
             return Err(failure);
         }

@@ -162,14 +162,14 @@ impl Engine {
             Some(result) => result,
             None => work.await,
         };
-        self.undo_replacements(plan, abandoned, report).await;
+        self.undo_replacements(plan, abandoned, result.is_err(), report).await;
         result?;
         note(desired.project.clone())
     }
 
     /// A container whose replacement did not take its place goes on in that place; it is never beside one that is made
     /// but not used.
-    async fn undo_replacements(&self, plan: &Plan, abandoned: bool, report: &Report) {
+    async fn undo_replacements(&self, plan: &Plan, abandoned: bool, is_failed: bool, report: &Report) {
         for operation in &plan.operations {
             let OperationKind::CreateContainer { record, replaces: Some(old) } = &operation.kind else { continue };
             let (Some(new), Some(before)) = (self.project.container(&record.id), self.project.container(old)) else {
@@ -186,13 +186,26 @@ impl Engine {
                 .iter()
                 .any(|operation| matches!(&operation.kind, OperationKind::StopContainer { id, .. } if id == old));
             let ended = matches!(before.state.status, Status::Exited { finished, .. } if finished >= record.created);
-            if was_stopped
-                && ended
-                && !abandoned
-                && let Err(error) = self.project.start(old).await
-            {
-                report.warning(format!("{}: it was stopped, and cannot be started again: {error}", record.name));
+            if was_stopped && ended && !abandoned {
+                self.start_as_before(old, &record.name, report).await;
             }
+        }
+        let restarted = plan.operations.iter().filter_map(|operation| match &operation.kind {
+            OperationKind::StopContainer { id, name, restart: true } => Some((id, name)),
+            _ => None,
+        });
+        for (id, name) in restarted.filter(|_| is_failed && !abandoned) {
+            let waits = |status: &Status| matches!(status, Status::Restarting { .. });
+            if self.project.container(id).is_some_and(|view| waits(&view.state.status)) {
+                self.start_as_before(id, name, report).await;
+            }
+        }
+    }
+
+    async fn start_as_before(&self, id: &str, name: &str, report: &Report) {
+        match self.project.start(id).await {
+            Ok(()) => report.warning(format!("{name}: goes on as it was before this change, which failed")),
+            Err(error) => report.warning(format!("{name}: it was stopped, and cannot be started again: {error}")),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::state::record::{ReadError, WriteError};
 pub enum ImageError {
     #[error("cannot {verb} {path}")]
     Io { verb: &'static str, path: PathBuf, source: io::Error },
-    #[error(transparent)]
+    #[error("{0}")]
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -257,7 +257,7 @@ fn configured(spec: &NetworkSpec, config: &IpamConfig, leases: &Leases, host: &H
     subnet_of(spec, config, given).map(Some)
 }
 
-fn subnet_of(spec: &NetworkSpec, config: &IpamConfig, subnet: IpNetwork) -> Result<Subnet> {
+pub(super) fn subnet_of(spec: &NetworkSpec, config: &IpamConfig, subnet: IpNetwork) -> Result<Subnet> {
     let network = || spec.name.clone();
     let outside = |address| NetworkError::OutsideSubnet { network: network(), address, subnet };
     if let Some(range) = config.ip_range

@@ -14,7 +14,7 @@ pub enum NetworkError {
     Kernel { action: String, source: io::Error },
     #[error("cannot lock the address leases")]
     Lock { source: io::Error },
-    #[error(transparent)]
+    #[error("{0}")]
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -39,6 +39,7 @@
 //! # Ok(()) }
 //! ```
 
+mod addresses;
 mod bridge;
 mod budget;
 pub mod changes;
@@ -61,6 +62,7 @@ pub mod spec;
 
 use crate::state::paths::{Paths, ProjectPaths};
 
+pub use addresses::{StaticWish, check as check_addresses};
 pub use bridge::{Claims, is_driver};
 pub use budget::Budget;
 pub use endpoint::{Sandbox, SandboxSpec};

@@ -26,6 +26,25 @@ pub struct NetworkSpec {
     pub external: bool,
 }
 
+impl NetworkSpec {
+    /// One about which nobody says anything.
+    #[must_use]
+    pub fn plain(name: String, key: &str) -> Self {
+        Self {
+            name,
+            key: key.to_owned(),
+            driver: "bridge".to_owned(),
+            driver_opts: BTreeMap::new(),
+            internal: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            ipam: vec![],
+            labels: BTreeMap::new(),
+            external: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IpamConfig {
     pub subnet: Option<IpNetwork>,
@@ -53,6 +72,24 @@ pub struct EndpointSpec {
     /// The endpoint with the highest value has the default route; ties go by network name.
     pub gateway_priority: i64,
     pub driver_opts: BTreeMap<String, String>,
+}
+
+impl EndpointSpec {
+    /// One without names, and with whatever address is free.
+    #[must_use]
+    pub fn plain(network: String) -> Self {
+        Self {
+            network,
+            aliases: vec![],
+            ipv4: None,
+            ipv6: None,
+            link_local: vec![],
+            mac: None,
+            interface: None,
+            gateway_priority: 0,
+            driver_opts: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What a project should look like, in the drivers' terms: made of the file and the images, sent to the supervisor.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use crate::network::Claims;
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
-use crate::supervisor::record::{ContainerRecord, ProjectRecord};
+use crate::supervisor::record::{ContainerRecord, Origin, ProjectRecord};
 use crate::volumes::spec::VolumeSpec;
 use crate::watch::Transfer;
 
@@ -54,18 +55,9 @@ pub struct DesiredService {
     /// Where the file says what a container is made anew for, by path below the service; for `--dry-run`.
     #[serde(default)]
     pub places: BTreeMap<String, String>,
-    /// Where the file asks for what a start may fail for: by attribute, [`source_key`] or [`port_key`].
+    /// Where the file asks for what a start may fail for: by attribute, [`source_key`], [`port_key`] or [`address_key`].
     #[serde(default)]
     pub origins: BTreeMap<String, Origin>,
-}
-
-/// A place of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// `services.web.volumes[0]`
-    pub path: String,
-    /// `compose.yaml:7:9`
-    pub place: String,
 }
 
 /// For something of the host: a bind mount, a secret, a device.
@@ -78,6 +70,12 @@ pub fn source_key(path: &Path) -> String {
 pub fn port_key(port: &PortSpec) -> String {
     let (first, last) = port.published.unwrap_or_default();
     format!("port {first}-{last}/{}", port.protocol)
+}
+
+/// A static address in a network.
+#[must_use]
+pub fn address_key(network: &str, address: IpAddr) -> String {
+    format!("address {address} in {network}")
 }
 
 /// Packages in a volume of their own, which a step installs before a container mounts it.
@@ -174,6 +172,10 @@ impl DesiredService {
         id.clone_into(&mut record.id);
         record.number = number;
         record.created = jiff::Timestamp::now();
+        // No start fails for a variable or a label, and there may be many of them.
+        let of_many = |key: &str| key.starts_with("environment.") || key.starts_with("labels.");
+        let origins = self.origins.iter().filter(|(key, _)| !of_many(key));
+        record.origins = origins.map(|(key, origin)| (key.clone(), origin.clone())).collect();
         record.name = match &self.container_name {
             Some(name) => name.clone(),
             None => generated_name(&record, self.separator, &[&number.to_string()]),

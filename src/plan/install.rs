@@ -42,17 +42,7 @@ pub fn step(service: &DesiredService, install: &Install) -> DesiredService {
         endpoint.link_local.clear();
     }
     if let Some(network) = &install.way_out {
-        record.endpoints.push(EndpointSpec {
-            network: network.clone(),
-            aliases: vec![],
-            ipv4: None,
-            ipv6: None,
-            link_local: vec![],
-            mac: None,
-            interface: None,
-            gateway_priority: 0,
-            driver_opts: BTreeMap::new(),
-        });
+        record.endpoints.push(EndpointSpec::plain(network.clone()));
     }
     step
 }

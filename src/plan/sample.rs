@@ -92,6 +92,7 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
         depends_on: vec![],
         command: "true".into(),
         config: serde_json::json!({"environment": {"DEBUG": "0"}}),
+        origins: BTreeMap::new(),
     }
 }
 

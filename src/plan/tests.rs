@@ -53,8 +53,8 @@ fn a_change_recreates_and_says_what_changed() {
     insta::assert_snapshot!(plan, @r#"
     [] -> #0 recreate container shop-web-1 (environment.DEBUG "0" → "1")
     [0] -> #1 stop container shop-web-1 (environment.DEBUG "0" → "1")
-    [1] -> #2 remove container shop-web-1 (environment.DEBUG "0" → "1")
-    [0, 2] -> #3 start container shop-web-1 (environment.DEBUG "0" → "1")
+    [0, 1] -> #2 start container shop-web-1 (environment.DEBUG "0" → "1")
+    [1, 2] -> #3 remove container shop-web-1 (environment.DEBUG "0" → "1")
     "#);
 }
 
@@ -100,8 +100,8 @@ fn packages_are_there_before_a_container_is_and_are_installed_once() {
     [0] -> #1 start container shop-web-1 (not running)
     [0] -> #2 recreate container shop-worker-1 (its packages are not those of package-lock.json)
     [2] -> #3 stop container shop-worker-1 (its packages are not those of package-lock.json)
-    [3] -> #4 remove container shop-worker-1 (its packages are not those of package-lock.json)
-    [2, 4] -> #5 start container shop-worker-1 (its packages are not those of package-lock.json)
+    [2, 3] -> #4 start container shop-worker-1 (its packages are not those of package-lock.json)
+    [3, 4] -> #5 remove container shop-worker-1 (its packages are not those of package-lock.json)
     ");
     observed.installed.insert(volume.name);
     observed.containers[0] = existing(record("web"), 1, running());
@@ -200,9 +200,9 @@ fn what_wants_to_be_restarted_with_a_replaced_service_is_stopped_before_it() {
     [] -> #0 stop container shop-web-1 (something that it depends on is made anew)
     [] -> #1 recreate container shop-db-1 (its configuration changed)
     [1, 0] -> #2 stop container shop-db-1 (its configuration changed)
-    [2] -> #3 remove container shop-db-1 (its configuration changed)
-    [1, 3] -> #4 start container shop-db-1 (its configuration changed)
-    [0, 4] -> #5 start container shop-web-1 (something that it depends on is made anew)
+    [1, 2] -> #3 start container shop-db-1 (its configuration changed)
+    [2, 3] -> #4 remove container shop-db-1 (its configuration changed)
+    [0, 3] -> #5 start container shop-web-1 (something that it depends on is made anew)
     ");
 }
 
@@ -244,15 +244,15 @@ fn an_update_goes_in_batches() {
     insta::assert_snapshot!(plan(&wanted, &observed, &UpOptions::default()), @r"
     [] -> #0 recreate container shop-web-1 (its configuration changed)
     [0] -> #1 stop container shop-web-1 (its configuration changed)
-    [1] -> #2 remove container shop-web-1 (its configuration changed)
-    [0, 2] -> #3 start container shop-web-1 (its configuration changed)
-    [3] -> #4 wait for container shop-web-1 (its configuration changed)
+    [0, 1] -> #2 start container shop-web-1 (its configuration changed)
+    [1, 2] -> #3 remove container shop-web-1 (its configuration changed)
+    [2] -> #4 wait for container shop-web-1 (its configuration changed)
     [4] -> #5 wait 10 ms before the next of web (deploy.update_config.delay)
     [5] -> #6 recreate container shop-web-2 (its configuration changed)
     [6] -> #7 stop container shop-web-2 (its configuration changed)
-    [7] -> #8 remove container shop-web-2 (its configuration changed)
-    [6, 8] -> #9 start container shop-web-2 (its configuration changed)
-    [9] -> #10 wait for container shop-web-2 (its configuration changed)
+    [6, 7] -> #8 start container shop-web-2 (its configuration changed)
+    [7, 8] -> #9 remove container shop-web-2 (its configuration changed)
+    [8] -> #10 wait for container shop-web-2 (its configuration changed)
     ");
 }
 
@@ -288,6 +288,6 @@ fn a_new_container_may_run_before_the_old_one_is_stopped() {
     [0] -> #1 start container shop-web-1 (its configuration changed)
     [1] -> #2 wait for container shop-web-1 (its configuration changed)
     [2] -> #3 stop container shop-web-1 (its configuration changed)
-    [3] -> #4 remove container shop-web-1 (its configuration changed)
+    [3, 1] -> #4 remove container shop-web-1 (its configuration changed)
     ");
 }

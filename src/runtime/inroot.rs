@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, o
 use rustix::io::Errno;
 
 /// As many as the kernel follows.
-const MAX_LINKS: u32 = 40;
+pub(super) const MAX_LINKS: u32 = 40;
 
 /// Opens an existing path of the root; symbolic links are followed as if the root were `/`.
 ///
@@ -104,7 +104,8 @@ fn create(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Result<OwnedFd> 
     stack.pop().ok_or_else(|| Errno::NOENT.into())
 }
 
-fn push(names: &mut VecDeque<OsString>, path: &Path) {
+/// The names of a path, each to be looked up on its own.
+pub(super) fn push(names: &mut VecDeque<OsString>, path: &Path) {
     for component in path.components() {
         match component {
             Component::Normal(name) => names.push_back(name.to_owned()),

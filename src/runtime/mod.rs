@@ -15,6 +15,7 @@ mod match_user;
 mod mounts;
 pub mod preflight;
 mod process;
+mod program;
 mod protect;
 mod report;
 pub mod root;

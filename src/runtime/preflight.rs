@@ -9,7 +9,7 @@ use crate::runtime::cgroup;
 use crate::runtime::devices::{self, Rule};
 use crate::runtime::seccomp;
 use crate::runtime::spec::ContainerSpec;
-use crate::runtime::{identity, process, sysctl};
+use crate::runtime::{identity, process, program, sysctl};
 use crate::sys::overlay;
 
 /// The part of a specification that cannot be met.
@@ -25,13 +25,15 @@ pub enum Part {
     Limit(&'static str),
     Rlimit(String),
     User,
+    Program,
 }
 
-/// Everything of a specification that the start would fail for, as far as it can be known without one.
+/// Everything of a specification that the start would fail for, as far as it can be known without one. Files of somebody
+/// else's will be at `covered`.
 ///
 /// # Errors
 /// When the machine cannot be looked at.
-pub fn check(spec: &ContainerSpec) -> io::Result<Vec<(Part, StartError)>> {
+pub fn check(spec: &ContainerSpec, covered: &[PathBuf]) -> io::Result<Vec<(Part, StartError)>> {
     let mut found = Vec::new();
     let mut note = |part: Part, checked: Result<(), StartError>| {
         if let Err(error) = checked {
@@ -61,6 +63,7 @@ pub fn check(spec: &ContainerSpec) -> io::Result<Vec<(Part, StartError)>> {
         note(Part::Rlimit(limit.name.clone()), process::check_limit(limit));
     }
     note(Part::User, user(spec));
+    note(Part::Program, program::check(spec, covered));
     Ok(found)
 }
 

@@ -171,7 +171,7 @@ pub(super) fn fail(error: &StartError, report: BorrowedFd<'_>) -> i32 {
 }
 
 /// The environment with what every process has.
-fn environment(env: &[String], hostname: &str, home: &str, terminal: bool) -> Vec<String> {
+pub(super) fn environment(env: &[String], hostname: &str, home: &str, terminal: bool) -> Vec<String> {
     let mut result: Vec<String> = Vec::with_capacity(env.len() + 4);
     // By name, since an image may bring tens of thousands.
     let mut places: HashMap<&str, usize> = HashMap::with_capacity(env.len());
@@ -324,10 +324,8 @@ fn execute(args: &[String], argv: &[CString], envp: &[CString], env: &[String]) 
         let errno = try_execute(name, argv, envp);
         return explain(step, name, errno);
     }
-    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let mut refused = None;
-    for folder in path.split(':') {
-        let candidate = if folder.is_empty() { format!("./{name}") } else { format!("{folder}/{name}") };
+    for candidate in candidates(name, env) {
         match try_execute(&candidate, argv, envp) {
             Errno::NOENT if !Path::new(&candidate).exists() => {}
             Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP => {}
@@ -342,6 +340,16 @@ fn execute(args: &[String], argv: &[CString], envp: &[CString], env: &[String]) 
     }
 }
 
+/// Where a program is looked for, in this order.
+pub(super) fn candidates(name: &str, env: &[String]) -> Vec<String> {
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let place = |folder: &str| if folder.is_empty() { format!("./{name}") } else { format!("{folder}/{name}") };
+    path.split(':').map(place).collect()
+}
+
 fn try_execute(path: &str, argv: &[CString], envp: &[CString]) -> Errno {
     let Ok(path) = CString::new(path) else { return Errno::NOENT };
     match nix::unistd::execve(&path, argv, envp) {
@@ -350,7 +358,16 @@ fn try_execute(path: &str, argv: &[CString], envp: &[CString]) -> Errno {
     }
 }
 
-fn not_found(step: String, detail: &str) -> StartError {
+/// What is there, and is a folder or may not be executed.
+pub(super) fn refused(step: String, folder: Option<&Path>) -> StartError {
+    let detail = match folder {
+        Some(path) => format!("{} is a directory", path.display()),
+        None => "permission denied".to_owned(),
+    };
+    StartError { step, detail, errno: Some(Errno::ACCESS.raw_os_error()), exit_code: 126 }
+}
+
+pub(super) fn not_found(step: String, detail: &str) -> StartError {
     StartError { step, detail: detail.to_owned(), errno: Some(Errno::NOENT.raw_os_error()), exit_code: 127 }
 }
 
@@ -361,8 +378,8 @@ fn explain(step: String, path: &str, errno: Errno) -> StartError {
             (format!("{} is there, but the interpreter or loader that it names is not", path.display()), 127)
         }
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => ("no such file or directory".to_owned(), 127),
-        Errno::ACCESS if path.is_dir() => (format!("{} is a directory", path.display()), 126),
-        Errno::ACCESS | Errno::PERM => ("permission denied".to_owned(), 126),
+        Errno::ACCESS => return refused(step, path.is_dir().then_some(path)),
+        Errno::PERM => ("permission denied".to_owned(), 126),
         Errno::NOEXEC => (
             "exec format error: not a program of this machine's architecture, and no script with a `#!` line"
                 .to_owned(),

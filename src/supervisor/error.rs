@@ -53,7 +53,7 @@ pub enum SupervisorError {
     File(#[from] FileError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error(transparent)]
+    #[error("{0}")]
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -16,7 +16,12 @@ use crate::volumes::bind::{self, BindError};
 pub struct Obstacle {
     pub about: About,
     pub reason: String,
+    /// What a command that runs the container alone ends with.
+    pub code: i32,
 }
+
+/// What is no program's fault.
+const OURS: i32 = 125;
 
 /// What of the container it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +42,13 @@ pub(super) fn options(record: &ContainerRecord) -> Vec<Obstacle> {
     let logging = &record.logging;
     if !matches!(logging.driver.as_str(), "" | "json-file" | "local" | "none") {
         let reason = format!("logging driver `{}` is not supported; use json-file, local or none", logging.driver);
-        found.push(Obstacle { about: About::Logging, reason });
+        found.push(Obstacle { about: About::Logging, reason, code: OURS });
     } else if let Err(reason) = Rotation::parse(logging) {
-        found.push(Obstacle { about: About::Logging, reason });
+        found.push(Obstacle { about: About::Logging, reason, code: OURS });
     }
     if signal::parse(&record.stop_signal).is_none() {
         let reason = format!("`{}` is not a signal", record.stop_signal);
-        found.push(Obstacle { about: About::StopSignal, reason });
+        found.push(Obstacle { about: About::StopSignal, reason, code: OURS });
     }
     found
 }
@@ -59,7 +64,7 @@ pub fn obstacles(record: &ContainerRecord, made: &BTreeSet<&Path>) -> Vec<Obstac
             let missing = matches!(error, BindError::Missing { .. });
             if !(missing && may_come(&bind.source)) {
                 let about = About::Source(bind.source.clone(), missing);
-                found.push(Obstacle { about, reason: with_causes(&error) });
+                found.push(Obstacle { about, reason: with_causes(&error), code: OURS });
             }
         }
     }
@@ -71,14 +76,17 @@ pub fn obstacles(record: &ContainerRecord, made: &BTreeSet<&Path>) -> Vec<Obstac
                     true => format!("{} does not exist", path.display()),
                     false => format!("{} cannot be read: {error}", path.display()),
                 };
-                found.push(Obstacle { about: About::Source(path.clone(), missing), reason });
+                found.push(Obstacle { about: About::Source(path.clone(), missing), reason, code: OURS });
             }
         }
     }
-    match preflight::check(&record.spec) {
-        Ok(parts) => found.extend(
-            parts.into_iter().map(|(part, error)| Obstacle { about: About::Spec(part), reason: error.to_string() }),
-        ),
+    let covered: Vec<PathBuf> = record.files.iter().map(|file| file.target.clone()).collect();
+    match preflight::check(&record.spec, &covered) {
+        Ok(parts) => found.extend(parts.into_iter().map(|(part, error)| Obstacle {
+            about: About::Spec(part),
+            reason: error.to_string(),
+            code: error.exit_code,
+        })),
         Err(error) => tracing::warn!("cannot look at the machine: {error}"),
     }
     found

@@ -77,6 +77,18 @@ pub struct ContainerRecord {
     /// The service as the file has it, in canonical form: what `config_hash` was made of, kept to say what changed.
     #[serde(default)]
     pub config: serde_json::Value,
+    /// Where the file asked for what a start may fail for, when the container was made.
+    #[serde(default)]
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// A place of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// `services.web.volumes[0]`
+    pub path: String,
+    /// `compose.yaml:7:9`
+    pub place: String,
 }
 
 impl Record for ContainerRecord {

@@ -31,7 +31,7 @@ pub enum VolumeError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot fill volume `{name}` from the image")]
     Fill { name: String, source: CopyError },
-    #[error(transparent)]
+    #[error("{0}")]
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -125,3 +125,67 @@ services:
     assert_eq!(there(&["down", "-t", "0"]).code, 0);
     env.down();
 }
+
+#[test]
+fn what_only_the_leader_can_have_is_refused_with_its_place() {
+    let env = TestEnv::new("followers-conflict");
+    let stack = r#"
+x-box: &box { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }
+services:
+  vpn: { <<: *box, container_name: followers-conflict-leader }
+  a:
+    <<: *box
+    network_mode: "service:vpn"
+    ports: ["127.0.0.1::80"]
+    mac_address: 02:42:ac:11:00:09
+  b:
+    <<: *box
+    network_mode: "container:followers-conflict-leader"
+    dns: [192.0.2.1]
+    extra_hosts: ["a:192.0.2.2"]
+"#;
+    env.file("compose.yaml", stack);
+    let text = env.fails(&["up", "-d"]).stderr;
+    for (what, line) in [("ports", 8), ("mac_address", 9), ("dns", 13), ("extra_hosts", 14)] {
+        assert!(text.contains(&format!("conflicting options: `{what}` and")), "{what}: {text}");
+        assert!(text.contains(&format!("compose.yaml:{line}:")), "line {line}: {text}");
+    }
+    assert!(text.contains("write `ports` there"), "{text}");
+    env.assert_nothing_left();
+    env.ok(&["config", "-q"]);
+    let search = "services:\n  vpn: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }\n  a: { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL, network_mode: \"service:vpn\", dns_search: [test] }\n";
+    env.file("compose.yaml", search);
+    let text = env.ok(&["up", "-d"]).stderr;
+    assert!(text.contains("`dns_search` of a has no effect: its network is that of vpn"), "{text}");
+    env.down();
+}
+
+#[test]
+fn one_that_follows_a_sibling_by_its_name_starts_after_it() {
+    let env = TestEnv::with(
+        "followers-sibling",
+        r#"
+x-box: &box { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }
+services:
+  a: { <<: *box, network_mode: "container:followers-sibling-leader" }
+  b: { <<: *box, ipc: "container:followers-sibling-slow-1", network_mode: "container:followers-sibling-leader" }
+  slow: { <<: *box, depends_on: { checked: { condition: service_healthy } } }
+  vpn: { <<: *box, container_name: followers-sibling-leader, depends_on: [slow] }
+  checked:
+    <<: *box
+    healthcheck: { test: ["CMD-SHELL", "sleep 0.3"], interval: 50ms }
+"#,
+    );
+    for _ in 0..2 {
+        env.ok(&["up", "-d"]);
+        for service in ["a", "b"] {
+            assert_eq!(namespace(&env, service, "net"), namespace(&env, "vpn", "net"), "{service}");
+        }
+        assert_eq!(namespace(&env, "b", "ipc"), namespace(&env, "slow", "ipc"));
+        env.ok(&["stop"]);
+        env.ok(&["start"]);
+        assert_eq!(namespace(&env, "a", "net"), namespace(&env, "vpn", "net"));
+        env.ok(&["down"]);
+    }
+    env.down();
+}

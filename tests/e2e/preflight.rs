@@ -331,3 +331,174 @@ services:
     other.down();
     env.down();
 }
+
+/// What the error says of each place, with nothing changed.
+#[track_caller]
+fn refused_untouched(env: &TestEnv, broken: &str, command: &[&str], wanted: &[(&str, &str)]) {
+    let before = containers(env);
+    env.file("compose.yaml", broken);
+    let text = env.fails(command).stderr;
+    for (what, reason) in wanted {
+        let (line, _) = broken.lines().enumerate().filter(|(_, line)| line.contains(what)).last().unwrap();
+        let line = line + 1;
+        assert!(text.contains(&format!("compose.yaml:{line}:")), "line {line} ({what}) is missing in:\n{text}");
+        assert!(text.contains(reason), "{reason:?} is missing in:\n{text}");
+    }
+    assert_eq!(containers(env), before, "what runs goes on running, and nothing stands beside it:\n{text}");
+}
+
+#[test]
+fn a_program_that_is_not_in_the_image_is_known_before() {
+    let env = TestEnv::new("no-program");
+    let running = "services:\n  a: { image: busybox:1.35, command: sleep 1000, init: true }\n";
+    env.file("compose.yaml", running);
+    env.ok(&["up", "-d"]);
+    let broken = r#"
+services:
+  a: { image: "busybox:1.35", init: true, command: sleep 1001 }
+  absent: { image: "busybox:1.35", command: no-such-program }
+  path: { image: "busybox:1.35", environment: { PATH: /no/such }, command: [sh, -c, "true"] }
+  relative: { image: "busybox:1.35", working_dir: /etc, command: ./no-such-file }
+  file: { image: "busybox:1.35", entrypoint: /etc/passwd }
+  folder: { image: "busybox:1.35", entrypoint: /etc }
+  linked: { image: "busybox:1.35", working_dir: /bin, command: ./sleep 1000 }
+  mounted: { image: "busybox:1.35", command: /opt/run, volumes: ["./programs:/opt"] }
+  config: { image: "busybox:1.35", command: /run-it, configs: [{ source: run, target: /run-it, mode: 0755 }] }
+configs: { run: { content: "x" } }
+"#;
+    let missing = "exec \"no-such-program\": executable file not found in $PATH";
+    let wanted = [
+        ("no-such-program", missing),
+        ("/no/such", "exec \"sh\": executable file not found in $PATH"),
+        ("no-such-file", "exec \"./no-such-file\": no such file or directory"),
+        ("/etc/passwd", "exec \"/etc/passwd\": permission denied"),
+        ("entrypoint: /etc }", "exec \"/etc\": /etc is a directory"),
+    ];
+    refused_untouched(&env, broken, &["up", "-d"], &wanted);
+    let text = env.fails(&["up", "-d"]).stderr;
+    for name in ["linked", "mounted", "config"] {
+        assert!(!text.contains(&format!("service {name}:")), "{name} may well run:\n{text}");
+    }
+    let fine = running.to_owned()
+        + "  linked: { image: busybox:1.35, working_dir: /bin, command: ./sleep 1000, init: true }\n";
+    env.file("compose.yaml", &fine);
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.run(&["run", "--rm", "a", "no-such-program"]).code, 127);
+    assert_eq!(env.run(&["run", "--rm", "a", "/etc/passwd"]).code, 126);
+    assert_eq!(containers(&env).len(), 2);
+    env.down();
+}
+
+#[test]
+fn a_static_address_that_cannot_be_had_is_known_before() {
+    let env = TestEnv::new("no-address");
+    let stack = |a: &str, b: &str| {
+        format!(
+            r#"
+services:
+  a:
+    x-windlass: {{ rootfs: host }}
+    command: sleep 1000
+    init: true
+    networks: {{ lan: {{ ipv4_address: {a} }} }}
+  b:
+    x-windlass: {{ rootfs: host }}
+    command: sleep 1000
+    init: true
+    networks: {{ lan: {{ ipv4_address: {b} }} }}
+networks: {{ lan: {{ ipam: {{ config: [{{ subnet: 10.213.78.0/24 }}] }} }} }}
+"#
+        )
+    };
+    let up = &["up", "-d"][..];
+    env.file("compose.yaml", &stack("10.213.78.5", "10.213.78.6"));
+    refused_untouched(&env, &stack("10.213.78.5", "10.213.99.9"), up, &[("99.9", "is not in the subnet")]);
+    refused_untouched(&env, &stack("10.213.78.5", "10.213.78.1"), up, &[("78.1 ", "it is the gateway")]);
+    let twice = stack("10.213.78.5", "10.213.78.5");
+    refused_untouched(
+        &env,
+        &twice,
+        up,
+        &[("b:", "10.213.78.5 is already used by no-address-")].map(|(_, what)| ("78.5", what)),
+    );
+    env.file("compose.yaml", &stack("10.213.78.5", "10.213.78.6"));
+    env.ok(up);
+    let broken = stack("10.213.78.255", "10.213.78.5");
+    refused_untouched(&env, &broken, up, &[("78.255", "or its broadcast address")]);
+    refused_untouched(&env, &stack("10.213.78.6 ", "10.213.78.6"), up, &[("78.6  }", "is already used by")]);
+    // One that leaves its address to another is not in the way.
+    env.file("compose.yaml", &stack("10.213.78.6", "10.213.78.5"));
+    env.ok(up);
+    // One of another project is.
+    let external = r#"
+services:
+  c:
+    x-windlass: { rootfs: host }
+    command: sleep 1000
+    networks: { lan: { ipv4_address: 10.213.78.6 } }
+networks: { lan: { external: true, name: no-address_lan } }
+"#;
+    env.file("other/compose.yaml", external);
+    let text = env.fails(&["-p", "no-address-other", "-f", "other/compose.yaml", "up", "-d"]).stderr;
+    assert!(
+        text.contains("10.213.78.6 is already used by no-address-a-1") && text.contains("compose.yaml:6:"),
+        "{text}"
+    );
+    env.down();
+}
+
+#[test]
+fn a_start_says_where_the_file_asked_for_what_is_missing() {
+    let env = TestEnv::new("start-place");
+    env.file("token", "hush");
+    env.file("compose.yaml", RUNNING);
+    env.ok(&["up", "-d"]);
+    fs::remove_file(env.folder().join("token")).unwrap();
+    for command in [&["restart"][..], &["restart", "web"]] {
+        let text = env.fails(command).stderr;
+        assert!(text.contains("compose.yaml:5:") && text.contains("/token does not exist"), "{command:?}: {text}");
+    }
+    env.ok(&["stop"]);
+    let text = env.fails(&["start"]).stderr;
+    assert!(text.contains("compose.yaml:5:"), "{text}");
+    env.down();
+}
+
+#[test]
+fn a_change_that_fails_on_the_way_leaves_what_ran() {
+    let env = TestEnv::new("on-the-way");
+    let stack = |version: u32, program: &str| {
+        format!(
+            r#"
+x-box: &box {{ image: "busybox:1.35", init: true, environment: {{ VERSION: "{version}" }}, command: sleep 1000 }}
+services:
+  a: *box
+  b: {{ <<: *box, command: {program}, volumes: ["./programs:/programs"], depends_on: [a] }}
+  c: {{ <<: *box, depends_on: [b] }}
+  d: *box
+"#
+        )
+    };
+    let program = |name: &str, first: &str| {
+        let path = env.file(&format!("programs/{name}"), &format!("{first}\nexec sleep 1000\n"));
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    program("good", "#!/bin/sh");
+    program("bad", "#!/no/such/interpreter");
+    env.file("compose.yaml", &stack(1, "/programs/good"));
+    env.ok(&["up", "-d"]);
+    assert_eq!(containers(&env).len(), 4);
+    env.file("compose.yaml", &stack(2, "/programs/bad"));
+    for _ in 0..2 {
+        let text = env.fails(&["up", "-d"]).stderr;
+        assert!(text.contains("the interpreter or loader that it names is not"), "{text}");
+        let now = containers(&env);
+        assert_eq!(now.len(), 4, "one row each: {now:?}");
+        assert!(now.iter().all(|(_, state)| state == "running"), "{now:?}\n{text}");
+    }
+    assert_eq!(env.ok(&["ps", "-a", "-q"]).stdout.lines().count(), 4);
+    env.file("compose.yaml", &stack(2, "/programs/good"));
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("b", "echo $VERSION"), "2");
+    env.down();
+}

@@ -170,6 +170,26 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "the peer says nothing, and people look for the fault elsewhere",
     ),
     (
+        "`ports`, `dns`, `extra_hosts`, `links` and `mac_address` beside `network_mode: service:` or `container:` are refused, as by the peer, but with their place and before anything is made; `dns_search` and `dns_opt` are warned about",
+        "they belong to the container that has the network; the peer finds out when the others run already",
+    ),
+    (
+        "What follows a container of the same file as `container:NAME` starts after it, as with `service:`",
+        "the peer starts both at once, and fails when the follower is quicker",
+    ),
+    (
+        "A container that is to be replaced is removed only when the new one has started; when that fails, it goes on in its place, and so does what was stopped to be restarted with it",
+        "the peer has removed it by then, and nothing runs",
+    ),
+    (
+        "As long as a container's record cannot be read, every image counts as used by it: `image prune` removes none and names the record, `image rm` needs `--force` and leaves the files",
+        "nobody knows which image the container was made from",
+    ),
+    (
+        "A program that is not in the image, or is not executable there, is told with its place before anything runs; what is mounted over it, or copied into the container, may bring it",
+        "the peer stops what ran and then fails",
+    ),
+    (
         "A container that is made anew has the address that it had; otherwise it gets the lowest that is free and in no service's `ipv4_address`",
         "a proxy in front that has looked its name up goes on",
     ),

@@ -155,6 +155,7 @@ impl TestProject {
             depends_on: vec![],
             command: script.to_owned(),
             config: Value::Null,
+            origins: BTreeMap::new(),
         }
     }
 

@@ -263,6 +263,7 @@ fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
     }
     if context.paths.images().is_dir() {
         let uses = Uses::read(&context.paths.projects())?;
+        super::image::warn_of_unknown(&uses, context);
         let removal = open_store(context)?.prune(&uses, args.all, &|image| filters.labels(&image.config.labels))?;
         let removed: Vec<String> = removal.removed.iter().map(super::image::removed).collect();
         tell("Deleted Images:", &removed);

@@ -11,10 +11,18 @@ use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::reference::Reference;
 use crate::state::record;
+use crate::sys::regular;
+
+/// Longer records are not ours.
+const LONGEST_RECORD: u64 = 64 << 20;
 
 /// Which containers were made from which image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Uses(BTreeMap<Digest, Vec<String>>);
+pub struct Uses {
+    by_image: BTreeMap<Digest, Vec<String>>,
+    /// Containers that may have been made from any image, since their records cannot be read: where, and why.
+    unknown: Vec<(PathBuf, String)>,
+}
 
 /// One thing that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,39 +56,48 @@ struct ImageId {
 }
 
 impl Uses {
-    /// Reads the records of all containers below the folder of all projects. A record that cannot be read is an error:
-    /// it may be that of a container whose image would be removed.
+    /// Reads the records of all containers below the folder of all projects. One that cannot be read may be that of a
+    /// container of any image: as long as it is there, every image counts as used.
     ///
     /// # Errors
-    /// When a folder or record cannot be read.
+    /// When a folder cannot be read.
     pub fn read(projects: &Path) -> Result<Self, ImageError> {
         let mut uses = Self::default();
         for project in entries(projects)? {
             for container in entries(&project.join("containers"))? {
                 let path = container.join("record.json");
-                let text = match fs::read(&path) {
-                    Ok(text) => text,
+                match regular::read(&path, LONGEST_RECORD).map(|text| serde_json::from_slice::<ContainerImage>(&text)) {
+                    Ok(Ok(read)) => {
+                        // Containers on the host root file system have an identity that is no digest.
+                        let images = std::iter::once(&read.image).chain(&read.mounted_images);
+                        let ids: BTreeSet<Digest> = images.filter_map(|image| image.id.parse().ok()).collect();
+                        for id in ids {
+                            uses.by_image.entry(id).or_default().push(read.name.clone());
+                        }
+                    }
                     // It is just being made, or just being removed.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(ImageError::io("read", &path)(error)),
-                };
-                let read: ContainerImage =
-                    serde_json::from_slice(&text).map_err(|error| ImageError::io("read", &path)(error.into()))?;
-                // Containers on the host root file system have an identity that is no digest.
-                let images = std::iter::once(&read.image).chain(&read.mounted_images);
-                let ids: BTreeSet<Digest> = images.filter_map(|image| image.id.parse().ok()).collect();
-                for id in ids {
-                    uses.0.entry(id).or_default().push(read.name.clone());
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => uses.unknown.push((path, error.to_string())),
+                    Ok(Err(error)) => uses.unknown.push((path, error.to_string())),
                 }
             }
         }
         Ok(uses)
     }
 
-    /// The containers made from this image, or that mount it.
+    /// The containers that were, or may have been, made from this image or mount it.
     #[must_use]
-    pub fn of(&self, image: &Digest) -> &[String] {
-        self.0.get(image).map_or(&[], Vec::as_slice)
+    pub fn of(&self, image: &Digest) -> Vec<String> {
+        let known = self.by_image.get(image).into_iter().flatten().cloned();
+        let unknown =
+            self.unknown.iter().map(|(path, _)| format!("a container whose record {} is damaged", path.display()));
+        known.chain(unknown).collect()
+    }
+
+    /// The records that cannot be read, for which no image is removed: where they are, and why.
+    #[must_use]
+    pub fn unknown(&self) -> &[(PathBuf, String)] {
+        &self.unknown
     }
 }
 
@@ -102,7 +119,7 @@ impl Store {
         }
         if is_last {
             let left: Vec<NameRecord> = self.names()?.into_iter().filter(|name| name.image == image.id).collect();
-            self.drop_image(&image, uses.of(&image.id), &left, &mut removal)?;
+            self.drop_image(&image, &uses.of(&image.id), &left, &mut removal)?;
         }
         self.collect(&session, &mut removal)?;
         Ok(removal)
@@ -361,6 +378,25 @@ mod tests {
         assert_eq!(world.store.prune(&uses, true, &|_| true).unwrap().removed, []);
         assert_eq!(world.store.prune(&Uses::default(), false, &|_| true).unwrap().removed, [Removed::Image(id)]);
         assert_eq!(world.count("layers"), 0);
+    }
+
+    #[test]
+    fn a_damaged_record_keeps_every_image() {
+        let world = World::new();
+        let id = world.image("app");
+        let path = world.folder.path().join("projects/p/containers/p-web-1/record.json");
+        for damage in ["", "{\"version\": 1, \"na", "[]", "\0\0\0"] {
+            world.container("p-web-1", &id);
+            fs::write(&path, damage).unwrap();
+            let uses = Uses::read(&world.folder.path().join("projects")).unwrap();
+            assert_eq!(uses.unknown().iter().map(|(path, _)| path).collect::<Vec<_>>(), [&path], "{damage:?}");
+            assert_eq!(world.store.prune(&uses, true, &|_| true).unwrap(), Removal::default(), "{damage:?}");
+            let error = world.store.remove("app:1", &uses, false).unwrap_err();
+            assert!(error.to_string().contains("p-web-1/record.json is damaged"), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        let uses = Uses::read(&world.folder.path().join("projects")).unwrap();
+        assert!(!world.store.prune(&uses, true, &|_| true).unwrap().removed.is_empty());
     }
 
     #[test]

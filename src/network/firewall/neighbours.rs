@@ -78,11 +78,12 @@ pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, passages: &[Pass
         }
     }
     if chains.iter().any(|chain| chain.table == "firewalld") {
-        obstacles.push(
-            "firewalld is active and may reject packets of containers: put the project's bridges into its zone \
-             `trusted` (firewall-cmd --zone=trusted --add-interface=NAME)"
-                .to_owned(),
-        );
+        let bridges = format!("{}+", names::prefix(project_id));
+        obstacles.push(format!(
+            "firewalld is active and rejects what containers send to the outside, unless the project's bridges are in \
+             its zone `trusted`: firewall-cmd --permanent --zone=trusted --add-interface={bridges} && firewall-cmd \
+             --reload"
+        ));
     }
     commit(netlink, requests)?;
     Ok(obstacles)

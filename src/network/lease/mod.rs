@@ -209,25 +209,38 @@ impl NetworkLease {
     }
 
     fn check_static(&self, subnet: &Subnet, id: &str, address: IpAddr) -> Result<()> {
-        let network = || self.name.clone();
-        let invalid =
-            |reason: &str| NetworkError::AddressInvalid { network: network(), address, reason: reason.into() };
-        if !subnet.subnet.contains(address) {
-            return Err(NetworkError::OutsideSubnet { network: network(), address, subnet: subnet.subnet });
-        }
-        if !ipam::usable(subnet.subnet, address) {
-            return Err(invalid("it is the network's own or its broadcast address"));
-        }
-        if address == subnet.gateway {
-            return Err(invalid("it is the gateway"));
-        }
-        let mut others = self.endpoints.iter().filter(|(other, _)| other.as_str() != id);
+        subnet.check_static(&self.name, address)?;
+        self.check_free(address, |other| other == id)
+    }
+
+    /// Whether nobody has an address but those that are `passed` over.
+    pub fn check_free(&self, address: IpAddr, passed: impl Fn(&str) -> bool) -> Result<()> {
+        let mut others = self.endpoints.iter().filter(|(id, _)| !passed(id));
         match others.find(|(_, endpoint)| endpoint.has(address)) {
             None => Ok(()),
             Some((other, endpoint)) => {
                 let holder = endpoint.holder(other).to_owned();
-                Err(NetworkError::AddressTaken { network: network(), address, holder })
+                Err(NetworkError::AddressTaken { network: self.name.clone(), address, holder })
             }
         }
+    }
+}
+
+impl Subnet {
+    /// Whether a container may ask for the address.
+    pub fn check_static(&self, network: &str, address: IpAddr) -> Result<()> {
+        let network = || network.to_owned();
+        let invalid =
+            |reason: &str| NetworkError::AddressInvalid { network: network(), address, reason: reason.into() };
+        if !self.subnet.contains(address) {
+            return Err(NetworkError::OutsideSubnet { network: network(), address, subnet: self.subnet });
+        }
+        if !ipam::usable(self.subnet, address) {
+            return Err(invalid("it is the network's own or its broadcast address"));
+        }
+        if address == self.gateway {
+            return Err(invalid("it is the gateway"));
+        }
+        Ok(())
     }
 }

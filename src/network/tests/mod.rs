@@ -122,32 +122,11 @@ fn output(program: &str, arguments: &str) -> String {
 }
 
 fn network(key: &str) -> NetworkSpec {
-    NetworkSpec {
-        name: format!("shop_{key}"),
-        key: key.into(),
-        driver: "bridge".into(),
-        driver_opts: Default::default(),
-        internal: false,
-        enable_ipv4: true,
-        enable_ipv6: false,
-        ipam: vec![],
-        labels: Default::default(),
-        external: false,
-    }
+    NetworkSpec::plain(format!("shop_{key}"), key)
 }
 
 fn endpoint(key: &str) -> EndpointSpec {
-    EndpointSpec {
-        network: format!("shop_{key}"),
-        aliases: vec![],
-        ipv4: None,
-        ipv6: None,
-        link_local: vec![],
-        mac: None,
-        interface: None,
-        gateway_priority: 0,
-        driver_opts: Default::default(),
-    }
+    EndpointSpec::plain(format!("shop_{key}"))
 }
 
 fn attach_one(networks: &Networks, container: &str, endpoints: &[EndpointSpec]) -> Sandbox {

@@ -12,6 +12,7 @@ mod mounts;
 mod network;
 mod process;
 mod security;
+mod shared;
 mod watch;
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ pub fn lower(project: &Project, inputs: &Inputs<'_>) -> Result<Desired, Vec<Faul
 #[must_use]
 pub fn warnings(project: &Project, services: &[String]) -> Vec<Fault> {
     let asked = services.iter().filter_map(|name| Some((name, project.services.get(name)?)));
-    let closed = asked.filter(|(_, service)| !service.ports.is_empty() && network::is_inside(project, service));
+    let closed = asked.clone().filter(|(_, service)| !service.ports.is_empty() && network::is_inside(project, service));
     let warning = |(name, service): (&String, &Service)| {
         let networks: Vec<&str> = service.networks.keys().map(String::as_str).collect();
         let message =
@@ -238,7 +239,8 @@ pub fn warnings(project: &Project, services: &[String]) -> Vec<Fault> {
         Fault::new(format!("services.{name}.ports"), message)
             .hint("put the service into a network that is not internal too, or take `ports` away")
     };
-    closed.map(warning).chain(check::without_effect(project, services)).collect()
+    let shared = asked.flat_map(|(name, service)| shared::warnings(name, service));
+    closed.map(warning).chain(check::without_effect(project, services)).chain(shared).collect()
 }
 
 /// What a project is as a whole, without regard to images.
@@ -277,6 +279,7 @@ fn lower_service(
     }
     let endpoints = network::endpoints(project, name, service, &mut faults);
     network::check_words(name, service, &mut faults);
+    shared::check(name, service, &mut faults);
     let inside = network::is_inside(project, service);
     let mut ports = network::ports(name, service, &mut faults);
     if inside {
@@ -287,7 +290,7 @@ fn lower_service(
     let devices = devices(name, service, &mut faults);
     let restart = restart(name, service, &mut faults);
     let logging = logging::lower(name, service, &mut faults);
-    let depends_on: Vec<Dependency> = service
+    let mut depends_on: Vec<Dependency> = service
         .depends_on
         .iter()
         .map(|(service, needed)| Dependency {
@@ -305,6 +308,7 @@ fn lower_service(
     let (config, config_hash) =
         labels::config(service, &contents, packages.as_ref().map(|it| &it.inputs).unwrap_or(&BTreeMap::new()));
     let labels = labels::lower(project, name, service, image, &depends_on, &config_hash, inputs.version);
+    shared::dependencies(project, name, service, &mut depends_on);
     let Some(process) = process.filter(|_| faults.is_empty()) else { return Err(faults) };
     let command = process.args.join(" ");
     let mut all_mounts: Vec<Mount> = image
@@ -412,6 +416,7 @@ fn lower_service(
         depends_on,
         command,
         config,
+        origins: BTreeMap::new(),
     };
     Ok(DesiredService {
         name: name.to_owned(),

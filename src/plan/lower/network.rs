@@ -1,6 +1,5 @@
 //! Networks, endpoints and published ports.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::compose::model::{self, NetworkAttachment, Project, Service};
@@ -20,18 +19,7 @@ const WAY_OUT: &str = "windlass-install";
 pub(super) fn networks(project: &Project) -> Vec<NetworkSpec> {
     let mut networks = declared(project);
     if project.services.values().any(|service| service.network_mode.as_deref() == Some(BRIDGE_MODE)) {
-        networks.push(NetworkSpec {
-            name: bridge_mode_name(project),
-            key: BRIDGE_MODE.to_owned(),
-            driver: "bridge".to_owned(),
-            driver_opts: BTreeMap::new(),
-            internal: false,
-            enable_ipv4: true,
-            enable_ipv6: false,
-            ipam: vec![],
-            labels: BTreeMap::new(),
-            external: false,
-        });
+        networks.push(NetworkSpec::plain(bridge_mode_name(project), BRIDGE_MODE));
     }
     let installs = |service: &&Service| service.windlass.install.is_some() && is_inside(project, service);
     if project.services.values().any(|service| installs(&service)) {
@@ -114,15 +102,9 @@ pub(super) fn endpoints(
     let mut endpoints = Vec::new();
     if service.network_mode.as_deref() == Some(BRIDGE_MODE) {
         return vec![EndpointSpec {
-            network: bridge_mode_name(project),
             aliases: vec![name.to_owned()],
-            ipv4: None,
-            ipv6: None,
-            link_local: vec![],
             mac: service.mac_address.clone(),
-            interface: None,
-            gateway_priority: 0,
-            driver_opts: BTreeMap::new(),
+            ..EndpointSpec::plain(bridge_mode_name(project))
         }];
     }
     for (key, config) in used {
@@ -215,18 +197,7 @@ pub(super) fn is_inside(project: &Project, service: &Service) -> bool {
 
 /// The network by which the install steps of services without a way out get one.
 pub(super) fn way_out(project: &Project) -> NetworkSpec {
-    NetworkSpec {
-        name: format!("{}_{WAY_OUT}", project.name),
-        key: WAY_OUT.to_owned(),
-        driver: "bridge".to_owned(),
-        driver_opts: BTreeMap::new(),
-        internal: false,
-        enable_ipv4: true,
-        enable_ipv6: false,
-        ipam: vec![],
-        labels: BTreeMap::new(),
-        external: false,
-    }
+    NetworkSpec::plain(format!("{}_{WAY_OUT}", project.name), WAY_OUT)
 }
 
 pub(super) fn ports(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Vec<PortSpec> {

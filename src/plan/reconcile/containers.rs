@@ -110,7 +110,8 @@ impl Up<'_> {
             let start = self.start(&service.template, &id, &name, vec![create], cause);
             (start, self.await_updated(service, update, &id, &name, start, cause))
         });
-        if let Some(old) = replaces.filter(|old| !self.gone.contains(&old.id)) {
+        let old = replaces.filter(|old| !self.gone.contains(&old.id));
+        let stopped = old.map(|old| {
             let stop = self.stop(old, cause);
             self.plan.operations[stop].after.push(first.map_or(create, |(_, awaited)| awaited));
             // Those that want to be restarted with it are stopped before it is.
@@ -120,21 +121,26 @@ impl Up<'_> {
             });
             let stops = dependents.filter_map(|other| self.restarted.get(&other.name)).flatten().copied();
             self.plan.operations[stop].after.extend(stops);
+            stop
+        });
+        after.extend(stopped);
+        let start = match first {
+            Some((start, _)) => Some(start),
+            None if self.options.no_start => None,
+            None => Some(self.start(&service.template, &id, &name, after, cause)),
+        };
+        if let Some((old, stop)) = old.zip(stopped) {
             let remove = OperationKind::RemoveContainers {
                 containers: vec![(old.id.clone(), old.name.clone())],
                 anonymous_volumes: self.options.renew_anonymous_volumes,
             };
-            let remove = self.plan.push(remove, cause, vec![stop]);
-            after.push(remove);
-            if let Some((start, _)) = first {
+            // Until the new one runs, the old one may have to go on in its place.
+            let remove = self.plan.push(remove, cause, std::iter::once(stop).chain(start).collect());
+            if first.is_some() {
                 self.ends.push(remove);
-                return (id, Some(start));
             }
         }
-        if self.options.no_start {
-            return (id, None);
-        }
-        let start = self.start(&service.template, &id, &name, after, cause);
+        let Some(start) = start.filter(|_| first.is_none()) else { return (id, start) };
         if let Some(update) = update {
             let awaited = self.await_updated(service, update, &id, &name, start, cause);
             self.ends.push(awaited);

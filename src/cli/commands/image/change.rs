@@ -7,6 +7,7 @@ use clap::Args;
 use super::list::Filters;
 use crate::cli::confirm::confirmed;
 use crate::cli::images::open_store;
+use crate::cli::ui::error::warning;
 use crate::cli::ui::human;
 use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::engine::inventory;
@@ -114,9 +115,25 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> CommandResult {
         print_removal(&removal);
         println!();
     }
-    let hosts = host::prune(&context.paths.images(), &layers_in_use(context)?)?;
+    warn_of_unknown(&uses, context);
+    let hosts = match uses.unknown().is_empty() {
+        true => host::prune(&context.paths.images(), &layers_in_use(context)?)?,
+        false => 0,
+    };
     println!("Total reclaimed space: {}", human::size(removal.bytes + hosts));
     Ok(0)
+}
+
+/// Why nothing is removed that a container may need whose record cannot be read.
+pub(in crate::cli::commands) fn warn_of_unknown(uses: &Uses, context: &Context) {
+    for (path, why) in uses.unknown() {
+        let text = format!(
+            "{} cannot be read ({why}): its container may have been made from any image, so none is removed; put the \
+             file back, or remove the container with `windlass down`",
+            path.display()
+        );
+        eprint!("{}", warning(&text, context.palette()));
+    }
 }
 
 /// Layers that containers of any project are made of.

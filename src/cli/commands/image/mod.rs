@@ -7,7 +7,7 @@ mod transfer;
 
 use clap::Subcommand;
 
-pub(super) use change::{removed, unused};
+pub(super) use change::{removed, unused, warn_of_unknown};
 
 use crate::cli::{CommandResult, Context};
 
