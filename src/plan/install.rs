@@ -1,7 +1,5 @@
 //! The container of an install step: as those of its service, but for what only they have.
 
-use std::collections::BTreeMap;
-
 use super::desired::{DesiredService, Install, generated_name};
 use super::lower::labels;
 use crate::network::spec::EndpointSpec;
