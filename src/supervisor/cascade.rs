@@ -43,7 +43,7 @@ impl Project {
         }
         tracing::info!(container = %container.record.name, "restarted, because something that it depends on was");
         if let Err(error) = self.stop_to_restart(container.id(), None).await {
-            tracing::warn!(container = %container.record.name, "{error}");
+            tracing::warn!(container = %container.record.name, "{}", error.for_messages());
         }
         let turn = container.turn.lock().await;
         // Somebody may have stopped or started it meanwhile.
@@ -55,7 +55,7 @@ impl Project {
         match started {
             Ok(()) => self.restart_dependents(container),
             Err(error) => {
-                tracing::warn!(container = %container.record.name, "cannot be started again: {error}");
+                tracing::warn!(container = %container.record.name, "cannot be started again: {}", error.for_messages());
                 self.give_up_restart(container.id()).await;
             }
         }

@@ -89,6 +89,18 @@ fn said(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!(": {}", output.trim_end()) }
 }
 
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
 impl SupervisorError {
     pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -98,6 +110,15 @@ impl SupervisorError {
     pub(super) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::System { action, source }
+    }
+
+    /// The same for a file of messages: without what a container wrote, and without what it was told.
+    #[must_use]
+    pub fn for_messages(&self) -> String {
+        match self {
+            Self::Hook { hook, exit, .. } => format!("a {hook} hook {}", how_it_ended(*exit)),
+            other => chain(other),
+        }
     }
 
     /// The code that Docker would exit with for a failed start.
@@ -134,4 +155,18 @@ pub enum Reason {
     NotStarted(String),
     #[error("was removed")]
     Removed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_causes_and_nothing_of_a_hook() {
+        let (command, output) = ("login --token s3cret".to_owned(), "s3cret is wrong".to_owned());
+        let hook = SupervisorError::Hook { hook: "post_start", command, exit: ExitStatus::Code(3), output };
+        assert_eq!(hook.for_messages(), "a post_start hook ended with 3");
+        let error = SupervisorError::System { action: "make a pipe".to_owned(), source: io::Error::other("none left") };
+        assert_eq!(error.for_messages(), "cannot make a pipe: none left");
+    }
 }

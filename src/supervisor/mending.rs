@@ -50,7 +50,7 @@ impl Project {
                 Ok(mended) if mended.is_empty() => {}
                 Ok(_) => tokio::time::sleep(REST).await,
                 Err(error) => {
-                    tracing::warn!("cannot look after the networks: {error}");
+                    tracing::warn!("cannot look after the networks: {}", error.for_messages());
                     tokio::time::sleep(REST).await;
                 }
             }

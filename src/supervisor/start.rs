@@ -406,7 +406,7 @@ impl Project {
         match self.bring_up(container).await {
             Ok(()) => self.restart_dependents(container),
             Err(error) => {
-                tracing::warn!(container = %container.record.name, "cannot be started again: {error}");
+                tracing::warn!(container = %container.record.name, "cannot be started again: {}", error.for_messages());
                 let status = crate::runtime::spec::ExitStatus::Code(error.exit_code());
                 self.decide_restart(container, status, Timestamp::now(), Duration::ZERO, None).await;
             }

@@ -110,7 +110,7 @@ impl Project {
     /// Ends a container that is unhealthy and wants to be restarted then.
     pub(super) async fn end_unhealthy(&self, container: &Rc<Container>) {
         if let Err(error) = self.bring_to_stop(container.id(), None, Purpose::Unhealthy).await {
-            tracing::warn!(container = %container.record.name, "it is unhealthy, and ending it: {error}");
+            tracing::warn!(container = %container.record.name, "it is unhealthy, and ending it: {}", error.for_messages());
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 use self::naming::resolver;
 pub use self::published::try_ports;
-use super::error::SupervisorError;
+use super::error::{SupervisorError, chain};
 use super::link::Link;
 use super::record::{ContainerRecord, ContainerState, EndpointState};
 use crate::keeper::protocol::Request;
@@ -324,12 +324,12 @@ impl Network {
                 if !left.is_empty()
                     && let Err(error) = networks.leave(&left)
                 {
-                    tracing::warn!("addresses of ended containers are not free yet: {error}");
+                    tracing::warn!("addresses of ended containers are not free yet: {}", chain(&error));
                 }
                 attach(&networks, wishes);
             };
             if let Err(error) = tokio::task::spawn_blocking(work).await {
-                tracing::error!("{error}");
+                tracing::error!("{}", chain(&error));
             }
         }
         self.attaching.set(false);
@@ -364,7 +364,7 @@ impl Network {
     /// Names of the project's networks that exist in the kernel, whoever made them.
     pub(super) fn standing(&self) -> BTreeSet<String> {
         self.networks.standing().unwrap_or_else(|error| {
-            tracing::error!("{error}");
+            tracing::error!("{}", chain(&error));
             BTreeSet::new()
         })
     }
@@ -381,7 +381,7 @@ impl Network {
     pub(super) async fn freed(&self) {
         let (rules, ()) = tokio::join!(self.update_rules(), self.link.caught_up());
         if let Err(error) = rules {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
     }
 

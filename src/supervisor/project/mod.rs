@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::container::{Container, View};
-use super::error::SupervisorError;
+use super::error::{SupervisorError, chain};
 use super::event::{Event, What};
 use super::holders::Names;
 use super::journal::Journal;
@@ -347,7 +347,7 @@ impl Project {
         let own = |lease: &NetworkLease| lease.project_id == self.inner.project.id();
         if !self.inner.network.known().iter().any(own) {
             if let Err(error) = self.inner.network.remove_all().await {
-                tracing::warn!("{error}");
+                tracing::warn!("{}", chain(&error));
             }
             if self.inner.containers.borrow().is_empty() {
                 *self.inner.record.borrow_mut() = None;
