@@ -2,7 +2,7 @@
 
 use super::conversation::{Answer, converge};
 use super::{CommandError, CommandResult, Context};
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::plan::{Action, Selection};
 use crate::state::ProjectPaths;
 

@@ -13,8 +13,8 @@ use super::ui::volumes;
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, LoadRequest};
 use crate::engine::truth;
+use crate::record::Status;
 use crate::state::Paths;
-use crate::supervisor::record::Status;
 
 /// The variable by which a shell's script asks for proposals.
 pub const VARIABLE: &str = "COMPLETE";

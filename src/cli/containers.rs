@@ -2,10 +2,8 @@
 
 use super::{CommandError, Context, names};
 use crate::engine::truth;
-use crate::plan::ObservedContainer;
-use crate::state::ProjectPaths;
-use crate::state::record;
-use crate::supervisor::record::{ProjectRecord, Status};
+use crate::record::{ObservedContainer, ProjectRecord, Status};
+use crate::state::{ProjectPaths, record};
 
 /// A project's containers, by name.
 #[derive(Debug)]

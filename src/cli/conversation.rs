@@ -6,8 +6,8 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
 use crate::engine::client::{Client, ClientError};
-use crate::engine::dry;
-use crate::engine::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
+use crate::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
+use crate::serve::dry;
 use crate::state::ProjectPaths;
 
 /// What is left when a request is answered.
@@ -154,7 +154,7 @@ fn word(kind: ObjectKind) -> &'static str {
     }
 }
 
-fn shown(step: &crate::engine::message::Progress) -> progress::Event {
+fn shown(step: &crate::message::Progress) -> progress::Event {
     let kind = word(step.kind);
     let state = match step.state {
         ProgressState::Working => State::Working,

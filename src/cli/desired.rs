@@ -7,22 +7,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Context;
 use super::commands::up::faults_of_the_file;
 use super::exit::{CommandError, USAGE};
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
-use super::mounted;
-use super::names;
-use super::ui;
 use super::ui::progress::Progress;
+use super::{Context, mounted, names, ui};
 use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
 use crate::plan::desired::{address_key, port_key, source_key};
 use crate::plan::lower::{Fault, Inputs, PACKAGES, check, lower, warnings};
 use crate::plan::{Desired, DesiredService};
-use crate::supervisor::record::Origin;
+use crate::record::Origin;
 
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]

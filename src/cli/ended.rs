@@ -6,10 +6,9 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::error::{Report, render_warning};
 use crate::engine::truth;
-use crate::plan::ObservedContainer;
+use crate::record::logs::reader::{Reader, Span};
+use crate::record::{ObservedContainer, Status};
 use crate::state::ProjectPaths;
-use crate::supervisor::logs::reader::{Reader, Span};
-use crate::supervisor::record::Status;
 
 /// Lines of the log that are shown.
 const LINES: usize = 10;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::ui::error::{Report, render};
 use super::ui::style::Palette;
-use crate::engine::message::Failure;
+use crate::message::Failure;
 use crate::state::remedy;
 
 /// Everything went well.

@@ -17,10 +17,10 @@ use super::ui::progress::Progress;
 use super::watching::Watching;
 use super::{CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::{ContainerRef, Event, Request};
+use crate::message::{ContainerRef, Event, Request};
 use crate::plan::{Action, Selection};
+use crate::record::logs::reader::Span;
 use crate::state::ProjectPaths;
-use crate::supervisor::logs::reader::Span;
 
 /// Which end of a container ends everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use super::signals::Interrupts;
 use super::watching::{self, Following, Format, Watching};
 use super::{Context, terminal};
 use crate::engine::client::Client;
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::plan::{Action, Selection};
+use crate::record::logs::reader::Span;
 use crate::runtime::spec::ExecSpec;
 use crate::state::ProjectPaths;
-use crate::supervisor::logs::reader::Span;
 
 /// The project that the keys are about.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ impl Keys<'_> {
     /// A shell in the first container of a service that runs.
     pub fn shell(&self, menu: &mut Menu, service: &str) {
         let opened = menu.suspended(|| {
-            let containers = crate::engine::inventory::containers(self.paths)?;
+            let containers = crate::record::inventory::containers(self.paths)?;
             let running = containers.iter().find(|have| {
                 have.record.service == service && !have.record.oneoff && super::containers::is_running(have)
             });

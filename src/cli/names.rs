@@ -56,7 +56,7 @@ pub fn or_an_image(error: CommandError, named: &[String], known: &[String], advi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::message::Failure;
+    use crate::message::Failure;
 
     fn hints(unknown: &[&str], known: &[&str]) -> Vec<String> {
         let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();

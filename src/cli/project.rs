@@ -4,9 +4,8 @@ use super::load::Loading;
 use super::{CommandError, Context, names};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions};
-use crate::engine::inventory;
+use crate::record::{ProjectRecord, inventory};
 use crate::state::{ProjectPaths, record};
-use crate::supervisor::record::ProjectRecord;
 
 impl Context {
     /// The places of the project: by `-p` or `COMPOSE_PROJECT_NAME` without a look at any file, so that a project can

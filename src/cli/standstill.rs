@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::ui::error;
 use crate::keeper;
+use crate::message::rpc::supervisor_of;
 use crate::state::ProjectPaths;
 use crate::state::stuck::{LOOK, Watch};
-use crate::supervisor::rpc::supervisor_of;
 
 /// Looks now and then at the processes behind a project.
 pub struct Standstill<'a> {

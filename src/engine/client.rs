@@ -10,12 +10,11 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::message::{Event, Failure, Request};
 use crate::keeper;
-use crate::state::stuck;
-use crate::state::{Lock, Paths, ProjectPaths};
-use crate::supervisor::logs::reader::Watch;
-use crate::supervisor::rpc::{self, ConnectError, FrameError};
+use crate::message::rpc::{ConnectError, FrameError};
+use crate::message::{Event, Failure, Request, rpc};
+use crate::record::logs::reader::Watch;
+use crate::state::{Lock, Paths, ProjectPaths, stuck};
 
 /// A supervisor that says nothing is asked whether it is well every so many looks.
 const ASKED_EVERY: u32 = 6;

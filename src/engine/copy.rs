@@ -12,11 +12,10 @@ use rustix::io::Errno;
 
 use crate::image::pack::{self, PackError, PackOptions};
 use crate::image::unpack::extract::{ExtractError, extract};
-use crate::plan::ObservedContainer;
+use crate::record::{ObservedContainer, Status};
 use crate::runtime::StartError;
 use crate::runtime::root::{Located, Root, private_mounts};
 use crate::state::{Paths, ProjectPaths};
-use crate::supervisor::record::Status;
 use crate::sys::copy::{self, Attributes, CopyError, Existing, Options};
 use crate::volumes::{Store, VolumeError};
 

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::{fs, io};
 
-use super::inventory;
 use crate::keeper;
 use crate::network::{self, NetworkError};
+use crate::record::inventory;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::state::record::ReadError;
 use crate::state::{Lock, Paths, ProjectPaths};

@@ -1,37 +1,14 @@
-//! One use case a file: `up`, `down`, `exec`, `logs` and the others. Async; emits events; never prints.
+//! The use cases of a command's process, one a file: what it asks the supervisor, and what it reads by itself. Emits
+//! events; never prints.
 
-mod act;
-mod attach;
 pub mod client;
-mod connect;
 pub mod copy;
 pub mod disk;
-mod down;
-pub mod dry;
-mod exec;
-pub mod executor;
-mod failure;
-mod hold;
 pub mod images;
-mod install;
-pub mod inventory;
 pub mod leftovers;
-pub mod message;
-mod names;
-mod needs;
-mod observe;
-mod operations;
-mod outline;
 pub mod packages;
-mod preflight;
 pub mod processes;
-mod refresh;
-pub mod report;
-mod run;
 pub mod selection;
-pub mod serve;
 pub mod stats;
 pub mod truth;
-mod up;
-mod wait;
 pub mod watch;

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use crate::compose::model::{HostRootfs, Project, Service};
 use crate::plan::lower::{Fault, Locks, ServiceImage, folder, is_lock};
-use crate::sys::regular;
+use crate::volumes::packages::digest;
 
 /// What says which system a machine runs.
 const SYSTEM: &str = "/etc/os-release";
@@ -84,22 +81,4 @@ fn known(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let files = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_lock));
     files.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
-}
-
-/// SHA-256 of a regular file.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn digest(path: &Path) -> io::Result<String> {
-    let mut reader = io::BufReader::with_capacity(1 << 16, regular::open(path)?);
-    let mut hasher = Sha256::new();
-    loop {
-        let read = reader.fill_buf()?;
-        if read.is_empty() {
-            return Ok(hex::encode(hasher.finalize()));
-        }
-        hasher.update(read);
-        let length = read.len();
-        reader.consume(length);
-    }
 }

@@ -1,14 +1,13 @@
 //! The processes of a container as `ps -ef` of the host has them.
 
-use std::fs;
-use std::io;
 use std::time::Duration;
+use std::{fs, io};
 
 use jiff::Timestamp;
 
+use crate::record::ContainerRecord;
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::state::process::command_line;
-use crate::supervisor::record::ContainerRecord;
 
 /// One process.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,11 @@
 //! `stats`: what containers use, by two readings of the kernel's counters.
 
-use std::fs;
-use std::io;
 use std::time::Instant;
+use std::{fs, io};
 
 use super::processes::control_group;
-use crate::plan::ObservedContainer;
+use crate::record::{ObservedContainer, Status};
 use crate::runtime::cgroup::Usage;
-use crate::supervisor::record::Status;
 
 /// One reading.
 #[derive(Debug, Clone, Copy)]

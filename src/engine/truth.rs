@@ -2,18 +2,16 @@
 //! may have been started anew.
 
 use crate::keeper::protocol::ExitRecord;
-use crate::plan::ObservedContainer;
+use crate::record::{ObservedContainer, Status};
 use crate::runtime::spec::ExitStatus;
-use crate::state::record;
-use crate::state::{ContainerPaths, ProjectPaths, process};
-use crate::supervisor::record::Status;
+use crate::state::{ContainerPaths, ProjectPaths, process, record};
 
-/// [`super::inventory::containers`], each checked against the processes that there are.
+/// [`crate::record::inventory::containers`], each checked against the processes that there are.
 ///
 /// # Errors
 /// When a record is damaged or cannot be read.
 pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, record::ReadError> {
-    super::inventory::containers(paths).map(|found| corrected(paths, found))
+    crate::record::inventory::containers(paths).map(|found| corrected(paths, found))
 }
 
 /// The same for one service.
@@ -21,13 +19,13 @@ pub fn containers(paths: &ProjectPaths) -> Result<Vec<ObservedContainer>, record
 /// # Errors
 /// As [`containers`].
 pub fn containers_of(paths: &ProjectPaths, service: &str) -> Result<Vec<ObservedContainer>, record::ReadError> {
-    super::inventory::containers_of(paths, service).map(|found| corrected(paths, found))
+    crate::record::inventory::containers_of(paths, service).map(|found| corrected(paths, found))
 }
 
-/// [`super::inventory::readable`], checked in the same way.
+/// [`crate::record::inventory::readable`], checked in the same way.
 #[must_use]
 pub fn readable(paths: &ProjectPaths) -> (Vec<ObservedContainer>, Vec<record::ReadError>) {
-    let (found, faults) = super::inventory::readable(paths);
+    let (found, faults) = crate::record::inventory::readable(paths);
     (corrected(paths, found), faults)
 }
 

@@ -5,16 +5,16 @@
 mod containers;
 mod copy;
 mod link;
-mod main;
 mod other;
 mod pipes;
 mod predecessor;
+mod process;
 pub mod protocol;
 mod serve;
 mod spawn;
 mod terminals;
 
-pub use main::{CALLED, KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
 pub use other::OtherProcess;
 pub use predecessor::Predecessor;
+pub use process::{CALLED, KeeperRecord, ROLE, SUPERVISOR_ROLE, main};
 pub use spawn::{Behind, SpawnError, behind, find, find_lost, revive, spawn};

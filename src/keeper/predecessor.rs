@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::keeper::main::{KeeperRecord, SUPERVISOR_ROLE};
+use crate::keeper::process::{KeeperRecord, SUPERVISOR_ROLE};
 use crate::keeper::terminals::Terminals;
 use crate::state::process::{self, command_line, start_time_of_any};
 use crate::sys::fault;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::keeper::main::{KeeperRecord, ROLE};
 use crate::keeper::predecessor::{Predecessor, children, is_supervisor, kill, supervisors};
+use crate::keeper::process::{KeeperRecord, ROLE};
 use crate::state::process::command_line;
 use crate::state::record::{self, ReadError};
 use crate::state::{Lock, Paths, ProjectPaths, messages};

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::down::{services_in_order, stop_in_reverse};
-use super::observed::{Observed, ObservedContainer};
+use super::observed::Observed;
 use super::operation::{OperationKind, Plan};
-use crate::supervisor::record::{Dependency, Status};
+use crate::record::{Dependency, ObservedContainer, Status};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
@@ -187,7 +187,7 @@ fn start_in_order(plan: &mut Plan, chosen: &[&ObservedContainer], stops: &BTreeM
 mod tests {
     use super::*;
     use crate::plan::sample::{existing, exited, needs, record, running};
-    use crate::supervisor::record::Condition;
+    use crate::record::Condition;
 
     fn shop() -> Observed {
         let mut web = needs(record("web"), "db", Condition::ServiceHealthy);

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::Claims;
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
+use crate::record::{ContainerRecord, Origin, ProjectRecord};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
-use crate::supervisor::record::{ContainerRecord, Origin, ProjectRecord};
 use crate::volumes::spec::VolumeSpec;
 use crate::watch::Transfer;
 

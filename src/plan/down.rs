@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observed::{Observed, ObservedContainer};
+use super::observed::Observed;
 use super::operation::{OperationKind, Plan};
 use super::options::DownOptions;
 use super::order::dependency_order;
+use crate::record::ObservedContainer;
 
 /// Everything that takes a project, or some of its services, down.
 #[must_use]

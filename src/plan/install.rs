@@ -3,7 +3,7 @@
 use super::desired::{DesiredService, Install, generated_name};
 use super::lower::labels;
 use crate::network::spec::EndpointSpec;
-use crate::supervisor::record::{ContainerRecord, RestartLimits, RestartPolicy};
+use crate::record::{ContainerRecord, RestartLimits, RestartPolicy};
 use crate::volumes::packages::LABEL;
 
 /// The service as the container that fills its volume of packages.

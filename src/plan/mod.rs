@@ -19,7 +19,7 @@ mod tests;
 pub use act::{Action, Selection, act};
 pub use desired::{Desired, DesiredService, Install};
 pub use down::down;
-pub use observed::{Observed, ObservedContainer};
+pub use observed::Observed;
 pub use operation::{Operation, OperationKind, Plan};
 pub use options::{DownOptions, Names, UpOptions};
 pub use reconcile::{run, up};

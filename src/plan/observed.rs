@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::network::spec::EndpointSpec;
-use crate::supervisor::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+use crate::record::{ObservedContainer, ProjectRecord};
 
 /// What exists of a project.
 #[derive(Debug, Clone, Default)]
@@ -21,36 +20,4 @@ pub struct Observed {
     pub foreign: BTreeMap<String, Option<String>>,
     /// Names of the volumes whose packages are all there.
     pub installed: BTreeSet<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct ObservedContainer {
-    pub record: ContainerRecord,
-    pub state: ContainerState,
-}
-
-impl ObservedContainer {
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        matches!(self.state.status, Status::Running { .. } | Status::Restarting { .. })
-    }
-
-    /// Its place in each network that it is to be in by now.
-    #[must_use]
-    pub fn endpoints(&self) -> Vec<EndpointSpec> {
-        self.state.wanted_endpoints(&self.record)
-    }
-
-    /// Whether it wants to be restarted when `service` is.
-    pub(super) fn restarts_with(&self, service: &str) -> bool {
-        self.record.depends_on.iter().any(|needed| needed.restart && needed.service == service)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.state.status, Status::Exited { .. })
-    }
-
-    pub(super) fn completed(&self) -> bool {
-        matches!(self.state.status, Status::Exited { exit, .. } if exit.code() == 0)
-    }
 }

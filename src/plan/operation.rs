@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::desired::Install;
-use crate::supervisor::record::{ContainerRecord, Dependency};
+use crate::record::{ContainerRecord, Dependency};
 
 /// Operations that form a directed acyclic graph: `after` holds indices of earlier operations.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::desired::{Desired, DesiredService, LABEL_NUMBER, OnFailure, SERVICE_PREFIX};
-use super::observed::{Observed, ObservedContainer};
+use super::observed::Observed;
+use crate::record::{ContainerRecord, Health, HealthStatus, ObservedContainer, Status};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
-use crate::supervisor::record::{ContainerRecord, Health, HealthStatus, Status};
 
 /// What to converge to: of `desired`, those services that are to be rolled back and whose update is not complete, made
 /// of the containers that they had `before`. Nothing when there are none.

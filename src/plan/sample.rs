@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::record::{
+    Condition, ContainerRecord, ContainerState, Dependency, DnsOptions, ImageIdentity, Logging, ProjectRecord,
+    RestartLimits, RestartPolicy, Status,
+};
 use crate::runtime::spec::{
     Cgroup, ContainerSpec, EtcFiles, ExitStatus, Namespace, Namespaces, NetworkNamespace, Process, Rootfs, Seccomp,
     Security,
 };
-use crate::supervisor::record::{
-    Condition, ContainerRecord, ContainerState, Dependency, DnsOptions, ImageIdentity, Logging, ProjectRecord,
-    RestartLimits, RestartPolicy, Status,
-};
 
 use super::desired::{Desired, DesiredService};
-use super::observed::ObservedContainer;
+use crate::record::ObservedContainer;
 
 pub(crate) fn record(service: &str) -> ContainerRecord {
     ContainerRecord {

@@ -10,8 +10,8 @@ use super::options::{DownOptions, Names, UpOptions};
 use super::reconcile::up;
 use super::sample::{desired, existing, exited, needs, record, running};
 use super::{Desired, Install, Plan};
+use crate::record::Condition;
 use crate::state::Paths;
-use crate::supervisor::record::Condition;
 use crate::volumes::VolumeSpec;
 
 fn plan(desired: &Desired, observed: &Observed, options: &UpOptions) -> Plan {

@@ -12,15 +12,14 @@ use super::container::{Container, Exit};
 use super::error::SupervisorError;
 use super::link::Started;
 use super::project::{Project, remove_tree};
-use super::record::{ContainerRecord, ContainerState, Status};
-use super::signal;
 use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::record::{ContainerRecord, ContainerState, Status, signal};
 use crate::runtime::spec::{ContainerId, ExitStatus, NetworkNamespace};
 use crate::state::record;
 
 /// What the keeper hands to a new supervisor.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
+pub struct Handover {
     running: BTreeMap<ContainerId, Runs>,
     exits: Vec<(ContainerId, Exit)>,
     held: BTreeMap<String, Vec<OwnedFd>>,
@@ -35,7 +34,7 @@ struct Runs {
 
 impl Handover {
     /// Takes in one message; `true` when that was all.
-    pub(super) fn take(&mut self, event: Event, fds: Vec<OwnedFd>) -> bool {
+    pub fn take(&mut self, event: Event, fds: Vec<OwnedFd>) -> bool {
         match event {
             Event::Running { container, pid, start_time } => {
                 self.running.insert(container, Runs { pid, start_time, fds });
@@ -58,7 +57,7 @@ impl Project {
     ///
     /// # Errors
     /// When the containers' folder cannot be read.
-    pub(super) async fn take_over(&self, handover: Handover) -> Result<(), SupervisorError> {
+    pub async fn take_over(&self, handover: Handover) -> Result<(), SupervisorError> {
         self.load()?;
         self.take_up(handover).await;
         self.take_up_connections().await;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::container::Container;
 use super::project::Project;
-use super::record::{Condition, Dependency, Status};
+use crate::record::{Condition, Dependency, Status};
 
 impl Project {
     /// A container has been brought back: those that run and want to be restarted with it are, as soon as it is what

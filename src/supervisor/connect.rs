@@ -8,9 +8,9 @@ use super::container::Container;
 use super::error::SupervisorError;
 use super::etc::{self, Addresses};
 use super::project::Project;
-use super::record::ContainerRecord;
 use crate::network::mend::Attachment;
 use crate::network::spec::EndpointSpec;
+use crate::record::ContainerRecord;
 use crate::runtime::spec::NetworkNamespace;
 
 impl Container {

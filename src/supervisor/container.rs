@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::life::restart::Restarts;
 use super::network::Attached;
 use super::output::Output;
-use super::record::{ContainerRecord, ContainerState, EndpointState, Health, HealthStatus, Status};
 use crate::network::spec::PublishedPort;
+use crate::record::{ContainerRecord, ContainerState, EndpointState, Health, HealthStatus, Status};
 use crate::runtime::Pipes;
 use crate::runtime::spec::ExitStatus;
 use crate::state::ContainerPaths;
@@ -223,7 +223,7 @@ impl Container {
     }
 
     /// Whether it does not run, and nobody is about to start or remove it.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         let settled = matches!(self.state.borrow().status, Status::Created | Status::Exited { .. });
         let live = self.live.borrow();
         let idle = live.process.is_none() && live.network.is_none() && !live.starting && live.stopping.is_none();

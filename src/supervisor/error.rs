@@ -1,16 +1,16 @@
 //! What can go wrong with containers, in words for people.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::keeper::protocol::StartError;
 use crate::network::NetworkError;
 use crate::network::ports::PortConflict;
+use crate::record::ProbeResult;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{ReadError, WriteError};
 use crate::state::stuck::Stuck;
-use crate::supervisor::holders::Holder;
-use crate::supervisor::record::ProbeResult;
 use crate::volumes::VolumeError;
 use crate::volumes::bind::BindError;
 use crate::volumes::files::FileError;
@@ -155,6 +155,22 @@ pub enum Reason {
     NotStarted(String),
     #[error("was removed")]
     Removed,
+}
+
+/// A container, as whoever wants its name is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub project: String,
+    pub id: String,
+    pub name: String,
+    pub service: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = self.id.get(..12).unwrap_or(&self.id);
+        write!(f, "container {short} of service {} in project {}", self.service, self.project)
+    }
 }
 
 #[cfg(test)]

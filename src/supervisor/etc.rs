@@ -7,8 +7,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::error::SupervisorError;
-use super::record::ContainerRecord;
 use crate::network::resolv_conf::{ResolvConf, hosts_file, is_word};
+use crate::record::ContainerRecord;
 use crate::runtime::spec::NetworkNamespace;
 use crate::sys::fault;
 

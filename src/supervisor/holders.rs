@@ -2,35 +2,19 @@
 //! say who has which: there is nothing beside them that could be wrong.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::{Duration, SystemTime};
-use std::{fmt, fs};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::SupervisorError;
+use super::error::{Holder, SupervisorError};
 use super::project::Project;
-use super::record::ContainerRecord;
+use crate::record::ContainerRecord;
 use crate::state::record::{self, Record};
 use crate::state::{Lock, Paths};
 
 /// A folder that was changed less than this before it was read may change again without another time of change.
 const COARSE: Duration = Duration::from_secs(1);
-
-/// A container, as whoever wants its name is told of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    pub project: String,
-    pub id: String,
-    pub name: String,
-    pub service: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = self.id.get(..12).unwrap_or(&self.id);
-        write!(f, "container {short} of service {} in project {}", self.service, self.project)
-    }
-}
 
 /// What of a record says whose container it is.
 #[derive(Serialize, Deserialize)]

@@ -6,33 +6,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::container::Container;
-use super::event::{Event, What};
-use super::logs::{LogFile, Rotation, Splitter, Stream};
-use super::record::HealthStatus;
+use crate::record::HealthStatus;
+use crate::record::event::{Event, EventRecord, What};
+use crate::record::logs::{LogFile, Rotation, Splitter, Stream};
 
 /// Two files of a megabyte: some thousand events.
 const ROTATION: Rotation = Rotation { max_size: Some(1 << 20), max_files: 2 };
-
-/// One event in Docker's words. The file is that of a log, with one of these as JSON in each line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRecord {
-    /// `container` or `network`.
-    #[serde(default = "container")]
-    pub kind: String,
-    /// `create`, `start`, `die`, `health_status: healthy` ...
-    pub action: String,
-    pub id: String,
-    pub service: String,
-    /// `image`, `name`, the labels that are not Compose's own, and what belongs to the action.
-    pub attributes: BTreeMap<String, String>,
-}
-
-fn container() -> String {
-    "container".to_owned()
-}
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -97,7 +78,7 @@ fn records(container: &Container, event: &Event) -> Vec<EventRecord> {
         let mut attributes = attributes.clone();
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         EventRecord {
-            kind: self::container(),
+            kind: "container".to_owned(),
             action: action.to_owned(),
             id: event.container.clone(),
             service: event.service.clone(),

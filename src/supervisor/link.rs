@@ -11,9 +11,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use super::signal;
 use crate::keeper;
 use crate::keeper::protocol::{self, Event, Request, StartError};
+use crate::record::signal;
 use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
 use crate::state::process;
@@ -68,7 +68,7 @@ enum Answer {
 type Answered = oneshot::Sender<Result<Answer, StartError>>;
 type Waiting = oneshot::Receiver<Result<Answer, StartError>>;
 
-pub(super) struct Link {
+pub struct Link {
     /// The keeper's process.
     keeper: i32,
     socket: AsyncFd<OwnedFd>,
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Rc<Self>> {
+    pub fn new(socket: OwnedFd) -> io::Result<Rc<Self>> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Rc::new(Self {
             keeper: nix::unistd::getppid().as_raw(),
@@ -100,7 +100,7 @@ impl Link {
     }
 
     /// The next thing that the keeper says of its own accord; answers go to whoever asked. `None`: it has died.
-    pub(super) async fn next(self: &Rc<Self>) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
+    pub async fn next(self: &Rc<Self>) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
         loop {
             let received =
                 self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<Event>(socket.as_fd())).await;
@@ -235,7 +235,7 @@ impl Link {
     }
 
     /// Returns when the keeper has done all that it was told until now.
-    pub(super) async fn caught_up(self: &Rc<Self>) {
+    pub async fn caught_up(self: &Rc<Self>) {
         let (seq, answer) = self.ask();
         self.tell(Request::CatchUp { seq }, Vec::new());
         if let Err(error) = self.answered(seq, answer).await {
@@ -272,7 +272,7 @@ impl Link {
     }
 
     /// Says something that has no answer. Never waits; the order is kept.
-    pub(super) fn tell(self: &Rc<Self>, request: Request, fds: Vec<OwnedFd>) {
+    pub fn tell(self: &Rc<Self>, request: Request, fds: Vec<OwnedFd>) {
         if !self.flushing.get() {
             match self.try_send(&request, &fds) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

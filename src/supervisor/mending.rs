@@ -31,7 +31,7 @@ impl Project {
     }
 
     /// Does so whenever the kernel tells of a change, for as long as the supervisor lives.
-    pub(super) async fn look_after_networks(self) {
+    pub async fn look_after_networks(self) {
         let mut changes = match Changes::listen() {
             Ok(changes) => changes,
             Err(error) => {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::supervisor::logs::{LogFile, Splitter, Stream};
+use crate::record::logs::{LogFile, Splitter, Stream};
 use crate::sys::readiness;
 
 /// As much as a pipe holds.

@@ -7,14 +7,10 @@ use super::container::Container;
 use super::error::SupervisorError;
 use super::holders::holders;
 use super::project::Project;
-use super::record::{ContainerRecord, ContainerState, Status};
 use crate::keeper::OtherProcess;
+use crate::record::{CONTAINER_PREFIX, ContainerRecord, ContainerState, Status};
 use crate::runtime::spec::{ContainerSpec, Namespace, Namespaces, NetworkNamespace};
-use crate::state::process;
-use crate::state::record;
-
-/// What stands before the name or id of a container that is looked for at each start.
-pub const CONTAINER_PREFIX: &str = "container:";
+use crate::state::{process, record};
 
 /// Digits of an id that are enough to name a container.
 const SHORTEST_ID: usize = 12;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::logs::Rotation;
-use super::record::ContainerRecord;
-use super::signal;
+use crate::record::logs::Rotation;
+use crate::record::{ContainerRecord, signal};
 use crate::runtime::preflight::{self, Part};
 use crate::runtime::spec::MountKind;
 use crate::sys::regular;

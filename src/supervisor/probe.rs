@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::container::Container;
-use super::event::What;
 use super::exec::Keep;
 use super::life::health::{Monitor, Outcome};
 use super::project::Project;
-use super::record::{Health, HealthSpec, HealthStatus, HealthTest, Status};
+use crate::record::event::What;
+use crate::record::{Health, HealthSpec, HealthStatus, HealthTest, Status};
 use crate::runtime::spec::{ExecSpec, TerminalSize};
 
 /// Docker's bound on what is kept of a probe's output.
@@ -32,7 +32,7 @@ pub(super) async fn watch(
             // A frozen container answers nothing.
             let mut changes = container.watch();
             let thawed =
-                |state: &super::record::ContainerState| !matches!(state.status, Status::Running { paused: true, .. });
+                |state: &crate::record::ContainerState| !matches!(state.status, Status::Running { paused: true, .. });
             if changes.wait_for(thawed).await.is_err() {
                 return;
             }
@@ -45,7 +45,7 @@ pub(super) async fn watch(
         let health = monitor.health().clone();
         let status = health.status;
         let worth_writing = changed || status != HealthStatus::Starting || health.failing_streak != before;
-        let set = |state: &mut super::record::ContainerState| {
+        let set = |state: &mut crate::record::ContainerState| {
             if let Status::Running { health: known, .. } = &mut state.status {
                 *known = Some(health);
             }

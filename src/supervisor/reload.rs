@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::container::{Container, Purpose, Stopping};
 use super::error::SupervisorError;
 use super::project::Project;
-use super::record::Status;
-use super::signal;
+use crate::record::{Status, signal};
 use crate::runtime::spec::Namespace;
 
 /// What a reload has done.

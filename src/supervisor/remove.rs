@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::container::Container;
 use super::error::SupervisorError;
-use super::event::What;
 use super::project::{Project, remove_tree};
+use crate::record::event::What;
 use crate::runtime::cgroup::ControlGroup;
 use crate::sys::fault;
 

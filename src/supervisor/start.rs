@@ -1,11 +1,10 @@
 //! Starting a container: network, files, ports, then the process. What a failed start has made is undone.
 
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
+use std::{fs, io};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -13,15 +12,14 @@ use tokio::time::Instant;
 use super::container::{Attaching, Container, Process};
 use super::error::SupervisorError;
 use super::etc::{self, Addresses};
-use super::event::What;
 use super::link::Started;
-use super::logs::{LogFile, Rotation, Stream};
 use super::output::Output;
 use super::preflight::LONGEST_FILE;
 use super::probe;
 use super::project::{Project, blocking};
-use super::record::{ContainerRecord, ContainerState, Health, HealthStatus, Status};
-use super::signal;
+use crate::record::event::What;
+use crate::record::logs::{LogFile, Rotation, Stream};
+use crate::record::{ContainerRecord, ContainerState, Health, HealthStatus, Status, signal};
 use crate::runtime::Pipes;
 use crate::runtime::root::Root;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};

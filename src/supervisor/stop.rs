@@ -8,12 +8,11 @@ use tokio::time::Instant;
 
 use super::container::{Container, Exit, Purpose, Stopping};
 use super::error::SupervisorError;
-use super::event::What;
 use super::project::Project;
-use super::record::{ContainerState, Status};
 use super::reload::is_deaf;
-use super::signal;
 use crate::keeper::protocol::Request;
+use crate::record::event::What;
+use crate::record::{ContainerState, Status, signal};
 use crate::runtime::spec::{ExitStatus, Namespace};
 use crate::state::process;
 use crate::state::stuck::Stuck;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::SupervisorError;
 use super::project::{Project, blocking};
-use super::record::Status;
+use crate::record::Status;
 use crate::runtime::StartError;
 use crate::runtime::root::{Root, private_mounts};
 use crate::runtime::spec::ContainerSpec;

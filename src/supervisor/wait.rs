@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::container::Container;
 use super::error::{ConditionFailure, Reason, SupervisorError};
-use super::logs::reader::{Reader, Span};
 use super::project::Project;
-use super::record::{Condition, ContainerState, HealthStatus, Status};
+use crate::record::logs::reader::{Reader, Span};
+use crate::record::{Condition, ContainerState, HealthStatus, Status};
 use crate::runtime::spec::ExitStatus;
 
 /// What has run this long has not failed at its start. Counted from the start of the container itself, and no longer than

@@ -1,13 +1,18 @@
 //! Volumes of packages: what a command in a container has installed, all of it or nothing.
 
 use std::fs;
+use std::io::{self, BufRead};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 use super::error::VolumeError;
 use super::spec::{InstallState, VolumeRecord};
 use super::store::Store;
 use crate::state::process;
 use crate::state::record::{self, Durability};
+use crate::sys::regular;
 
 /// Label of a volume of packages: the files that say what is in it.
 pub const LABEL: &str = "windlass.install";
@@ -16,6 +21,24 @@ pub const LABEL: &str = "windlass.install";
 #[must_use]
 pub fn name(project: &str, key: &str) -> String {
     format!("{project}_install-{key}")
+}
+
+/// SHA-256 of a regular file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn digest(path: &Path) -> io::Result<String> {
+    let mut reader = io::BufReader::with_capacity(1 << 16, regular::open(path)?);
+    let mut hasher = Sha256::new();
+    loop {
+        let read = reader.fill_buf()?;
+        if read.is_empty() {
+            return Ok(hex::encode(hasher.finalize()));
+        }
+        hasher.update(read);
+        let length = read.len();
+        reader.consume(length);
+    }
 }
 
 impl Store {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use windlass::message::rpc::{Connection, Handler};
 use windlass::network::spec::NetworkSpec;
+use windlass::record::{Condition, ContainerRecord};
 use windlass::runtime::spec::ExecSpec;
-use windlass::supervisor::record::{Condition, ContainerRecord};
-use windlass::supervisor::rpc::{Connection, Handler};
 use windlass::supervisor::{Project, Streams};
 
 #[derive(Debug, Serialize, Deserialize)]

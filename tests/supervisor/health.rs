@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use windlass::supervisor::record::*;
+use windlass::record::*;
 
 use crate::engine::Call;
 use crate::project::{TestProject, eventually};

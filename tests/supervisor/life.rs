@@ -1,5 +1,5 @@
+use windlass::record::*;
 use windlass::runtime::spec::{ExecSpec, ExitStatus, TerminalSize};
-use windlass::supervisor::record::*;
 
 use crate::engine::Call;
 use crate::project::{TestProject, eventually};

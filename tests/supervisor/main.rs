@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         return windlass::keeper::main(arguments);
     }
     if role == windlass::keeper::SUPERVISOR_ROLE {
-        return windlass::supervisor::main(arguments, |project| Rc::new(engine::TestEngine { project }));
+        return windlass::serve::process::main(arguments, |project| Rc::new(engine::TestEngine { project }));
     }
     run()
 }

@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use windlass::network::spec::{PortSpec, Protocol};
-use windlass::supervisor::record::*;
+use windlass::record::*;
 
 use crate::engine::Call;
 use crate::project::{TestProject, eventually};

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windlass::keeper;
+use windlass::message::rpc::Client;
 use windlass::network::spec::{EndpointSpec, NetworkSpec};
+use windlass::record::logs::reader::{Reader, Span};
+use windlass::record::*;
 use windlass::runtime::spec::*;
 use windlass::state::{Lock, Paths, ProjectPaths};
-use windlass::supervisor::logs::reader::{Reader, Span};
-use windlass::supervisor::record::*;
-use windlass::supervisor::rpc::Client;
 
 use crate::engine::Call;
 
@@ -71,7 +71,7 @@ impl TestProject {
     }
 
     pub fn record(&self, service: &str, script: &str) -> ContainerRecord {
-        let id = windlass::supervisor::new_container_id();
+        let id = windlass::record::new_container_id();
         let paths = self.project.container(&id);
         let root = self.home.path().join("root");
         ContainerRecord {

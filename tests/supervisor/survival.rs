@@ -1,5 +1,5 @@
+use windlass::record::*;
 use windlass::runtime::spec::ExitStatus;
-use windlass::supervisor::record::*;
 
 use crate::engine::Call;
 use crate::network::{fetch, port, published, server};

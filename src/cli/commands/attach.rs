@@ -14,12 +14,12 @@ use crate::cli::exit::INTERRUPTED;
 use crate::cli::terminal::{DETACH_KEYS, RawMode, copy_size, write_some};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::{Event, Request};
+use crate::message::{Event, Request};
 use crate::plan::{Action, Selection};
+use crate::record::ContainerRecord;
+use crate::record::logs::Stream;
+use crate::record::logs::reader::{Reader, Span, Watch};
 use crate::state::ProjectPaths;
-use crate::supervisor::logs::Stream;
-use crate::supervisor::logs::reader::{Reader, Span, Watch};
-use crate::supervisor::record::ContainerRecord;
 
 #[derive(Debug, Args)]
 pub struct AttachArgs {

@@ -8,11 +8,11 @@ use crate::cli::images::open_store;
 use crate::cli::ui::progress::{Event, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::{Event as Answer, Request};
 use crate::image::Reference;
 use crate::image::commit::{self, Commit};
+use crate::message::{Event as Answer, Request};
+use crate::record::ContainerRecord;
 use crate::state::ProjectPaths;
-use crate::supervisor::record::ContainerRecord;
 
 #[derive(Debug, Args)]
 pub struct CommitArgs {

@@ -10,7 +10,7 @@ use crate::cli::containers::Containers;
 use crate::cli::ui::progress::{Event, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::copy::{self, CopyOptions, Place};
-use crate::plan::ObservedContainer;
+use crate::record::ObservedContainer;
 
 #[derive(Debug, Args)]
 pub struct CpArgs {

@@ -8,7 +8,7 @@ use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
 use crate::cli::{CommandResult, Context};
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::plan::UpOptions;
 
 #[derive(Debug, Args)]

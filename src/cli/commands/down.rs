@@ -11,12 +11,12 @@ use crate::cli::load::{Loaded, Loading};
 use crate::cli::ui::progress::{self, Progress, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::compose::LoadOptions;
-use crate::engine::message::Request;
 use crate::image::{ImageError, Reference, Uses};
+use crate::message::Request;
 use crate::plan::DownOptions;
 use crate::plan::lower::project_record;
+use crate::record::ProjectRecord;
 use crate::state::{Lock, ProjectPaths};
-use crate::supervisor::record::ProjectRecord;
 use crate::volumes::Store;
 
 #[derive(Debug, Args)]

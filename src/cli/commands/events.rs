@@ -16,9 +16,9 @@ use crate::cli::logs::{parse_time, remaining};
 use crate::cli::signals::Interrupts;
 use crate::cli::standstill::Standstill;
 use crate::cli::{CommandError, CommandResult, Context};
+use crate::record::event::EventRecord;
+use crate::record::logs::reader::{Reader, Span, Watch};
 use crate::state::ProjectPaths;
-use crate::supervisor::journal::EventRecord;
-use crate::supervisor::logs::reader::{Reader, Span, Watch};
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {

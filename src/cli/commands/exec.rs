@@ -12,7 +12,7 @@ use crate::cli::streams::{Carried, Streams};
 use crate::cli::terminal::{self, DETACH_KEYS, RawMode, RelayEnd, relay};
 use crate::cli::{CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::{Event, Request};
+use crate::message::{Event, Request};
 use crate::runtime::spec::ExecSpec;
 use crate::state::ProjectPaths;
 

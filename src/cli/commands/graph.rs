@@ -12,7 +12,7 @@ use crate::cli::ui::status;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
-use crate::supervisor::record::Status;
+use crate::record::Status;
 
 #[derive(Debug, Args)]
 pub struct GraphArgs {

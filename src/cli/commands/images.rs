@@ -8,12 +8,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::containers::Containers;
 use crate::cli::ui::format::{Listing, Row};
-use crate::cli::ui::human;
 use crate::cli::ui::narrow::Narrow;
-use crate::cli::ui::stdout;
+use crate::cli::ui::{human, stdout};
 use crate::cli::{CommandResult, Context};
 use crate::image::{Digest, Image, Reference, Store};
-use crate::supervisor::record::ImageIdentity;
+use crate::record::ImageIdentity;
 
 #[derive(Debug, Args)]
 pub struct ImagesArgs {

@@ -6,7 +6,7 @@ use crate::cli::act::ask;
 use crate::cli::converging::is_set;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::plan::{Action, Selection};
-use crate::supervisor::signal;
+use crate::record::signal;
 
 #[derive(Debug, Args)]
 pub struct KillArgs {

@@ -14,7 +14,7 @@ use crate::cli::standstill::Standstill;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::supervisor::logs::reader::Span;
+use crate::record::logs::reader::Span;
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {

@@ -8,13 +8,12 @@ use serde_json::Value;
 
 use crate::cli::ui::format::{self, Format, Listing};
 use crate::cli::ui::narrow::Narrow;
-use crate::cli::ui::status;
-use crate::cli::ui::stdout;
 use crate::cli::ui::template::TemplateError;
+use crate::cli::ui::{status, stdout};
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::{inventory, truth};
+use crate::engine::truth;
+use crate::record::{ProjectRecord, inventory};
 use crate::state::record;
-use crate::supervisor::record::ProjectRecord;
 
 #[derive(Debug, Args)]
 pub struct LsArgs {

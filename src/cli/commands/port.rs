@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::containers::Containers;
 use crate::cli::ui::ports::{self, Port};
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::plan::ObservedContainer;
+use crate::record::ObservedContainer;
 
 #[derive(Debug, Args)]
 pub struct PortArgs {

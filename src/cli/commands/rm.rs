@@ -7,8 +7,8 @@ use clap::Args;
 use crate::cli::act::{act, ask};
 use crate::cli::{CommandResult, Context};
 use crate::engine::truth;
-use crate::plan::{Action, ObservedContainer, Selection};
-use crate::supervisor::record::Status;
+use crate::plan::{Action, Selection};
+use crate::record::{ObservedContainer, Status};
 
 #[derive(Debug, Args)]
 pub struct RmArgs {

@@ -7,7 +7,7 @@ use crate::cli::desired::{self, ImageArgs, desired};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
 use crate::cli::{CommandResult, Context};
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::plan::UpOptions;
 
 #[derive(Debug, Args)]

@@ -5,9 +5,9 @@ use clap::Args;
 use crate::cli::act::ask;
 use crate::cli::conversation::converge;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::inventory;
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::plan::{Action, Selection};
+use crate::record::inventory;
 
 #[derive(Debug, Args)]
 pub struct StartArgs {

@@ -15,12 +15,11 @@ use crate::cli::containers::{Containers, is_running};
 use crate::cli::exit::INTERRUPTED;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::format::{Format, Listing, Row};
-use crate::cli::ui::human;
 use crate::cli::ui::narrow::Narrow;
-use crate::cli::ui::stdout;
+use crate::cli::ui::{human, stdout};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::stats::{self, Reading};
-use crate::plan::ObservedContainer;
+use crate::record::ObservedContainer;
 
 #[derive(Debug, Args)]
 pub struct StatsArgs {

@@ -10,16 +10,14 @@ use crate::cli::confirm::confirmed;
 use crate::cli::filter::Filters;
 use crate::cli::images::open_store;
 use crate::cli::ui::format::{Listing, Row};
-use crate::cli::ui::human;
 use crate::cli::ui::narrow::Narrow;
-use crate::cli::ui::status;
-use crate::cli::ui::stdout;
 use crate::cli::ui::table::Table;
+use crate::cli::ui::{human, status, stdout};
 use crate::cli::{CommandError, CommandResult, Context, dry};
-use crate::engine::{disk, inventory, leftovers, truth};
+use crate::engine::{disk, leftovers, truth};
 use crate::image::toolchain::{self, Kept};
 use crate::image::{Store, Uses};
-use crate::supervisor::users;
+use crate::record::{inventory, users};
 use crate::volumes;
 
 #[derive(Debug, Subcommand)]

@@ -24,13 +24,13 @@ use crate::cli::watching::{self, Following};
 use crate::cli::{CommandResult, Context, ended, names, trace};
 use crate::compose::model::Project;
 use crate::engine::client::Client;
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::network::ports::listens;
 use crate::network::spec::PublishedPort;
 use crate::plan::UpOptions;
 use crate::plan::lower::Fault;
+use crate::record::Status;
 use crate::state::ProjectPaths;
-use crate::supervisor::record::Status;
 
 /// What only has a meaning while `up` waits.
 const FOREGROUND: [&str; 6] = [
@@ -249,7 +249,7 @@ impl UpArgs {
 
 /// Containers that had ended before `begun`, and were not started again.
 fn ended_before(paths: &ProjectPaths, begun: Timestamp) -> Result<Vec<String>, CommandError> {
-    let containers = crate::engine::inventory::containers(paths)?;
+    let containers = crate::record::inventory::containers(paths)?;
     let ended = containers
         .into_iter()
         .filter(|container| matches!(container.state.status, Status::Exited { finished, .. } if finished < begun));
@@ -258,7 +258,7 @@ fn ended_before(paths: &ProjectPaths, begun: Timestamp) -> Result<Vec<String>, C
 
 /// Where the services answer, in the order of the file.
 fn show_urls(context: &Context, paths: &ProjectPaths, services: &[String]) -> Result<(), CommandError> {
-    let containers = crate::engine::inventory::containers(paths)?;
+    let containers = crate::record::inventory::containers(paths)?;
     let of = |service: &String| {
         let own = containers.iter().filter(|container| container.record.service == *service);
         own.flat_map(|container| container.state.ports.clone()).collect::<Vec<_>>()

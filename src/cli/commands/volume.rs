@@ -11,7 +11,7 @@ use crate::cli::objects::{self, pair};
 use crate::cli::ui::{human, stdout, volumes};
 use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::engine::disk;
-use crate::supervisor::users;
+use crate::record::users;
 use crate::volumes::spec::{VolumeRecord, VolumeSpec};
 use crate::volumes::{Store, VolumeError};
 

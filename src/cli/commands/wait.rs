@@ -5,11 +5,11 @@ use clap::Args;
 use crate::cli::conversation::converge;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::{Event, Request};
 use crate::engine::truth;
+use crate::message::{Event, Request};
 use crate::plan::DownOptions;
+use crate::record::Status;
 use crate::state::ProjectPaths;
-use crate::supervisor::record::Status;
 
 #[derive(Debug, Args)]
 pub struct WaitArgs {

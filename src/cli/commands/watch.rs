@@ -21,8 +21,8 @@ use crate::cli::ui::prefix::Prefixes;
 use crate::cli::watching::{self, Following, Format, Watching};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::message::Request;
 use crate::engine::watch::initial;
+use crate::message::Request;
 use crate::plan::UpOptions;
 use crate::plan::lower::Watched;
 

@@ -15,10 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::lines::{Origin, Screen};
 use crate::cli::ui::prefix;
 use crate::engine::truth;
-use crate::state::record;
-use crate::state::{ContainerPaths, ProjectPaths};
-use crate::supervisor::logs::reader::{Entry, Reader, Span, Watch};
-use crate::supervisor::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+use crate::record::logs::reader::{Entry, Reader, Span, Watch};
+use crate::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
+use crate::state::{ContainerPaths, ProjectPaths, record};
 
 /// Which containers.
 #[derive(Debug, Clone, Default)]

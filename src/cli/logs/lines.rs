@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use jiff::Timestamp;
 
 use crate::cli::ui::prefix::Prefixes;
-use crate::supervisor::logs::Stream;
+use crate::record::logs::Stream;
 
 /// Where lines go, and how they look.
 pub struct Screen<'a> {

@@ -10,11 +10,11 @@ use super::*;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::plan::sample;
+use crate::record::Status;
+use crate::record::logs::reader::Span;
 use crate::runtime::spec::ExitStatus;
 use crate::state::record::{Durability, write};
 use crate::state::{Paths, ProjectPaths, process};
-use crate::supervisor::logs::reader::Span;
-use crate::supervisor::record::Status;
 
 struct Home {
     _folder: tempfile::TempDir,

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno as RustixErrno;
 
-use crate::supervisor::logs::Stream;
+use crate::record::logs::Stream;
 use input::Input;
 use output::Output;
 

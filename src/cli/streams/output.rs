@@ -10,7 +10,7 @@ use rustix::pipe::{SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
 use rustix::termios::isatty;
 
 use super::{Flow, MOST, Watched, is_later, kind, null};
-use crate::supervisor::logs::Stream;
+use crate::record::logs::Stream;
 
 /// As much as is copied at once where `splice` cannot write.
 const CHUNK: usize = 64 * 1024;

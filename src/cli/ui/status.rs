@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::human;
-use crate::supervisor::record::{Health, HealthStatus, Status};
+use crate::record::{Health, HealthStatus, Status};
 
 /// One word, as `--filter status=` takes it.
 #[must_use]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::prefix;
 use super::style::{Meaning, Palette, printable, width};
 use crate::compose::model::Project;
-use crate::engine::message::{Failure, Refreshed};
 use crate::engine::watch::{Applied, Event};
+use crate::message::{Failure, Refreshed};
 use crate::watch::Action;
 
 /// Files that are named; of the others only the number is told.
@@ -196,7 +196,7 @@ pub fn json(event: &Event, project: &Project) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::message::ContainerRef;
+    use crate::message::ContainerRef;
     use crate::watch::Outcome;
 
     fn batch(actions: &[Action], files: &[&str]) -> Applied {

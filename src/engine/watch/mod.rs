@@ -19,7 +19,7 @@ use self::git::LockOfGit;
 use self::teller::Teller;
 use self::watcher::Watcher;
 use self::worker::Worker;
-use super::message::{Failure, Refreshed};
+use crate::message::{Failure, Refreshed};
 use crate::plan::Desired;
 use crate::plan::lower::{Watched, WatchedRule};
 use crate::state::{Paths, ProjectPaths};

@@ -12,7 +12,7 @@ use super::git::LockOfGit;
 use super::teller::Teller;
 use super::worker::{Task, Worker, task};
 use super::{Applied, Event, Subject, lower};
-use crate::engine::message::Refresh;
+use crate::message::Refresh;
 use crate::watch::{Action, Tree};
 
 /// Restarts in a row, each because of a file that changed right after the one before, that make a loop.

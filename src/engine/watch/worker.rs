@@ -9,7 +9,8 @@ use std::time::Instant;
 use super::teller::Teller;
 use super::{Applied, Subject, raise};
 use crate::engine::client::{Client, ClientError};
-use crate::engine::message::{self, Failure, Refresh, Refreshed};
+use crate::message;
+use crate::message::{Failure, Refresh, Refreshed};
 use crate::plan::UpOptions;
 use crate::plan::lower::Watched;
 use crate::watch::{Action, Batch, Pending, Transfer};
@@ -171,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::plan::lower::WatchedRule;
-    use crate::supervisor::record::Hook;
+    use crate::record::Hook;
     use crate::watch::{Lists, Rule};
 
     fn rule(path: &str, action: Action, target: Option<&str>) -> WatchedRule {

@@ -8,8 +8,8 @@ use ipnetwork::IpNetwork;
 use crate::compose::model::{self, Deploy, Project, Service, UpdateConfig, VolumeMountType};
 use crate::image::Platform;
 use crate::network::KNOWN_OPTIONS;
+use crate::record::signal;
 use crate::runtime::is_capability;
-use crate::supervisor::signal;
 use crate::volumes::{Store, VolumeError};
 
 use super::{Fault, Inputs, ServiceImage, mounts, network};

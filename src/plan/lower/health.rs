@@ -1,7 +1,7 @@
 //! Health checks: the file's, then the image's, then Docker's defaults.
 
 use crate::compose::model::{Duration, Service};
-use crate::supervisor::record::{HealthSpec, HealthTest};
+use crate::record::{HealthSpec, HealthTest};
 
 use super::{Fault, ServiceImage};
 

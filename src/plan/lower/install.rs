@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{Fault, ServiceImage, network};
 use crate::compose::model::{self, Project, Service, VolumeMount, VolumeMountType};
 use crate::plan::desired::Install;
+use crate::record::{BindSource, VolumeUse};
 use crate::runtime::spec::{DEFAULT_PATH, Mount, MountKind, Process, Propagation};
-use crate::supervisor::record::{BindSource, VolumeUse};
 use crate::volumes::packages;
 use crate::volumes::spec::VolumeSpec;
 

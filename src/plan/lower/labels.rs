@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::compose::model::{Project, Service};
-use crate::supervisor::record::{Condition, Dependency};
+use crate::record::{Condition, Dependency};
 
 use super::ServiceImage;
 

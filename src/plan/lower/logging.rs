@@ -2,8 +2,8 @@
 
 use super::Fault;
 use crate::compose::model::Service;
-use crate::supervisor::logs::Rotation;
-use crate::supervisor::record::Logging;
+use crate::record::Logging;
+use crate::record::logs::Rotation;
 
 pub(super) fn lower(name: &str, service: &Service, faults: &mut Vec<Fault>) -> Logging {
     let Some(wanted) = &service.logging else {

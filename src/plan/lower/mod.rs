@@ -22,16 +22,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::compose::model::{self, Duration, Project, Service, UpdateConfig};
+use crate::record::{
+    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, ProjectRecord, RestartLimits,
+    RestartPolicy,
+};
 use crate::runtime::spec::{
     Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Propagation,
     Rootfs,
 };
-use crate::supervisor::record::{
-    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, ProjectRecord, RestartLimits,
-    RestartPolicy,
-};
 
-use crate::supervisor::peers::CONTAINER_PREFIX;
+use crate::record::CONTAINER_PREFIX;
 use crate::volumes::spec::VolumeSpec;
 
 use super::desired::{Desired, DesiredService, OnFailure, SERVICE_PREFIX, Update};

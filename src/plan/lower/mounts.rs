@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::compose::model::{
     self, ConfigObject, FileReference, Project, Secret, Service, VolumeMount, VolumeMountType,
 };
+use crate::record::{BindSource, ImageIdentity, InjectedFile, VolumeUse};
 use crate::runtime::spec::{MatchUser, Mount, MountKind, Propagation};
-use crate::supervisor::record::{BindSource, ImageIdentity, InjectedFile, VolumeUse};
 use crate::volumes::spec::VolumeSpec;
 
 use super::labels::of_resource;

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::compose::model::{Project, Service};
-use crate::supervisor::peers::CONTAINER_PREFIX;
-use crate::supervisor::record::{Condition, Dependency};
+use crate::record::{CONTAINER_PREFIX, Condition, Dependency};
 
 use super::super::desired::SERVICE_PREFIX;
 use super::Fault;

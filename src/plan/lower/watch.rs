@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Fault, Locks, hook};
 use crate::compose::model::{Project, Service, VolumeMountType, WatchAction, WatchRule};
-use crate::supervisor::record::Hook;
+use crate::record::Hook;
 use crate::watch::{Action, Lists, Rule};
 
 /// A service that is watched.

@@ -7,10 +7,9 @@ use super::batches::can_start_first;
 use super::followers::namespace_parents;
 use crate::plan::desired::DesiredService;
 use crate::plan::install::step;
-use crate::plan::observed::ObservedContainer;
 use crate::plan::operation::OperationKind;
 use crate::plan::options::Names;
-use crate::supervisor::record::{Condition, ContainerRecord, Dependency, RestartPolicy, Status};
+use crate::record::{Condition, ContainerRecord, Dependency, ObservedContainer, RestartPolicy, Status};
 
 /// Why packages are installed for a container that none was before.
 const NOT_INSTALLED: &str = "not installed";

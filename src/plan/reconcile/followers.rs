@@ -2,10 +2,8 @@
 
 use super::Up;
 use crate::plan::desired::{DesiredService, SERVICE_PREFIX};
-use crate::plan::observed::ObservedContainer;
+use crate::record::{CONTAINER_PREFIX, ContainerRecord, ObservedContainer};
 use crate::runtime::spec::{Namespace, NetworkNamespace};
-use crate::supervisor::peers::CONTAINER_PREFIX;
-use crate::supervisor::record::ContainerRecord;
 
 impl Up<'_> {
     /// The container whose namespaces `service:NAME` means.

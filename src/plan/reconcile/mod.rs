@@ -14,11 +14,11 @@ use super::desired::{Desired, DesiredService};
 use super::down::stop_in_reverse;
 use super::install::is_step;
 use super::lower::{is_known, labels};
-use super::observed::{Observed, ObservedContainer};
+use super::observed::Observed;
 use super::operation::{OperationKind, Plan};
 use super::options::{Names, UpOptions};
 use super::order::dependency_order;
-use crate::supervisor::record::ContainerRecord;
+use crate::record::{ContainerRecord, ObservedContainer};
 
 /// Everything that makes `observed` into `desired`.
 #[must_use]

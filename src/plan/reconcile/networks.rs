@@ -4,8 +4,8 @@ use super::Up;
 use crate::network::spec::NetworkSpec;
 use crate::plan::down::stop_in_reverse;
 use crate::plan::lower::labels;
-use crate::plan::observed::ObservedContainer;
 use crate::plan::operation::OperationKind;
+use crate::record::ObservedContainer;
 
 impl Up<'_> {
     /// Starts the containers of services that were not named and were stopped with their network.

@@ -2,8 +2,8 @@
 
 use super::Up;
 use crate::plan::down::stop_in_reverse;
-use crate::plan::observed::ObservedContainer;
 use crate::plan::operation::OperationKind;
+use crate::record::ObservedContainer;
 use crate::volumes::spec::VolumeSpec;
 
 impl Up<'_> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::supervisor::record::{Health, HealthSpec, HealthStatus, ProbeResult};
+use crate::record::{Health, HealthSpec, HealthStatus, ProbeResult};
 
 const KEPT: usize = 5;
 const SHORTEST_GAP: Duration = Duration::from_millis(5);
@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::supervisor::record::HealthTest;
+    use crate::record::HealthTest;
 
     const fn ms(value: u64) -> Duration {
         Duration::from_millis(value)

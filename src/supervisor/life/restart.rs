@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::record::{RestartLimits, RestartPolicy};
 use crate::runtime::spec::ExitStatus;
-use crate::supervisor::record::{RestartLimits, RestartPolicy};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);

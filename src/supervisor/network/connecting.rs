@@ -8,8 +8,8 @@ use crate::network::mend::Attachment;
 use crate::network::netns::{self, Resolver};
 use crate::network::spec::{EndpointState, NetworkSpec};
 use crate::network::{NetworkError, Publication};
+use crate::record::ContainerRecord;
 use crate::supervisor::error::SupervisorError;
-use crate::supervisor::record::ContainerRecord;
 
 impl Network {
     /// Makes a network known that is none of the project's, for a container that is in it.

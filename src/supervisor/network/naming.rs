@@ -10,8 +10,8 @@ use super::{Attached, Network};
 use crate::network::dns::{NameEntry, Server, Upstream, View};
 use crate::network::netns::{Resolver, ResolverSockets};
 use crate::network::spec::EndpointSpec;
+use crate::record::{ContainerRecord, EndpointState};
 use crate::supervisor::error::SupervisorError;
-use crate::supervisor::record::{ContainerRecord, EndpointState};
 
 impl Network {
     /// Starts the name server of a namespace and makes the container known.

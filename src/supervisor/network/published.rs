@@ -7,9 +7,9 @@ use super::{Attached, Network};
 use crate::network::Publication;
 use crate::network::ports::{self, Proxy, Reservation};
 use crate::network::spec::{EndpointSpec, PortSpec, PublishedPort};
+use crate::record::ContainerRecord;
 use crate::runtime::spec::ContainerId;
 use crate::supervisor::error::SupervisorError;
-use crate::supervisor::record::ContainerRecord;
 
 impl Network {
     /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are bound

@@ -7,28 +7,27 @@ pub use volumes::KnownVolumes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
+use std::{fs, io};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::container::{Container, View};
 use super::error::{SupervisorError, chain};
-use super::event::{Event, What};
 use super::holders::Names;
 use super::journal::Journal;
 use super::link::Link;
 use super::network::Network;
 use super::preflight::{self, Obstacle};
-use super::record::{ContainerRecord, ContainerState, ProjectRecord};
 use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::network::{Claims, NetworkLease};
+use crate::record::event::{Event, What};
+use crate::record::{ContainerRecord, ContainerState, ProjectRecord};
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
 use crate::state::record::{self, Durability, ReadError};
@@ -74,24 +73,8 @@ pub(super) struct Inner {
     pub early: RefCell<Option<Vec<Told>>>,
 }
 
-/// 64 random hexadecimal digits, as Docker's.
-#[must_use]
-pub fn new_container_id() -> ContainerId {
-    let mut bytes = [0u8; 32];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            // Before Linux 3.17 alone.
-            Err(_) => break,
-        }
-    }
-    hex::encode(bytes)
-}
-
 impl Project {
-    pub(super) fn new(paths: Paths, name: &str, link: Rc<Link>) -> Result<Self, SupervisorError> {
+    pub fn new(paths: Paths, name: &str, link: Rc<Link>) -> Result<Self, SupervisorError> {
         let project = paths.project(name);
         let boot_id =
             crate::state::process::boot_id().map_err(SupervisorError::system("read the machine's boot id"))?;

@@ -8,7 +8,7 @@ use super::Project;
 /// For the process around it.
 impl Project {
     /// Hears what the keeper says from now on.
-    pub(in crate::supervisor) fn listen(&self) {
+    pub fn listen(&self) {
         let project = self.clone();
         tokio::task::spawn_local(async move {
             loop {
@@ -28,7 +28,7 @@ impl Project {
         });
     }
 
-    pub(in crate::supervisor) async fn keeper_lost(&self) {
+    pub async fn keeper_lost(&self) {
         loop {
             let changed = self.inner.keeper_changed.notified();
             if self.inner.keeper_lost.get() {
@@ -39,13 +39,13 @@ impl Project {
     }
 
     /// Whether nothing of the project runs or is about to. What is known of it is on disk.
-    pub(in crate::supervisor) fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         self.inner.containers.borrow().values().all(|container| container.is_at_rest())
             && self.inner.unreadable.borrow().is_empty()
     }
 
     /// Returns when nothing of the project runs.
-    pub(in crate::supervisor) async fn at_rest(&self) {
+    pub async fn at_rest(&self) {
         let mut events = self.subscribe();
         loop {
             let changed = self.inner.ending_changed.notified();
@@ -66,28 +66,28 @@ impl Project {
     }
 
     /// Writes what was changed in memory alone.
-    pub(in crate::supervisor) fn save(&self) {
+    pub fn save(&self) {
         for container in self.all() {
             container.update(|_| {});
         }
     }
 
-    pub(in crate::supervisor) fn is_ending(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         self.inner.ending.get()
     }
 
-    pub(in crate::supervisor) fn stay(&self) {
+    pub fn stay(&self) {
         self.inner.ending.set(false);
         self.inner.ending_changed.notify_waiters();
     }
 
     /// Returns when the supervisor may end.
-    pub(in crate::supervisor) async fn ending(&self) {
+    pub async fn ending(&self) {
         self.ending_is(true).await;
     }
 
     /// Returns when it may not (any more).
-    pub(in crate::supervisor) async fn staying(&self) {
+    pub async fn staying(&self) {
         self.ending_is(false).await;
     }
 
@@ -103,7 +103,7 @@ impl Project {
 
     /// Gives up what another supervisor takes up: closes what it is to bind, and reads no more. The pipes stay open for
     /// as long as the answer lives, so that nobody who writes to one finds it without a reader.
-    pub(in crate::supervisor) async fn hand_on(&self) -> Vec<OwnedFd> {
+    pub async fn hand_on(&self) -> Vec<OwnedFd> {
         let mut pipes = Vec::new();
         for container in self.all() {
             container.live.borrow_mut().network = None;

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::{Project, blocking};
+use crate::record::{ProjectRecord, users};
 use crate::state::Paths;
 use crate::supervisor::container::Container;
 use crate::supervisor::error::SupervisorError;
-use crate::supervisor::record::ProjectRecord;
-use crate::supervisor::users;
 use crate::volumes::{Store, VolumeSpec};
 
 /// What there is of the volumes that a project asks for; to look at, whether or not anybody keeps the project.

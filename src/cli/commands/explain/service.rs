@@ -8,7 +8,7 @@ use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
-use crate::engine::message::{Event, Request};
+use crate::message::{Event, Request};
 use crate::plan::UpOptions;
 
 /// # Errors

@@ -10,9 +10,9 @@ use crate::cli::images::open_store;
 use crate::cli::ui::error::warning;
 use crate::cli::ui::human;
 use crate::cli::{CommandError, CommandResult, Context, dry};
-use crate::engine::inventory;
 use crate::image::store::{Removal, Removed};
 use crate::image::{Image, ImageError, Reference, Uses, host};
+use crate::record::inventory;
 
 #[derive(Debug, Args)]
 pub struct TagArgs {

@@ -8,11 +8,10 @@ use clap::Args;
 use super::{Network, all, find};
 use crate::cli::conversation::converge;
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::inventory;
-use crate::engine::message::Request;
+use crate::message::Request;
 use crate::network::Networks;
 use crate::network::spec::EndpointSpec;
-use crate::plan::ObservedContainer;
+use crate::record::{ObservedContainer, inventory};
 use crate::state::ProjectPaths;
 
 /// Digits of an id that are enough to name a container, and its name for others.

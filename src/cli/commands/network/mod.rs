@@ -14,11 +14,10 @@ use crate::cli::ui::format::{Listing, Row};
 use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandError, CommandResult, Context, dry, objects};
-use crate::engine::inventory;
 use crate::image::Digest;
 use crate::network::{NetworkLease, Networks};
+use crate::record::{ProjectRecord, inventory};
 use crate::state::record;
-use crate::supervisor::record::ProjectRecord;
 
 #[derive(Debug, Subcommand)]
 pub enum NetworkCommand {

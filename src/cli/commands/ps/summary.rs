@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::ui::ports::{self, Port};
 use crate::cli::ui::{human, status, style};
-use crate::plan::ObservedContainer;
+use crate::record::{ObservedContainer, Status};
 use crate::runtime::spec::MountKind;
-use crate::supervisor::record::Status;
 
 /// Keys of `--format json`, which are the fields of templates too.
 pub(super) const KEYS: [&str; 20] = [

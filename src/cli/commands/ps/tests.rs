@@ -4,9 +4,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::network::spec::{Protocol, PublishedPort};
-use crate::plan::ObservedContainer;
 use crate::plan::sample::{existing, exited, record};
-use crate::supervisor::record::{Health, HealthStatus, Status, VolumeUse};
+use crate::record::{Health, HealthStatus, ObservedContainer, Status, VolumeUse};
 
 fn summaries() -> Vec<Summary> {
     let now: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();

@@ -21,13 +21,12 @@ use crate::cli::ui::progress::{Mode, Progress};
 use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
 use crate::engine::client::Client;
-use crate::engine::message::{Event, Request};
+use crate::message::{Event, Request};
 use crate::plan::desired::generated_name;
 use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
+use crate::record::{RestartLimits, RestartPolicy, new_container_id};
 use crate::state::ProjectPaths;
-use crate::supervisor::new_container_id;
-use crate::supervisor::record::{RestartLimits, RestartPolicy};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
