@@ -7,8 +7,9 @@ use clap::{Arg, Command, CommandFactory, Parser};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
-use super::args::{Cli, GlobalArgs};
+use super::args::Cli;
 use super::commands::{images, ls, ps, stats};
+use super::global::GlobalArgs;
 use super::ui::volumes;
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, LoadRequest};

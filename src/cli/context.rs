@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::args::{Ansi, GlobalArgs, Progress};
 use super::exit::{CommandError, USAGE};
+use super::global::{Ansi, GlobalArgs, ProgressKind};
 use super::settings;
 use crate::state::Paths;
 
@@ -40,7 +40,7 @@ impl Context {
         })?;
         settings::from_files(&mut environment, &global, &working_dir);
         settings::fill(&mut global, &environment)?;
-        if global.progress == Some(Progress::Tty) && global.ansi == Some(Ansi::Never) {
+        if global.progress == Some(ProgressKind::Tty) && global.ansi == Some(Ansi::Never) {
             return Err(CommandError::new(
                 "--progress tty draws with control sequences, and --ansi never forbids them",
             )
@@ -49,7 +49,7 @@ impl Context {
         }
         let home = environment.get("WINDLASS_HOME").filter(|home| !home.is_empty()).map(|home| working_dir.join(home));
         Ok(Self {
-            faults_as_data: prints_json || global.progress == Some(Progress::Json),
+            faults_as_data: prints_json || global.progress == Some(ProgressKind::Json),
             global,
             paths: Paths::from_home(home.as_deref()),
             working_dir,

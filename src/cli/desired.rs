@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::commands::up::faults_of_the_file;
 use super::exit::{CommandError, USAGE};
+use super::faults::faults_of_the_file;
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
 use super::ui::progress::Progress;
@@ -95,14 +95,14 @@ pub fn desired(
     };
     let faults = check(project, &without_images);
     if !faults.is_empty() {
-        return Err(faults_of_the_file(context, project, &faults));
+        return Err(faults_of_the_file(project, &faults));
     }
     let mut images = ensure(context, project, services, pull, progress)?;
-    mounted::narrow(project, &mut images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
-    let digests = digests(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
-    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    mounted::narrow(project, &mut images).map_err(|faults| faults_of_the_file(project, &faults))?;
+    let digests = digests(project, services).map_err(|faults| faults_of_the_file(project, &faults))?;
+    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(project, &faults))?;
     let inputs = Inputs { images: &images, digests: &digests, locks: &locks, ..without_images };
-    let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(project, &faults))?;
     for warning in warnings(project, services) {
         let (hint, place) = (warning.hint.as_deref(), Some(warning.path.as_str()));
         progress.note(ui::watch::warning(&warning.message, hint, place, project, context.palette()).trim_end());

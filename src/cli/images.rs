@@ -491,7 +491,7 @@ pub fn shown(event: &Event) -> progress::Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::GlobalArgs;
+    use crate::cli::global::GlobalArgs;
 
     #[test]
     fn so_many_layers_at_once_as_is_said() {

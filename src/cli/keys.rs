@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::commands::exec::execute;
+use super::execute::execute;
 use super::exit::CommandError;
 use super::foreground::{give_up, interruptible};
 use super::logs::{Follower, Selection as Lines};

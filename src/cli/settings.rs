@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::args::{Ansi, GlobalArgs, Progress};
 use super::exit::{CommandError, USAGE};
+use super::global::{Ansi, GlobalArgs, ProgressKind};
 use crate::compose::dotenv;
 
 /// Those that are not for the loader, which reads the files itself.
@@ -104,10 +104,10 @@ mod tests {
             (environment, global, filled.is_ok())
         };
         let (environment, global, _) = read(&[("COMPOSE_PROGRESS", "quiet")], &[]);
-        assert_eq!((global.progress, global.ansi), (Some(Progress::Quiet), Some(Ansi::Never)));
+        assert_eq!((global.progress, global.ansi), (Some(ProgressKind::Quiet), Some(Ansi::Never)));
         assert!(!environment.contains_key("OTHER"));
         let (environment, global, _) = read(&[], &[".env", "b.env"]);
-        assert_eq!((global.progress, environment["COMPOSE_MENU"].as_str()), (Some(Progress::Plain), "0"));
+        assert_eq!((global.progress, environment["COMPOSE_MENU"].as_str()), (Some(ProgressKind::Plain), "0"));
         let (_, global, _) = read(&[("COMPOSE_DISABLE_ENV_FILE", "1")], &[]);
         assert_eq!((global.progress, global.ansi), (None, None));
         assert!(!read(&[("COMPOSE_ANSI", "sometimes")], &[]).2);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::commands::up::faults_of_the_file;
 use super::desired::{ImageArgs, desired};
+use super::faults::faults_of_the_file;
 use super::images::{self, PullFlags};
 use super::load::Loaded;
 use super::ui::progress::{Mode, Progress};
@@ -47,7 +47,7 @@ impl Following<'_> {
             return Ok(BTreeMap::new());
         }
         let images = images::ensure(context, project, &services, AS_THEY_ARE, &silent())?;
-        packages::locks(project, &images).map_err(|faults| faults_of_the_file(context, project, &faults))
+        packages::locks(project, &images).map_err(|faults| faults_of_the_file(project, &faults))
     }
 
     fn wanted(&self) -> Wanted {
@@ -76,8 +76,7 @@ fn silent() -> Progress {
 /// # Errors
 /// When a rule cannot be followed, or there is none.
 pub fn rules(context: &Context, project: &Project, services: &[String]) -> Result<Vec<Watched>, CommandError> {
-    let (watched, warnings) =
-        lower::watch(project, services).map_err(|faults| faults_of_the_file(context, project, &faults))?;
+    let (watched, warnings) = lower::watch(project, services).map_err(|faults| faults_of_the_file(project, &faults))?;
     for fault in warnings {
         let event = Event::Warning { text: fault.message, hint: fault.hint, place: Some(fault.path) };
         if let Event::Warning { text, hint, place } = &event {

@@ -1,20 +1,15 @@
 //! `windlass exec`
 
 use std::io::IsTerminal;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::cli::containers::Containers;
-use crate::cli::exit::{CommandError, INTERRUPTED};
-use crate::cli::streams::{Carried, Streams};
-use crate::cli::terminal::{self, DETACH_KEYS, RawMode, RelayEnd, relay};
+use crate::cli::execute::execute;
+use crate::cli::terminal;
 use crate::cli::{CommandResult, Context};
-use crate::engine::client::Client;
-use crate::message::{Event, Request};
 use crate::runtime::spec::ExecSpec;
-use crate::state::ProjectPaths;
 
 #[derive(Debug, Args)]
 pub struct ExecArgs {
@@ -75,58 +70,4 @@ pub fn run(args: &ExecArgs, context: &Context) -> CommandResult {
         privileged: args.privileged,
     };
     execute(context, project, &record.id, spec, args.detach)
-}
-
-/// Runs a program in a container, on pipes whose other ends are the streams of this process, or on a terminal of its own that the person's becomes
-/// one with; to its end unless it is to be `detached`.
-pub(in crate::cli) fn execute(
-    context: &Context,
-    project: &ProjectPaths,
-    container: &str,
-    spec: ExecSpec,
-    detached: bool,
-) -> CommandResult {
-    let tty = spec.tty;
-    let request = Request::Exec { container: container.to_owned(), spec: Box::new(spec), detach: detached };
-    let mut client = Client::connect_or_start(&context.paths, project)?;
-    client.send(&request)?;
-    let mut raw: Option<RawMode> = None;
-    let mut streams: Option<Streams> = None;
-    loop {
-        if let Some(streams) = &mut streams {
-            while streams.carry(&[client.as_fd()])? != Carried::Other {}
-        }
-        let (event, mut received) = client.receive()?;
-        match event {
-            Event::ExecStarted { .. } if tty => {
-                let Some(master): Option<OwnedFd> = received.pop() else {
-                    return Err(CommandError::new("the supervisor sent no terminal"));
-                };
-                raw = RawMode::enter().ok();
-                let end = relay(&master, client.as_fd(), DETACH_KEYS)?;
-                drop(raw.take());
-                match end {
-                    RelayEnd::Closed => {}
-                    RelayEnd::Detached => return Ok(0),
-                    RelayEnd::Signalled(signal) => {
-                        // For whoever waits for it; when nobody does, it ends us here.
-                        nix::sys::signal::raise(signal)?;
-                        return Ok(INTERRUPTED);
-                    }
-                }
-            }
-            Event::ExecStarted { .. } if detached => return Ok(0),
-            Event::ExecStarted { .. } => streams = Some(Streams::new(received)?),
-            Event::Done { exit_code } => {
-                if let Some(streams) = streams {
-                    streams.finish();
-                }
-                drop(raw);
-                return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
-            }
-            Event::Failed(failure) => return Err(failure.into()),
-            Event::Warning { text } => eprintln!("warning: {text}"),
-            _ => {}
-        }
-    }
 }

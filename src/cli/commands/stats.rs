@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value, json};
 
-use crate::cli::args::Ansi;
 use crate::cli::containers::{Containers, is_running};
 use crate::cli::exit::INTERRUPTED;
+use crate::cli::global::Ansi;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::format::{Format, Listing, Row};
 use crate::cli::ui::narrow::Narrow;

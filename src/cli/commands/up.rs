@@ -28,7 +28,6 @@ use crate::message::Request;
 use crate::network::ports::listens;
 use crate::network::spec::PublishedPort;
 use crate::plan::UpOptions;
-use crate::plan::lower::Fault;
 use crate::record::Status;
 use crate::state::ProjectPaths;
 
@@ -312,19 +311,4 @@ fn attachable(project: &Project, chosen: &[String], args: &UpArgs) -> Result<Vec
         args.attach.clone()
     };
     Ok(attached.into_iter().filter(|name| !args.no_attach.contains(name)).collect())
-}
-
-/// Faults that only show when the file meets its images, each with its place.
-pub(in crate::cli) fn faults_of_the_file(_context: &Context, project: &Project, faults: &[Fault]) -> CommandError {
-    let mut text = String::new();
-    for fault in faults {
-        text += &format!("error: {}: {}\n", fault.path, fault.message);
-        if let Some(place) = project.place(&fault.path) {
-            text += &format!("  --> {place}\n");
-        }
-        if let Some(hint) = &fault.hint {
-            text += &format!("  hint: {hint}\n");
-        }
-    }
-    CommandError::rendered(text)
 }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use keyboard::Keyboard;
 use line::{Shown, question};
 
-use super::args::Ansi;
+use super::global::Ansi;
 use super::ui::style::Palette;
 use super::{Context, terminal};
 use crate::diag::nearest;

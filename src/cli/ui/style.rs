@@ -5,7 +5,7 @@ use std::fmt;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::cli::args::Ansi;
+use crate::cli::global::Ansi;
 
 /// Whether control sequences are written to one of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

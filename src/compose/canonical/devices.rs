@@ -1,6 +1,7 @@
 //! `devices`, `gpus`, device requests, `ulimits`.
 
-use super::structure::{canonicalise, list, wrong_kind};
+use super::kind::wrong_kind;
+use super::structure::{canonicalise, list};
 use crate::compose::schema::{DEVICE, DEVICE_REQUEST, Shape, ULIMIT};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Mapping, Node, Tag, Value};

@@ -1,6 +1,6 @@
 //! `extra_hosts`. Canonical: a list of `HOST=ADDRESS`.
 
-use super::structure::wrong_kind;
+use super::kind::wrong_kind;
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Node, Tag, Value};
 use crate::diag::Diagnostic;

@@ -7,6 +7,7 @@ mod command;
 mod complete;
 mod devices;
 mod hosts;
+mod kind;
 mod mounts;
 mod ports;
 mod scalar;

@@ -1,6 +1,7 @@
 //! `volumes`, `secrets` and `configs` of a service.
 
-use super::structure::{list, wrong_kind};
+use super::kind::wrong_kind;
+use super::structure::list;
 use crate::compose::schema::{FILE_REFERENCE, Shape, VOLUME_MOUNT};
 use crate::compose::session::{ModelPath, Session};
 use crate::compose::yaml::{Mapping, Node, Tag, Value};

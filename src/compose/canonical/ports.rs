@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::structure::wrong_kind;
+use super::kind::wrong_kind;
 use crate::compose::model::PortRange;
 use crate::compose::schema::{PORT, Shape};
 use crate::compose::session::{ModelPath, Session};

@@ -1,6 +1,6 @@
 //! Text to the type that an attribute wants.
 
-use super::structure::wrong_kind;
+use super::kind::wrong_kind;
 use crate::compose::model::{Bytes, Duration};
 use crate::compose::schema::Shape;
 use crate::compose::session::{ModelPath, Session};

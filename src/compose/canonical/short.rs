@@ -1,6 +1,7 @@
 //! Short syntaxes that are small enough to need no file of their own, and the way to the others.
 
-use super::structure::{canonicalise, list, object, unique, wrong_kind};
+use super::kind::wrong_kind;
+use super::structure::{canonicalise, list, object, unique};
 use super::{command, devices, hosts, mounts, ports};
 use crate::compose::provenance::Reason;
 use crate::compose::schema::{ENV_FILE, EXTENDS, EXTERNAL, INCLUDE, INSTALL, Shape, Special, build_object, object_of};

@@ -1,5 +1,6 @@
 //! The walk along the schema.
 
+use super::kind::wrong_kind;
 use super::{scalar, short};
 use crate::compose::schema::{EmptyPair, Object, Shape, Special};
 use crate::compose::session::{ModelPath, Session};
@@ -73,18 +74,6 @@ fn cast(node: &mut Node, shape: &Shape, path: &mut ModelPath, session: &mut Sess
         Shape::Object(known) | Shape::Nullable(known) => object(node, known, path, session),
         Shape::Special(special) => short::expand(node, *special, path, session),
     }
-}
-
-/// Reports that `node` is of the wrong kind and empties it.
-pub(super) fn wrong_kind(node: &mut Node, wanted: &str, hint: Option<String>, path: &ModelPath, session: &mut Session) {
-    let kind = node.value.kind();
-    let diagnostic = Diagnostic::error(format!("`{}` must be {wanted}", path.last()))
-        .at(node.span, format!("this is {kind}"))
-        .path(path.as_str())
-        .hint_opt(hint);
-    session.report_node(node, diagnostic);
-    node.value = Value::Null;
-    node.tag = Tag::Reset;
 }
 
 pub(super) fn list(node: &mut Node, item: &Shape, path: &mut ModelPath, session: &mut Session) {

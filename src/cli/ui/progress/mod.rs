@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::style::Palette;
-use crate::cli::args;
+use crate::cli::global;
 use block::Block;
 use board::Board;
 
@@ -87,23 +87,23 @@ impl Mode {
     /// `--progress`, then `COMPOSE_PROGRESS`; `auto` is a live block only where one can be drawn and somebody looks.
     #[must_use]
     pub fn resolve(
-        flag: Option<args::Progress>,
-        ansi: Option<args::Ansi>,
+        flag: Option<global::ProgressKind>,
+        ansi: Option<global::Ansi>,
         environment: &BTreeMap<String, String>,
         terminal: bool,
     ) -> Self {
         let set = |name: &str| environment.get(name).map(String::as_str).unwrap_or_default();
         let is_drawn = terminal
-            && ansi != Some(args::Ansi::Never)
+            && ansi != Some(global::Ansi::Never)
             && set("TERM") != "dumb"
             && matches!(set("CI"), "" | "0" | "false");
-        match flag.unwrap_or(args::Progress::Auto) {
-            args::Progress::Tty => Self::Tty,
-            args::Progress::Plain => Self::Plain,
-            args::Progress::Json => Self::Json,
-            args::Progress::Quiet => Self::Quiet,
-            args::Progress::Auto if is_drawn => Self::Tty,
-            args::Progress::Auto => Self::Plain,
+        match flag.unwrap_or(global::ProgressKind::Auto) {
+            global::ProgressKind::Tty => Self::Tty,
+            global::ProgressKind::Plain => Self::Plain,
+            global::ProgressKind::Json => Self::Json,
+            global::ProgressKind::Quiet => Self::Quiet,
+            global::ProgressKind::Auto if is_drawn => Self::Tty,
+            global::ProgressKind::Auto => Self::Plain,
         }
     }
 }

@@ -293,11 +293,11 @@ fn modes_follow_flag_environment_and_terminal() {
     let none = BTreeMap::new();
     assert_eq!(Mode::resolve(None, None, &none, true), Mode::Tty);
     assert_eq!(Mode::resolve(None, None, &none, false), Mode::Plain);
-    assert_eq!(Mode::resolve(Some(args::Progress::Quiet), None, &none, true), Mode::Quiet);
+    assert_eq!(Mode::resolve(Some(global::ProgressKind::Quiet), None, &none, true), Mode::Quiet);
     for (name, value) in [("TERM", "dumb"), ("CI", "true")] {
         let environment = BTreeMap::from([(name.into(), value.into())]);
         assert_eq!(Mode::resolve(None, None, &environment, true), Mode::Plain, "{name}");
-        assert_eq!(Mode::resolve(Some(args::Progress::Tty), None, &environment, true), Mode::Tty, "{name}");
+        assert_eq!(Mode::resolve(Some(global::ProgressKind::Tty), None, &environment, true), Mode::Tty, "{name}");
     }
-    assert_eq!(Mode::resolve(None, Some(args::Ansi::Never), &none, true), Mode::Plain);
+    assert_eq!(Mode::resolve(None, Some(global::Ansi::Never), &none, true), Mode::Plain);
 }
