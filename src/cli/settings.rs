@@ -63,7 +63,7 @@ pub(super) fn fill(global: &mut GlobalArgs, environment: &BTreeMap<String, Strin
         global.ansi = choice::<Ansi>("COMPOSE_ANSI", environment)?;
     }
     if global.progress.is_none() {
-        global.progress = choice::<Progress>("COMPOSE_PROGRESS", environment)?;
+        global.progress = choice::<ProgressKind>("COMPOSE_PROGRESS", environment)?;
     }
     Ok(())
 }
