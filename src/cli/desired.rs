@@ -125,7 +125,7 @@ pub fn desired(
 fn digests(project: &Project, services: &[String]) -> Result<BTreeMap<PathBuf, String>, Vec<Fault>> {
     let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
     for (path, file) in files_of(project, services) {
-        match packages::digest(Path::new(&file)) {
+        match crate::volumes::packages::digest(Path::new(&file)) {
             Ok(digest) => _ = found.insert(PathBuf::from(file), digest),
             // Bound as it is, where nobody has to read it for that.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput && is_mountable(&file) => {}
