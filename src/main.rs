@@ -6,7 +6,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     match arguments.next() {
-        Some(name) if name == OsStr::new(windlass::keeper::ROLE) => windlass::keeper::process(arguments),
+        Some(name) if name == OsStr::new(windlass::keeper::ROLE) => windlass::keeper::main(arguments),
         Some(name) if name == OsStr::new(windlass::keeper::SUPERVISOR_ROLE) => windlass::serve::main(arguments),
         _ => windlass::cli::main(),
     }

@@ -171,7 +171,6 @@ impl DesiredService {
         let mut record = self.template.clone();
         id.clone_into(&mut record.id);
         record.number = number;
-        record.created = jiff::Timestamp::now();
         // No start fails for a variable or a label, and there may be many of them.
         let of_many = |key: &str| key.starts_with("environment.") || key.starts_with("labels.");
         let origins = self.origins.iter().filter(|(key, _)| !of_many(key));

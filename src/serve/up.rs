@@ -185,7 +185,8 @@ impl Engine {
                 .operations
                 .iter()
                 .any(|operation| matches!(&operation.kind, OperationKind::StopContainer { id, .. } if id == old));
-            let ended = matches!(before.state.status, Status::Exited { finished, .. } if finished >= record.created);
+            let ended =
+                matches!(before.state.status, Status::Exited { finished, .. } if finished >= new.record.created);
             if was_stopped && ended && !abandoned {
                 self.start_as_before(old, &record.name, report).await;
             }

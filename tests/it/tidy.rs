@@ -16,46 +16,38 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("image", &["sys", "state", "language"]),
     ("keeper", &["sys", "state", "runtime"]),
     ("watch", &["sys", "runtime"]),
-    ("supervisor", &["sys", "state", "runtime", "network", "volumes", "image", "keeper", "watch"]),
+    ("record", &["sys", "state", "runtime", "network", "volumes"]),
+    ("supervisor", &["sys", "state", "runtime", "network", "volumes", "keeper", "watch", "record"]),
+    ("plan", &["compose", "state", "runtime", "network", "volumes", "watch", "record"]),
+    ("message", &["sys", "state", "runtime", "watch", "record", "plan"]),
     (
-        "plan",
-        &["diag", "language", "compose", "state", "runtime", "network", "volumes", "image", "watch", "supervisor"],
-    ),
-    (
-        "engine",
+        "serve",
         &[
             "sys",
-            "diag",
-            "language",
-            "compose",
             "state",
             "runtime",
             "network",
             "volumes",
-            "image",
             "keeper",
             "watch",
+            "record",
             "supervisor",
             "plan",
+            "message",
+        ],
+    ),
+    (
+        "engine",
+        &[
+            "sys", "compose", "state", "runtime", "network", "volumes", "image", "keeper", "watch", "record", "plan",
+            "message",
         ],
     ),
     (
         "cli",
         &[
-            "sys",
-            "diag",
-            "language",
-            "compose",
-            "state",
-            "runtime",
-            "network",
-            "volumes",
-            "image",
-            "keeper",
-            "watch",
-            "supervisor",
-            "plan",
-            "engine",
+            "diag", "language", "compose", "state", "runtime", "network", "volumes", "image", "watch", "record",
+            "plan", "message", "engine",
         ],
     ),
 ];
@@ -65,11 +57,49 @@ const EMPTY_NAMES: &[&str] =
     &["util", "utils", "helper", "helpers", "common", "core", "misc", "manager", "handler", "types", "info", "data"];
 
 /// Longer files do more than one thing.
-const MOST_LINES: usize = 900;
+const MOST_LINES: usize = 550;
 
-struct Source {
+/// What a folder's `mod.rs` says is what is in the folder, not all of it.
+const MOST_LINES_OF_A_FOLDER: usize = 120;
+
+/// Longer than that still. This list only gets shorter.
+const LONG: &[(&str, usize)] = &[
+    ("cli/commands/config/mod.rs", 322),
+    ("cli/commands/network/mod.rs", 349),
+    ("cli/commands/run/mod.rs", 290),
+    ("cli/graph/mod.rs", 159),
+    ("cli/menu/mod.rs", 307),
+    ("cli/streams/mod.rs", 135),
+    ("cli/ui/progress/mod.rs", 315),
+    ("compose/consistency.rs", 582),
+    ("compose/schema/mod.rs", 219),
+    ("compose/yaml/parse/mod.rs", 386),
+    ("engine/watch/mod.rs", 199),
+    ("image/host/mod.rs", 136),
+    ("image/load/mod.rs", 286),
+    ("image/pull/mod.rs", 270),
+    ("image/registry/mod.rs", 247),
+    ("image/store/mod.rs", 513),
+    ("image/toolchain/python/mod.rs", 195),
+    ("image/unpack/archive/mod.rs", 416),
+    ("image/unpack/mod.rs", 442),
+    ("keeper/serve.rs", 552),
+    ("network/dns/answer/mod.rs", 121),
+    ("network/firewall/mod.rs", 340),
+    ("network/ipam/mod.rs", 130),
+    ("network/lease/mod.rs", 233),
+    ("network/mod.rs", 260),
+    ("plan/lower/mod.rs", 524),
+    ("plan/reconcile/mod.rs", 288),
+    ("runtime/cgroup/mod.rs", 461),
+    ("supervisor/network/mod.rs", 502),
+    ("supervisor/project/mod.rs", 385),
+    ("watch/transfer/mod.rs", 428),
+];
+
+pub struct Source {
     /// Below `src`.
-    path: PathBuf,
+    pub path: PathBuf,
     text: String,
 }
 
@@ -80,7 +110,7 @@ impl Source {
     }
 
     /// Tests, and what only tests use.
-    fn is_test(&self) -> bool {
+    pub fn is_test(&self) -> bool {
         self.path.iter().any(|part| {
             let name = part.to_string_lossy();
             name.starts_with("test") || name == "sample.rs"
@@ -88,14 +118,14 @@ impl Source {
     }
 
     /// Numbered lines of code: no comments, and nothing of a test module.
-    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
         let lines = self.text[..end].lines().enumerate();
         lines.map(|(number, line)| (number + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }
 
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<Source>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -155,6 +185,36 @@ fn modules_use_only_what_is_below_them() {
             for used in modules_named(line) {
                 if used != module && MAY_USE.iter().any(|(name, _)| *name == used) && !allowed.contains(&used) {
                     faults.push(format!("{number}: {module} must not use {used}"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn no_arrow_is_allowed_that_nobody_draws() {
+    let sources = sources();
+    for (module, allowed) in MAY_USE {
+        for granted in *allowed {
+            let drawn = sources
+                .iter()
+                .filter(|source| source.module() == *module)
+                .any(|source| source.text.lines().any(|line| modules_named(line).contains(granted)));
+            assert!(drawn, "{module} does not use {granted}: take it out of the table");
+        }
+    }
+}
+
+#[test]
+fn a_plan_knows_no_time_but_what_it_is_told() {
+    check("plan is pure", |source, faults| {
+        if source.module() != "plan" || source.is_test() {
+            return;
+        }
+        for (number, line) in source.code() {
+            for call in ["::now()", "std::fs::", "std::env::", "std::process::", ".elapsed()"] {
+                if line.contains(call) {
+                    faults.push(format!("{number}: {}", line.trim()));
                 }
             }
         }
@@ -224,12 +284,23 @@ fn names_say_something() {
 
 #[test]
 fn files_are_short() {
-    check("one file, one thing", |source, faults| {
-        let lines = source.text.lines().count();
-        if !source.is_test() && lines > MOST_LINES {
-            faults.push(format!("{lines} lines, more than {MOST_LINES}"));
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        let (path, lines) = (source.path.to_string_lossy(), source.text.lines().count());
+        let most = if source.path.ends_with("mod.rs") { MOST_LINES_OF_A_FOLDER } else { MOST_LINES };
+        match LONG.iter().find(|(name, _)| *name == path) {
+            None if lines > most => faults.push(format!("src/{path}: {lines} lines, more than {most}")),
+            Some((_, known)) if lines > *known => faults.push(format!("src/{path}: {lines} lines, and was {known}")),
+            Some(_) if lines <= most => faults.push(format!("src/{path}: is short by now, take it out of the list")),
+            _ => {}
         }
-    });
+    }
+    for (name, _) in LONG {
+        if !sources().iter().any(|source| source.path.ends_with(name)) {
+            faults.push(format!("src/{name}: is not there any more"));
+        }
+    }
+    assert!(faults.is_empty(), "one file, one thing:\n{}", faults.join("\n"));
 }
 
 #[test]

@@ -192,6 +192,7 @@ impl Project {
     /// # Errors
     /// When something in the record cannot be done, or the disk refuses; nothing is left then.
     pub async fn create(&self, record: ContainerRecord) -> Result<(), SupervisorError> {
+        let record = ContainerRecord { created: jiff::Timestamp::now(), ..record };
         if self.inner.keeper_lost.get() {
             // The next supervisor may have read by now what there is.
             return Err(SupervisorError::KeeperLost);
