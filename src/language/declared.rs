@@ -1,6 +1,7 @@
 //! The files of a project that name a version, and how each is read.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::Language;
@@ -26,13 +27,16 @@ enum Form {
     Pyproject,
     DevEngines,
     Volta,
+    /// pnpm's settings, since its version 10.
+    Pnpm,
+    Conda,
 }
 
 const fn file(name: &'static str, form: Form) -> VersionFile {
     VersionFile { name, form }
 }
 
-const NODE: [VersionFile; 7] = [
+const NODE: [VersionFile; 8] = [
     file(".nvmrc", Form::Line),
     file(".node-version", Form::Line),
     file(".tool-versions", Form::ToolVersions),
@@ -40,14 +44,17 @@ const NODE: [VersionFile; 7] = [
     file(".mise.toml", Form::Mise),
     file("package.json", Form::DevEngines),
     file("package.json", Form::Volta),
+    file("pnpm-workspace.yaml", Form::Pnpm),
 ];
 
-const PYTHON: [VersionFile; 5] = [
+const PYTHON: [VersionFile; 7] = [
     file(".python-version", Form::Line),
     file(".tool-versions", Form::ToolVersions),
     file("mise.toml", Form::Mise),
     file(".mise.toml", Form::Mise),
     file("pyproject.toml", Form::Pyproject),
+    file("environment.yml", Form::Conda),
+    file("environment.yaml", Form::Conda),
 ];
 
 /// What a file says.
@@ -99,6 +106,8 @@ impl VersionFile {
             Form::Pyproject => pyproject(text)?,
             Form::DevEngines => package_json(text)?.and_then(|package| package.dev_engines(text)),
             Form::Volta => package_json(text)?.and_then(|package| package.volta(text)),
+            Form::Pnpm => pnpm(text)?,
+            Form::Conda => conda(text)?,
         };
         let Some(Found { text, line }) = found else { return Ok(None) };
         let wanted = match self.form {
@@ -247,6 +256,59 @@ fn json_line(text: &str, keys: &[&str]) -> u32 {
     line_of(text, at)
 }
 
+fn yaml<T: DeserializeOwned + Default>(text: &str) -> Result<T, DeclaredError> {
+    let read: Option<T> = serde_yaml::from_str(text)
+        .map_err(|error| DeclaredError::Syntax { form: "YAML", reason: error.to_string() })?;
+    Ok(read.unwrap_or_default())
+}
+
+/// The line in which `wanted` is written; YAML's reader knows no places of values.
+fn line_with(text: &str, wanted: &str) -> u32 {
+    let own = |line: &str| line.split('#').next().unwrap_or_default().contains(wanted);
+    number(text.lines().position(own).unwrap_or(0))
+}
+
+/// `useNodeVersion: 22.3.0`
+fn pnpm(text: &str) -> Result<Option<Found>, DeclaredError> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Settings {
+        use_node_version: Option<String>,
+    }
+    let settings: Settings = yaml(text)?;
+    Ok(settings.use_node_version.map(|version| Found { line: line_with(text, "useNodeVersion"), text: version }))
+}
+
+/// `- python=3.12` among the dependencies, in which one `=` means "begins with", a second one a build; `- pip: [...]` is
+/// no text.
+fn conda(text: &str) -> Result<Option<Found>, DeclaredError> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Environment {
+        dependencies: Vec<serde_yaml::Value>,
+    }
+    let environment: Environment = yaml(text)?;
+    for dependency in environment.dependencies.iter().filter_map(serde_yaml::Value::as_str) {
+        let package = dependency.rsplit("::").next().unwrap_or(dependency).trim();
+        let Some(version) = package.strip_prefix("python") else { continue };
+        if !version.starts_with([' ', '=', '<', '>', '!', '~']) {
+            continue;
+        }
+        let version = version.trim();
+        let wanted = match version.strip_prefix('=').filter(|rest| !rest.starts_with('=')) {
+            Some(begins) => begins.split('=').next().unwrap_or(begins).trim(),
+            None => version,
+        };
+        let wanted = if wanted.starts_with(|first: char| first.is_ascii_digit()) {
+            wanted.trim_end_matches('*').trim_end_matches('.')
+        } else {
+            wanted
+        };
+        return Ok(Some(Found { line: line_with(text, dependency), text: wanted.to_owned() }));
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +351,11 @@ mod tests {
                 1,
             ),
             (Node, "package.json", "{\"volta\": {\n\"node\": \"18.20.8\"}}", "18.20.8", 2),
+            (Node, "pnpm-workspace.yaml", "packages: ['a/*']\nuseNodeVersion: 22.3.0\n", "22.3.0", 2),
+            (Python, "environment.yml", "name: x\ndependencies:\n  - pip\n  - python=3.12\n", "3.12", 4),
+            (Python, "environment.yml", "dependencies: ['conda-forge::python=3.11.4=h1234_0']", "3.11.4", 1),
+            (Python, "environment.yaml", "dependencies:\n- python >=3.10,<3.13\n- pip: [a]\n", "3.12", 2),
+            (Python, "environment.yml", "dependencies: [python 3.11.*]", "3.11", 1),
         ] {
             assert_eq!(read(language, name, text), Ok(Some((tag.to_owned(), line))), "{name}: {text}");
         }
@@ -306,6 +373,11 @@ mod tests {
             (Node, "package.json", r#"{"engines": {"node": ">=18"}}"#),
             (Node, "package.json", r#"{"volta": {"extends": "../package.json"}, "devEngines": []}"#),
             (Node, "package.json", ""),
+            (Node, "pnpm-workspace.yaml", ""),
+            (Node, "pnpm-workspace.yaml", "packages: ['a/*']\nnodeVersion: 22.0.0\n"),
+            (Python, "environment.yml", "# nothing yet\n"),
+            (Python, "environment.yml", "dependencies: [python-dateutil=2, pip: [python=3]]"),
+            (Python, "environment.yml", "dependencies: [python]"),
         ] {
             assert_eq!(read(language, name, text), Ok(None), "{name}: {text}");
         }
@@ -318,7 +390,16 @@ mod tests {
         assert!(read(Node, "package.json", "{").unwrap_err().to_string().starts_with("it is no JSON"));
         assert!(read(Python, "pyproject.toml", "[project").unwrap_err().to_string().starts_with("it is no TOML"));
         assert!(read(Python, "pyproject.toml", "[project]\nrequires-python = 3").is_err());
-        // Depth and size have bounds.
+        let error = read(Python, "environment.yml", "dependencies: {").unwrap_err().to_string();
+        assert!(error.starts_with("it is no YAML"), "{error}");
+        // Depth, size and repetition have bounds.
+        assert!(read(Python, "environment.yml", &"[".repeat(900_000)).is_err());
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..20 {
+            let before = format!("*a{}, ", level - 1).repeat(10);
+            bomb += &format!("a{level}: &a{level} [{before}]\n");
+        }
+        assert!(read(Python, "environment.yml", &(bomb + "dependencies: *a19\n")).is_err());
         assert!(read(Node, "package.json", &"[".repeat(900_000)).is_err());
         assert!(read(Node, "mise.toml", &format!("a = {}", "[".repeat(900_000))).is_err());
         assert_eq!(read(Node, ".nvmrc", &"2".repeat(2 << 20)), Err(DeclaredError::TooLarge));
