@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
 use super::pattern::Pattern;
 
 /// Ignored unless a later list says `!`: version control, what package managers and interpreters make, and the files
@@ -50,7 +53,7 @@ pub struct Filter {
     root: PathBuf,
     defaults: Vec<Pattern>,
     /// By folder: those of the repository above the watched path, and those below it as they are found.
-    git: Option<HashMap<PathBuf, Vec<Pattern>>>,
+    git: Option<HashMap<PathBuf, Gitignore>>,
     docker: Option<(PathBuf, Vec<Pattern>)>,
     ignore: Vec<Pattern>,
     /// Empty: everything.
@@ -72,6 +75,15 @@ fn regular(file: &Path) -> std::io::Result<String> {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }
     std::fs::read_to_string(file)
+}
+
+/// The patterns of a folder's `.gitignore`; as git does it, a line that is no pattern matches nothing.
+fn gitignore(folder: &Path, text: &str) -> Option<Gitignore> {
+    let mut list = GitignoreBuilder::new(folder);
+    for line in text.lines() {
+        let _ = list.add_line(None, line);
+    }
+    list.build().ok()
 }
 
 impl Filter {
@@ -110,9 +122,9 @@ impl Filter {
     /// Takes in (again) the `.gitignore` of a folder.
     pub fn enter(&mut self, folder: &Path) {
         let Some(git) = &mut self.git else { return };
-        match regular(&folder.join(".gitignore")) {
-            Ok(text) => _ = git.insert(folder.to_owned(), text.lines().filter_map(Pattern::git).collect()),
-            Err(_) => _ = git.remove(folder),
+        match regular(&folder.join(".gitignore")).ok().and_then(|text| gitignore(folder, &text)) {
+            Some(list) => _ = git.insert(folder.to_owned(), list),
+            None => _ = git.remove(folder),
         }
     }
 
@@ -139,7 +151,7 @@ impl Filter {
     #[must_use]
     pub fn ignores_everything(&self) -> bool {
         let all = |patterns: &[Pattern]| {
-            patterns.iter().any(|pattern| !pattern.negated && pattern.matches(Path::new("\u{1}any"), true))
+            patterns.iter().any(|pattern| !pattern.negated && pattern.matches(Path::new("\u{1}any")))
                 && !patterns.iter().any(|pattern| pattern.negated)
         };
         all(&self.ignore) || (self.verdict(&self.root, true) == Some(Verdict::Ignored) && !self.enters(&self.root))
@@ -175,10 +187,10 @@ impl Filter {
             at.push(name);
             let folder = is_folder || index + 1 < count;
             // The nearest file that says something wins, and in it the last line.
-            last = at.ancestors().skip(1).find_map(|base| {
-                let relative = at.strip_prefix(base).ok()?;
-                let found = git.get(base)?.iter().rev().find(|pattern| pattern.matches(relative, folder))?;
-                Some(if found.negated { Verdict::Kept } else { Verdict::Ignored })
+            last = at.ancestors().skip(1).find_map(|base| match git.get(base)?.matched(&at, folder) {
+                Match::None => None,
+                Match::Ignore(_) => Some(Verdict::Ignored),
+                Match::Whitelist(_) => Some(Verdict::Kept),
             });
             if last == Some(Verdict::Ignored) {
                 return last;
@@ -306,5 +318,34 @@ mod tests {
         assert!(tree.filter("docs", &[], &[]).ignores_everything());
         assert!(!tree.filter("src", &["*", "!a"], &[]).ignores_everything());
         assert!(!tree.filter("src", &["*.md"], &[]).ignores_everything());
+    }
+
+    fn git(pattern: &str, path: &str) -> bool {
+        let (path, folder) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
+        gitignore(Path::new("/r"), pattern).unwrap().matched(Path::new("/r").join(path), folder).is_ignore()
+    }
+
+    #[test]
+    fn gits_patterns_without_a_slash_are_names_anywhere() {
+        for (pattern, path) in [
+            ("*.log", "a/b/c.log"),
+            ("build/", "x/build/"),
+            ("/dist", "dist"),
+            ("doc/*.txt", "doc/a.txt"),
+            ("**/cache", "a/b/cache"),
+            ("logs/**", "logs/a/b"),
+            ("a/**/b", "a/b"),
+        ] {
+            assert!(git(pattern, path), "{pattern} means {path}");
+        }
+        for (pattern, path) in
+            [("build/", "build"), ("/dist", "a/dist"), ("doc/*.txt", "doc/sub/a.txt"), ("doc/*.txt", "x/doc/a.txt")]
+        {
+            assert!(!git(pattern, path), "{pattern} does not mean {path}");
+        }
+        assert!(git("name\\ ", "name "));
+        assert!(!git("!x", "x") && !git("# x", "# x") && !git("", "x"));
+        let list = gitignore(Path::new("/r"), "[z-a]\n*.log\n").unwrap();
+        assert!(list.matched("/r/a.log", false).is_ignore(), "what is no pattern keeps no other from its work");
     }
 }

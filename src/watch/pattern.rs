@@ -1,4 +1,4 @@
-//! Patterns for paths, in the two dialects that people write: that of `.dockerignore` and that of `.gitignore`.
+//! Patterns for paths in the dialect of `.dockerignore`.
 
 use std::path::Path;
 
@@ -12,8 +12,6 @@ pub struct Pattern {
     name_only: bool,
     /// `!`: what it matches is kept.
     pub negated: bool,
-    /// Only folders are meant (`build/` of `.gitignore`).
-    folders_only: bool,
     /// The names between its slashes, to tell whether something below a folder can match.
     parts: Vec<Glob>,
 }
@@ -34,52 +32,22 @@ impl Pattern {
         if text.is_empty() {
             return None;
         }
-        Some(Self::new(&text, false, negated, false))
+        Some(Self::new(&text, negated))
     }
 
-    /// A line of a `.gitignore`.
-    #[must_use]
-    pub fn git(line: &str) -> Option<Self> {
-        let line = match line.trim_end_matches(['\r', '\n']) {
-            // A blank at the end counts only when it is escaped.
-            line if line.ends_with("\\ ") => line,
-            line => line.trim_end_matches(' '),
-        };
-        if line.is_empty() || line.starts_with('#') {
-            return None;
-        }
-        let (negated, text) = match line.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, line),
-        };
-        let (folders_only, text) = match text.strip_suffix('/') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let anchored = text.contains('/');
-        let text = text.strip_prefix('/').unwrap_or(text);
-        if text.is_empty() {
-            return None;
-        }
-        Some(Self::new(text, !anchored, negated, folders_only))
-    }
-
-    fn new(text: &str, name_only: bool, negated: bool, folders_only: bool) -> Self {
+    fn new(text: &str, negated: bool) -> Self {
         // `**/name` is the same as the name alone, and quicker.
         let (name_only, text) = match text.strip_prefix("**/") {
             Some(rest) if !rest.contains('/') && !rest.contains("**") => (true, rest),
-            _ => (name_only, text),
+            _ => (false, text),
         };
         let parts = if name_only { Vec::new() } else { text.split('/').map(Glob::new).collect() };
-        Self { glob: Glob::new(text), name_only, negated, folders_only, parts }
+        Self { glob: Glob::new(text), name_only, negated, parts }
     }
 
     /// Whether the relative path itself is meant.
     #[must_use]
-    pub fn matches(&self, path: &Path, is_folder: bool) -> bool {
-        if self.folders_only && !is_folder {
-            return false;
-        }
+    pub fn matches(&self, path: &Path) -> bool {
         let text = match self.name_only {
             true => path.file_name().unwrap_or_default().as_bytes(),
             false => path.as_os_str().as_bytes(),
@@ -90,7 +58,7 @@ impl Pattern {
     /// Whether the path or a folder above it is meant, as `.dockerignore` has it.
     #[must_use]
     pub fn matches_or_parent(&self, path: &Path) -> bool {
-        path.ancestors().take_while(|path| !path.as_os_str().is_empty()).any(|path| self.matches(path, true))
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty()).any(|path| self.matches(path))
     }
 
     /// Whether something below this folder could be meant.
@@ -292,11 +260,6 @@ mod tests {
         Pattern::docker(pattern).unwrap().matches_or_parent(Path::new(path))
     }
 
-    fn git(pattern: &str, path: &str) -> bool {
-        let (path, folder) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
-        Pattern::git(pattern).unwrap().matches(Path::new(path), folder)
-    }
-
     #[test]
     fn dockers_patterns_begin_at_the_root() {
         for (pattern, path) in [
@@ -337,28 +300,6 @@ mod tests {
     }
 
     #[test]
-    fn gits_patterns_without_a_slash_are_names_anywhere() {
-        for (pattern, path) in [
-            ("*.log", "a/b/c.log"),
-            ("build/", "x/build/"),
-            ("/dist", "dist"),
-            ("doc/*.txt", "doc/a.txt"),
-            ("**/cache", "a/b/cache"),
-            ("logs/**", "logs/a/b"),
-            ("a/**/b", "a/b"),
-        ] {
-            assert!(git(pattern, path), "{pattern} means {path}");
-        }
-        for (pattern, path) in
-            [("build/", "build"), ("/dist", "a/dist"), ("doc/*.txt", "doc/sub/a.txt"), ("doc/*.txt", "x/doc/a.txt")]
-        {
-            assert!(!git(pattern, path), "{pattern} does not mean {path}");
-        }
-        assert!(Pattern::git("!x").unwrap().negated);
-        assert!(Pattern::git("name\\ ").unwrap().matches(Path::new("name "), false));
-    }
-
-    #[test]
     fn what_may_match_below_a_folder() {
         let below = |pattern: &str, folder: &str| Pattern::docker(pattern).unwrap().may_match_below(Path::new(folder));
         assert!(below("!src/app/**", "src"));
@@ -372,6 +313,6 @@ mod tests {
     #[test]
     fn many_stars_take_no_time() {
         let pattern = Pattern::docker(&"*a".repeat(200)).unwrap();
-        assert!(!pattern.matches(Path::new(&"a".repeat(150)), false));
+        assert!(!pattern.matches(Path::new(&"a".repeat(150))));
     }
 }
