@@ -4,6 +4,7 @@
 pub mod coalesce;
 pub mod filter;
 pub mod pattern;
+mod polled;
 pub mod rule;
 pub mod transfer;
 pub mod tree;

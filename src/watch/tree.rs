@@ -1,16 +1,18 @@
 //! What happens in the watched folders, from one inotify instance. Folders in which nothing counts are neither read
 //! nor watched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use super::filter::Filter;
+use super::polled::{self, Polled};
 
 /// A watched path: a folder with all that counts below it, or a file.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub struct Changes {
     pub faults: Vec<Fault>,
 }
 
-/// Why a folder is not watched.
+/// Why a folder is not watched, or not as quickly as others.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error(
@@ -66,6 +68,10 @@ pub enum Fault {
     Folder { path: PathBuf, source: io::Error },
     #[error("changes of files cannot be read")]
     Read { source: io::Error },
+    #[error(
+        "{} is on {kind}, where the kernel hears nothing of changes made elsewhere: it is looked at once a second", path.display()
+    )]
+    Polled { path: PathBuf, kind: &'static str },
 }
 
 /// The watched folders.
@@ -78,6 +84,18 @@ pub struct Tree {
     watches: BTreeMap<PathBuf, i32>,
     /// The limit was told already.
     full: bool,
+    polled: Option<Polling>,
+    /// What the file system of a folder is called when it tells nothing.
+    silent: fn(&Path) -> Option<&'static str>,
+}
+
+/// The folders that are looked at instead.
+#[derive(Debug)]
+struct Polling {
+    watcher: Polled,
+    folders: BTreeSet<PathBuf>,
+    /// Waits for both kinds of news.
+    both: OwnedFd,
 }
 
 const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
@@ -100,11 +118,16 @@ impl Tree {
     /// # Errors
     /// When there is no inotify instance to be had; folders that cannot be watched are in the list.
     pub fn new(roots: Vec<Root>) -> Result<(Self, Vec<Fault>), Fault> {
+        Self::on(roots, polled::silent)
+    }
+
+    fn on(roots: Vec<Root>, silent: fn(&Path) -> Option<&'static str>) -> Result<(Self, Vec<Fault>), Fault> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|errno| match errno {
             Errno::MFILE => Fault::Instances { limit: limit("max_user_instances") },
             errno => Fault::Read { source: errno.into() },
         })?;
-        let mut tree = Self { inotify, roots, folders: HashMap::new(), watches: BTreeMap::new(), full: false };
+        let (folders, watches) = (HashMap::new(), BTreeMap::new());
+        let mut tree = Self { inotify, roots, folders, watches, full: false, polled: None, silent };
         let mut changes = Changes::default();
         for root in 0..tree.roots.len() {
             tree.arm(root, &mut changes.faults);
@@ -115,13 +138,13 @@ impl Tree {
     /// Readable when [`Tree::read`] has something to say.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.polled.as_ref().map_or_else(|| self.inotify.as_fd(), |polling| polling.both.as_fd())
     }
 
     /// How many folders are watched.
     #[must_use]
     pub fn folders(&self) -> usize {
-        self.folders.len()
+        self.folders.len() + self.polled.as_ref().map_or(0, |polling| polling.folders.len())
     }
 
     #[must_use]
@@ -204,6 +227,9 @@ impl Tree {
         if self.watches.contains_key(folder) {
             return true;
         }
+        if let Some(kind) = (self.silent)(folder) {
+            return self.add_polled(folder, kind, faults);
+        }
         match inotify::add_watch(&self.inotify, folder, EVENTS) {
             Ok(watch) => {
                 // The same folder by another name (a bind mount): the first name is kept.
@@ -229,6 +255,41 @@ impl Tree {
         }
     }
 
+    fn add_polled(&mut self, folder: &Path, kind: &'static str, faults: &mut Vec<Fault>) -> bool {
+        let fault = |source| Fault::Folder { path: folder.to_owned(), source };
+        if self.polled.is_none() {
+            match self.begin_to_poll() {
+                Ok(polling) => self.polled = Some(polling),
+                Err(source) => {
+                    faults.push(Fault::Read { source });
+                    return false;
+                }
+            }
+            faults.push(Fault::Polled { path: folder.to_owned(), kind });
+        }
+        let Some(polling) = &mut self.polled else { return false };
+        if polling.folders.contains(folder) {
+            return true;
+        }
+        match polling.watcher.add(folder) {
+            Ok(()) => polling.folders.insert(folder.to_owned()),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => {
+                faults.push(fault(source));
+                false
+            }
+        }
+    }
+
+    fn begin_to_poll(&self) -> io::Result<Polling> {
+        let watcher = Polled::new(polled::INTERVAL)?;
+        let both = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for news in [self.inotify.as_fd(), watcher.as_fd()] {
+            epoll::add(&both, news, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        }
+        Ok(Polling { watcher, folders: BTreeSet::new(), both })
+    }
+
     /// Forgets a folder that has gone elsewhere, with all below it.
     fn forget(&mut self, folder: &Path) {
         let below = self.watches.range(folder.to_owned()..).take_while(|(path, _)| path.starts_with(folder));
@@ -237,6 +298,12 @@ impl Tree {
             self.watches.remove(&path);
             self.folders.remove(&watch);
             let _ = inotify::remove_watch(&self.inotify, watch);
+        }
+        let Some(polling) = &mut self.polled else { return };
+        let below = polling.folders.range(folder.to_owned()..).take_while(|path| path.starts_with(folder));
+        for path in below.cloned().collect::<Vec<_>>() {
+            polling.watcher.forget(&path);
+            polling.folders.remove(&path);
         }
     }
 
@@ -276,6 +343,19 @@ impl Tree {
                 let path = folder.join(name);
                 self.happened(&path, flags, &mut changes);
             }
+        }
+        let seen = self.polled.as_ref().map(|polling| polling.watcher.take()).unwrap_or_default();
+        for (path, kind) in seen {
+            let known = self.polled.as_ref().is_some_and(|polling| polling.folders.contains(&path));
+            let flags = match kind {
+                Kind::Gone if known => ReadFlags::DELETE | ReadFlags::ISDIR,
+                Kind::Gone => ReadFlags::DELETE,
+                // What is in a folder that has changed is told of by itself.
+                _ if known => continue,
+                _ if path.is_dir() => ReadFlags::MOVED_TO | ReadFlags::ISDIR,
+                _ => ReadFlags::MOVED_TO,
+            };
+            self.happened(&path, flags, &mut changes);
         }
         Ok(changes)
     }
@@ -449,5 +529,39 @@ mod tests {
         fs::remove_dir_all(watched.at("web/src")).unwrap();
         assert!(watched.seen().contains(&"1:web/src".to_owned()));
         assert_eq!(watched.tree.folders(), 3);
+    }
+
+    #[test]
+    fn where_the_kernel_hears_nothing_folders_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("web/node_modules")).unwrap();
+        fs::write(folder.path().join("web/old"), "").unwrap();
+        let path = folder.path().join("web");
+        let root = Root { filter: Filter::new(&path, &Lists::default()), path: path.clone() };
+        let (mut tree, faults) = Tree::on(vec![root], |_| Some("NFS")).unwrap();
+        let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(matches!(&told[..], [once] if once.contains("is on NFS")), "{told:?}");
+        assert!(!tree.polled.as_ref().unwrap().folders.contains(&path.join("node_modules")));
+        let mut until = |what: Change| {
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < std::time::Duration::from_secs(60) {
+                let mut poll = [rustix::event::PollFd::from_borrowed_fd(tree.as_fd(), rustix::event::PollFlags::IN)];
+                let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+                rustix::event::poll(&mut poll, Some(&limit)).unwrap();
+                if tree.read().unwrap().changes.contains(&what) {
+                    return;
+                }
+            }
+            panic!("nothing was heard of {what:?}");
+        };
+        let settled = |name: &str| Change { root: 0, path: path.join(name), kind: Kind::Settled };
+        fs::write(path.join("new"), "").unwrap();
+        until(settled("new"));
+        fs::create_dir(path.join("src")).unwrap();
+        until(settled("src"));
+        fs::write(path.join("src/app.py"), "1").unwrap();
+        until(settled("src/app.py"));
+        fs::remove_file(path.join("old")).unwrap();
+        until(Change { kind: Kind::Gone, ..settled("old") });
     }
 }
