@@ -4,6 +4,7 @@
 
 mod attributes;
 mod circles;
+mod commands;
 mod compatibility;
 mod config;
 mod differences;
