@@ -1,16 +1,15 @@
 //! Folders on file systems that do not tell of changes made elsewhere: looked at again and again, by `notify`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::event::ModifyKind;
-use notify::{Config, EventKind, PollWatcher, RecursiveMode, Watcher};
-use rustix::event::{EventfdFlags, eventfd};
-
-use super::tree::Kind;
+use notify::{Config, PollWatcher, RecursiveMode, Watcher};
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fs::inotify::ReadFlags;
 
 /// How long a change may stay unseen.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -40,65 +39,100 @@ pub fn silent(folder: &Path) -> Option<&'static str> {
     SILENT.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }
 
-/// Looks after a set of folders; each with what is directly in it.
+/// A set of folders that are looked at, each with what is directly in it, beside an inotify instance.
 #[derive(Debug)]
 pub struct Polled {
     watcher: PollWatcher,
-    seen: Arc<Mutex<Vec<(PathBuf, Kind)>>>,
-    wake: Arc<OwnedFd>,
+    folders: BTreeSet<PathBuf>,
+    seen: Arc<Mutex<Vec<(PathBuf, Seen)>>>,
+    bell: Arc<OwnedFd>,
+    /// Waits for both kinds of news.
+    both: OwnedFd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Come, or changed.
+    There,
+    Gone,
 }
 
 impl Polled {
     /// # Errors
     /// When the kernel has no descriptor, or the process no thread left.
-    pub fn new(interval: Duration) -> io::Result<Self> {
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let seen: Arc<Mutex<Vec<(PathBuf, Kind)>>> = Arc::default();
-        let (to, bell) = (Arc::clone(&seen), Arc::clone(&wake));
+    pub fn beside(inotify: BorrowedFd<'_>, interval: Duration) -> io::Result<Self> {
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let both = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for news in [inotify, bell.as_fd()] {
+            epoll::add(&both, news, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        }
+        let seen: Arc<Mutex<Vec<(PathBuf, Seen)>>> = Arc::default();
+        let (to, ring) = (Arc::clone(&seen), Arc::clone(&bell));
         let tell = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
-            let Some(kind) = kind_of(event.kind) else { return };
+            let kind = if event.kind.is_remove() { Seen::Gone } else { Seen::There };
             to.lock().unwrap_or_else(PoisonError::into_inner).extend(event.paths.into_iter().map(|path| (path, kind)));
             // It only fails when it has rung 2^64 times unheard.
-            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&*ring, &1u64.to_ne_bytes());
         };
         let watcher = PollWatcher::new(tell, Config::default().with_poll_interval(interval)).map_err(to_io)?;
-        Ok(Self { watcher, seen, wake })
+        Ok(Self { watcher, folders: BTreeSet::new(), seen, bell, both })
     }
 
     /// # Errors
     /// When the folder cannot be read.
     pub fn add(&mut self, folder: &Path) -> io::Result<()> {
-        self.watcher.watch(folder, RecursiveMode::NonRecursive).map_err(to_io)
+        if !self.has(folder) {
+            self.watcher.watch(folder, RecursiveMode::NonRecursive).map_err(to_io)?;
+            self.folders.insert(folder.to_owned());
+        }
+        Ok(())
     }
 
+    /// Forgets a folder and all below it.
     pub fn forget(&mut self, folder: &Path) {
-        // One that has gone already is no news.
-        let _ = self.watcher.unwatch(folder);
+        let below = self.folders.range(folder.to_owned()..).take_while(|path| path.starts_with(folder));
+        for path in below.cloned().collect::<Vec<_>>() {
+            // One that has gone already is no news.
+            let _ = self.watcher.unwatch(&path);
+            self.folders.remove(&path);
+        }
     }
 
-    /// Readable when [`Polled::take`] has something to say.
+    #[must_use]
+    pub fn has(&self, folder: &Path) -> bool {
+        self.folders.contains(folder)
+    }
+
+    #[must_use]
+    pub fn folders(&self) -> usize {
+        self.folders.len()
+    }
+
+    /// Readable when inotify or [`Polled::take`] has something to say.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.both.as_fd()
     }
 
-    /// What was seen since the last time.
+    /// What was seen since the last time, in the words that inotify has for it.
     #[must_use]
-    pub fn take(&self) -> Vec<(PathBuf, Kind)> {
+    pub fn take(&self) -> Vec<(PathBuf, ReadFlags)> {
         let mut count = [0u8; 8];
-        let _ = rustix::io::read(&*self.wake, &mut count);
-        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        let _ = rustix::io::read(&*self.bell, &mut count);
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        seen.into_iter().filter_map(|(path, kind)| self.flags(&path, kind).map(|flags| (path, flags))).collect()
     }
-}
 
-fn kind_of(kind: EventKind) -> Option<Kind> {
-    match kind {
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Any | ModifyKind::Data(_) | ModifyKind::Metadata(_)) => {
-            Some(Kind::Settled)
+    fn flags(&self, path: &Path, kind: Seen) -> Option<ReadFlags> {
+        match kind {
+            Seen::Gone if self.has(path) => Some(ReadFlags::DELETE | ReadFlags::ISDIR),
+            Seen::Gone => Some(ReadFlags::DELETE),
+            // What is in a folder that has changed is told of by itself.
+            Seen::There if self.has(path) => None,
+            Seen::There if path.is_dir() => Some(ReadFlags::MOVED_TO | ReadFlags::ISDIR),
+            Seen::There => Some(ReadFlags::MOVED_TO),
         }
-        EventKind::Remove(_) => Some(Kind::Gone),
-        _ => None,
     }
 }
 

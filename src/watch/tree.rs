@@ -1,13 +1,12 @@
 //! What happens in the watched folders, from one inotify instance. Folders in which nothing counts are neither read
 //! nor watched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
@@ -84,18 +83,9 @@ pub struct Tree {
     watches: BTreeMap<PathBuf, i32>,
     /// The limit was told already.
     full: bool,
-    polled: Option<Polling>,
+    polled: Option<Polled>,
     /// What the file system of a folder is called when it tells nothing.
     silent: fn(&Path) -> Option<&'static str>,
-}
-
-/// The folders that are looked at instead.
-#[derive(Debug)]
-struct Polling {
-    watcher: Polled,
-    folders: BTreeSet<PathBuf>,
-    /// Waits for both kinds of news.
-    both: OwnedFd,
 }
 
 const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
@@ -138,13 +128,13 @@ impl Tree {
     /// Readable when [`Tree::read`] has something to say.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.polled.as_ref().map_or_else(|| self.inotify.as_fd(), |polling| polling.both.as_fd())
+        self.polled.as_ref().map_or_else(|| self.inotify.as_fd(), Polled::as_fd)
     }
 
     /// How many folders are watched.
     #[must_use]
     pub fn folders(&self) -> usize {
-        self.folders.len() + self.polled.as_ref().map_or(0, |polling| polling.folders.len())
+        self.folders.len() + self.polled.as_ref().map_or(0, Polled::folders)
     }
 
     #[must_use]
@@ -256,38 +246,27 @@ impl Tree {
     }
 
     fn add_polled(&mut self, folder: &Path, kind: &'static str, faults: &mut Vec<Fault>) -> bool {
-        let fault = |source| Fault::Folder { path: folder.to_owned(), source };
-        if self.polled.is_none() {
-            match self.begin_to_poll() {
-                Ok(polling) => self.polled = Some(polling),
+        let polled = match &mut self.polled {
+            Some(polled) => polled,
+            none => match Polled::beside(self.inotify.as_fd(), polled::INTERVAL) {
+                Ok(polled) => {
+                    faults.push(Fault::Polled { path: folder.to_owned(), kind });
+                    none.insert(polled)
+                }
                 Err(source) => {
                     faults.push(Fault::Read { source });
                     return false;
                 }
-            }
-            faults.push(Fault::Polled { path: folder.to_owned(), kind });
-        }
-        let Some(polling) = &mut self.polled else { return false };
-        if polling.folders.contains(folder) {
-            return true;
-        }
-        match polling.watcher.add(folder) {
-            Ok(()) => polling.folders.insert(folder.to_owned()),
+            },
+        };
+        match polled.add(folder) {
+            Ok(()) => true,
             Err(source) if source.kind() == io::ErrorKind::NotFound => false,
             Err(source) => {
-                faults.push(fault(source));
+                faults.push(Fault::Folder { path: folder.to_owned(), source });
                 false
             }
         }
-    }
-
-    fn begin_to_poll(&self) -> io::Result<Polling> {
-        let watcher = Polled::new(polled::INTERVAL)?;
-        let both = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for news in [self.inotify.as_fd(), watcher.as_fd()] {
-            epoll::add(&both, news, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-        }
-        Ok(Polling { watcher, folders: BTreeSet::new(), both })
     }
 
     /// Forgets a folder that has gone elsewhere, with all below it.
@@ -299,11 +278,8 @@ impl Tree {
             self.folders.remove(&watch);
             let _ = inotify::remove_watch(&self.inotify, watch);
         }
-        let Some(polling) = &mut self.polled else { return };
-        let below = polling.folders.range(folder.to_owned()..).take_while(|path| path.starts_with(folder));
-        for path in below.cloned().collect::<Vec<_>>() {
-            polling.watcher.forget(&path);
-            polling.folders.remove(&path);
+        if let Some(polled) = &mut self.polled {
+            polled.forget(folder);
         }
     }
 
@@ -344,17 +320,7 @@ impl Tree {
                 self.happened(&path, flags, &mut changes);
             }
         }
-        let seen = self.polled.as_ref().map(|polling| polling.watcher.take()).unwrap_or_default();
-        for (path, kind) in seen {
-            let known = self.polled.as_ref().is_some_and(|polling| polling.folders.contains(&path));
-            let flags = match kind {
-                Kind::Gone if known => ReadFlags::DELETE | ReadFlags::ISDIR,
-                Kind::Gone => ReadFlags::DELETE,
-                // What is in a folder that has changed is told of by itself.
-                _ if known => continue,
-                _ if path.is_dir() => ReadFlags::MOVED_TO | ReadFlags::ISDIR,
-                _ => ReadFlags::MOVED_TO,
-            };
+        for (path, flags) in self.polled.as_ref().map(Polled::take).unwrap_or_default() {
             self.happened(&path, flags, &mut changes);
         }
         Ok(changes)
@@ -541,7 +507,7 @@ mod tests {
         let (mut tree, faults) = Tree::on(vec![root], |_| Some("NFS")).unwrap();
         let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(matches!(&told[..], [once] if once.contains("is on NFS")), "{told:?}");
-        assert!(!tree.polled.as_ref().unwrap().folders.contains(&path.join("node_modules")));
+        assert!(!tree.polled.as_ref().unwrap().has(&path.join("node_modules")));
         let mut until = |what: Change| {
             let begin = std::time::Instant::now();
             while begin.elapsed() < std::time::Duration::from_secs(60) {
