@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).try_init();
     }
     if role == windlass::keeper::ROLE {
-        return windlass::keeper::process(arguments);
+        return windlass::keeper::main(arguments);
     }
     if role == windlass::keeper::SUPERVISOR_ROLE {
         return windlass::serve::process::main(arguments, |project| Rc::new(engine::TestEngine { project }));
