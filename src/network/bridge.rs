@@ -29,6 +29,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub type Claims = BTreeMap<String, Vec<IpAddr>>;
 
 /// Notes what addresses a project has for services of its own, before anybody gets one without asking for it.
+///
+/// # Errors
+/// When the leases cannot be read or written, or two other projects have a network of that name.
 pub fn claim(paths: &Paths, project: &ProjectPaths, claims: &Claims) -> Result<()> {
     let mut leases = Leases::open(paths)?;
     let mut changed = Vec::new();
@@ -50,6 +53,10 @@ pub fn is_driver(name: &str) -> bool {
 }
 
 /// Makes sure that networks exist: leases, then kernel objects. Returns the leases in the order of `specs`.
+///
+/// # Errors
+/// When an external network is missing, an option or subnet cannot be, a network that exists was made otherwise, or the
+/// kernel or the disk refuses. What did not exist before does not exist then.
 pub fn ensure(
     paths: &Paths,
     project: &ProjectPaths,
@@ -282,6 +289,9 @@ pub(super) fn subnet_of(spec: &NetworkSpec, config: &IpamConfig, subnet: IpNetwo
 }
 
 /// Brings the kernel to what the leases say.
+///
+/// # Errors
+/// When the kernel refuses a link, an address or a setting. What was made until then stays.
 pub fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fresh: &[String]) -> Result<()> {
     let stale = |lease: &NetworkLease| fresh.contains(&lease.bridge) && host.link_named(&lease.bridge).is_some();
     if networks.iter().any(stale) {
@@ -326,6 +336,9 @@ pub fn build(netlink: &mut Netlink, host: &Host, networks: &[NetworkLease], fres
 
 /// Removes networks of a project with their leases, in one wait. `in_use` are the ones that containers of other
 /// projects still use; they stay.
+///
+/// # Errors
+/// When the leases cannot be read or written, or the kernel does not delete the links.
 pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) -> Result<Vec<NetworkError>> {
     let mut leases = Leases::open(paths)?;
     let mut in_use = Vec::new();
@@ -367,11 +380,17 @@ pub fn remove(paths: &Paths, project: &ProjectPaths, networks: Option<&[&str]>) 
 }
 
 /// Ids of all projects of this network namespace that have a link.
+///
+/// # Errors
+/// When `/proc` cannot be read.
 pub fn projects() -> Result<Vec<String>> {
     Ok(link_names()?.iter().filter_map(|name| names::project_of_link(name)).map(str::to_owned).collect())
 }
 
 /// Removes the links and leases of a project that nobody keeps any more.
+///
+/// # Errors
+/// When the leases cannot be read or written, or the kernel does not delete the links.
 pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
     let mut leases = Leases::open(paths)?;
     release_everywhere(&mut leases, project_id)?;
@@ -385,11 +404,17 @@ pub fn remove_leftovers(paths: &Paths, project_id: &str) -> Result<()> {
 }
 
 /// Containers do not run any more: their addresses are free, and theirs again when they come back in time.
+///
+/// # Errors
+/// When the leases cannot be read or written.
 pub fn leave(paths: &Paths, containers: &[&str]) -> Result<()> {
     change(&mut Leases::open(paths)?, |lease| containers.iter().fold(false, |any, id| lease.leave(id) | any))
 }
 
 /// Containers are removed, and nobody of the names `forgotten` comes again.
+///
+/// # Errors
+/// When the leases cannot be read or written.
 pub fn release(paths: &Paths, project: &ProjectPaths, containers: &[&str], forgotten: &[&str]) -> Result<()> {
     change(&mut Leases::open(paths)?, |lease| {
         let left = containers.iter().fold(false, |any, id| lease.leave(id) | any);
@@ -420,6 +445,9 @@ fn change(leases: &mut Leases, mut work: impl FnMut(&mut NetworkLease) -> bool) 
 }
 
 /// Names of the project's own networks that have a lease and a bridge.
+///
+/// # Errors
+/// When `/proc` or the folder of the leases cannot be read.
 pub fn standing(paths: &Paths, project: &ProjectPaths) -> Result<BTreeSet<String>> {
     let links: BTreeSet<String> = link_names()?.into_iter().collect();
     let own = |lease: &NetworkLease| lease.project_id == project.id() && links.contains(&lease.bridge);

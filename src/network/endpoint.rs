@@ -57,6 +57,10 @@ struct Plan {
 
 /// Makes namespaces with all their endpoints attached, one after the other, and hands each over as soon as it is ready.
 /// `each` runs in another thread. The outer error means that none was made.
+///
+/// # Errors
+/// When the leases cannot be read or written, or no thread or netlink socket can be had. What is wrong with one
+/// namespace is told to `each`.
 pub fn create(
     paths: &Paths,
     project: &ProjectPaths,
@@ -305,6 +309,9 @@ fn cable(endpoint: &Plan, bridge: u32, group: u32, namespace: BorrowedFd<'_>) ->
 
 /// Lays cables of a container again that are gone, with the addresses that they had. `within` is a socket in its
 /// namespace.
+///
+/// # Errors
+/// When an address is somebody else's by now, a lease cannot be written, or the kernel refuses a cable.
 pub fn replug(
     leases: &mut Leases,
     project: &ProjectPaths,

@@ -43,6 +43,9 @@ pub struct Host {
 
 impl Host {
     /// The links alone, without their addresses.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
     pub fn links(netlink: &mut Netlink) -> io::Result<Vec<HostLink>> {
         let links = netlink.dump(link::all_links())?.into_iter().filter_map(|message| match message {
             RouteNetlinkMessage::NewLink(message) => Some(host_link(&message)),
@@ -51,6 +54,8 @@ impl Host {
         Ok(links.collect())
     }
 
+    /// # Errors
+    /// When the kernel does not answer.
     pub fn read(netlink: &mut Netlink) -> io::Result<Self> {
         let mut host = Self { links: Self::links(netlink)?, ..Self::default() };
         let mut addresses: BTreeMap<u32, Vec<IpNetwork>> = BTreeMap::new();
@@ -143,6 +148,9 @@ fn destination(message: &RouteMessage) -> Option<IpNetwork> {
 }
 
 /// The index of a link, or `None`.
+///
+/// # Errors
+/// When the kernel does not answer; that there is no such link is no error.
 pub fn index_of(netlink: &mut Netlink, name: &str) -> io::Result<Option<u32>> {
     Ok(match netlink.get(link::get_link(name))? {
         Some(RouteNetlinkMessage::NewLink(message)) => Some(message.header.index),
@@ -157,6 +165,9 @@ pub fn is_forwarding(ipv4: bool, ipv6: bool) -> bool {
 }
 
 /// Lets the host forward packets. Stays on, as with every other container engine: others may rely on it by then.
+///
+/// # Errors
+/// When `/proc/sys` cannot be written.
 pub fn enable_forwarding(ipv4: bool, ipv6: bool) -> io::Result<()> {
     if ipv4 && read_sysctl("net/ipv4/ip_forward").as_deref() == Some("0") {
         write_sysctl("net/ipv4/ip_forward", "1")?;
@@ -182,6 +193,9 @@ fn keep_router_advertisements() {
 }
 
 /// What a bridge of ours needs.
+///
+/// # Errors
+/// When `/proc/sys` cannot be written; a file that the kernel does not have is no error.
 pub fn prepare_bridge(bridge: &str, ipv6: bool) -> io::Result<()> {
     let ipv6_conf = |key: &str| format!("net/ipv6/conf/{bridge}/{key}");
     if ipv6 {

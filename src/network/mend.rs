@@ -42,6 +42,10 @@ pub struct Mended {
 /// Compares links, addresses, routes and switches with what is known, and makes good what differs. `known` are networks
 /// that exist as far as the caller knows; those that are gone from the records because they were removed stay so.
 /// Answers with what was wrong and with the networks as they are.
+///
+/// # Errors
+/// When the leases or the kernel's links cannot be read, or a bridge cannot be made good. A container whose cables
+/// cannot be made good is logged instead: it may have ended just now.
 pub fn links(
     paths: &Paths,
     project: &ProjectPaths,

@@ -85,6 +85,9 @@ pub fn hashed_mac(first: u8, name: &str) -> Mac {
 }
 
 /// Reads `02:42:ac:11:00:02` or the same with dashes.
+///
+/// # Errors
+/// When it is no address of one interface: not six bytes, a multicast address, or all zeros.
 pub fn parse_mac(text: &str) -> Result<Mac> {
     let bad = |reason| NetworkError::Mac { mac: text.to_owned(), reason };
     let mut mac = [0; 6];
@@ -115,6 +118,9 @@ pub fn format_mac(mac: Mac) -> String {
 }
 
 /// Refuses what the kernel would refuse, or take for a pattern.
+///
+/// # Errors
+/// With the reason.
 pub fn check_interface(name: &str) -> Result<()> {
     let bad = |reason| Err(NetworkError::Interface { name: name.to_owned(), reason });
     if name.is_empty() || name == "." || name == ".." {

@@ -64,21 +64,33 @@ pub struct Netlink {
 
 impl Netlink {
     /// Links, addresses, routes.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
     pub fn route() -> io::Result<Self> {
         Self::open(protocols::NETLINK_ROUTE)
     }
 
     /// nftables and connection tracking.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
     pub fn netfilter() -> io::Result<Self> {
         Self::open(protocols::NETLINK_NETFILTER)
     }
 
     /// What happens to links, addresses and routes, without waiting.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket. A group that an old kernel does not know is left out.
     pub fn listen_to_links(groups: &[u32]) -> io::Result<Self> {
         Self::listen(protocols::NETLINK_ROUTE, groups)
     }
 
     /// What happens to packet filter rules, without waiting.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket. A group that an old kernel does not know is left out.
     pub fn listen_to_rules(groups: &[u32]) -> io::Result<Self> {
         Self::listen(protocols::NETLINK_NETFILTER, groups)
     }
@@ -119,6 +131,9 @@ impl Netlink {
 
     /// Sends requests in as few system calls as possible; each comes with its additional flags. A request that fails
     /// does not keep the later ones from being done. Returns the failures.
+    ///
+    /// # Errors
+    /// When the requests cannot be sent or are not answered at all.
     pub fn batch<M: NetlinkSerializable>(
         &mut self,
         requests: impl IntoIterator<Item = (u16, M)>,
@@ -143,6 +158,9 @@ impl Netlink {
 
     /// The same, in exactly one system call, for subsystems with transactions. `acknowledged` is the request whose
     /// acknowledgement ends the batch.
+    ///
+    /// # Errors
+    /// When the requests cannot be sent or are not answered at all.
     pub fn transaction<M: NetlinkSerializable>(
         &mut self,
         requests: impl IntoIterator<Item = (u16, M)>,
@@ -211,6 +229,9 @@ impl Netlink {
     }
 
     /// Asks for one object. `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses for another reason than that there is none.
     pub fn get<M: NetlinkSerializable + NetlinkDeserializable>(&mut self, message: M) -> io::Result<Option<M>> {
         match self.ask(0, message) {
             Ok(mut found) => Ok(found.pop()),
@@ -220,6 +241,9 @@ impl Netlink {
     }
 
     /// Asks for all objects of a kind.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses.
     pub fn dump<M: NetlinkSerializable + NetlinkDeserializable>(&mut self, message: M) -> io::Result<Vec<M>> {
         self.ask(NLM_F_DUMP, message)
     }

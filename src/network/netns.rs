@@ -68,6 +68,9 @@ pub struct ResolverSockets {
 }
 
 /// Makes a namespace.
+///
+/// # Errors
+/// When the kernel refuses the namespace, a setting of it, or the sockets of its name server.
 pub fn create(wish: &Wish) -> io::Result<Namespace> {
     elsewhere(|| create_here(wish))
 }
@@ -104,6 +107,9 @@ fn resolver_here(resolver: Resolver, fresh: bool) -> io::Result<Option<ResolverS
 }
 
 /// Writes a file of `/proc/sys`, of the namespace of the calling thread. `false`: there is no such file.
+///
+/// # Errors
+/// When the file is there and cannot be written.
 pub fn write_sysctl(name: &str, value: &str) -> io::Result<bool> {
     match fs::write(format!("/proc/sys/{name}"), value) {
         Ok(()) => Ok(true),
@@ -113,6 +119,9 @@ pub fn write_sysctl(name: &str, value: &str) -> io::Result<bool> {
 }
 
 /// Runs something in a namespace, in a thread that ends with it.
+///
+/// # Errors
+/// When the namespace cannot be entered, or that of `work`.
 pub fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     elsewhere(|| {
         setns(namespace, CloneFlags::CLONE_NEWNET)?;
@@ -121,6 +130,9 @@ pub fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Res
 }
 
 /// The namespace of the calling thread.
+///
+/// # Errors
+/// When `/proc` cannot be read or no descriptor is left.
 pub fn current() -> io::Result<OwnedFd> {
     Ok(File::open("/proc/thread-self/ns/net")?.into())
 }
@@ -137,6 +149,9 @@ impl ResolverSockets {
 }
 
 /// The sockets of the name server, for a namespace that has lost them.
+///
+/// # Errors
+/// When the namespace cannot be entered, or a port in it not be bound or redirected.
 pub fn bind_resolver(namespace: &impl AsFd, resolver: Resolver) -> io::Result<Option<ResolverSockets>> {
     inside(namespace.as_fd(), || resolver_here(resolver, false))
 }

@@ -38,6 +38,8 @@ pub fn ignored_options(spec: &NetworkSpec) -> Result<Vec<String>> {
 }
 
 impl Options {
+    /// # Errors
+    /// When the value of an option that is known cannot be used. One that is not known is among the `ignored`.
     pub fn read(spec: &NetworkSpec) -> Result<Self> {
         let mut options = Self {
             mtu: None,

@@ -169,6 +169,8 @@ pub async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(packet)
 }
 
+/// # Errors
+/// When the message is longer than 65,535 bytes, or the other side has gone.
 pub async fn write_message(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     let length = u16::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     let mut framed = length.to_be_bytes().to_vec();

@@ -9,6 +9,9 @@ use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessa
 use crate::network::netlink::Netlink;
 
 /// Forgets all UDP flows that clients have opened to these ports of the host. Returns their number.
+///
+/// # Errors
+/// When the kernel does not list its connections, or does not answer.
 pub fn forget_udp(netlink: &mut Netlink, ports: &BTreeSet<u16>) -> io::Result<usize> {
     if ports.is_empty() {
         return Ok(0);

@@ -30,6 +30,9 @@ struct Door {
 }
 
 /// Asks for passage; answers with what stands in the way all the same, in words for people.
+///
+/// # Errors
+/// When `iptables` refuses a rule or cannot be run.
 pub fn ask_for_passage(project_id: &str, passages: &[Passage]) -> io::Result<Vec<String>> {
     let mut obstacles = Vec::new();
     for door in doors(&mut obstacles) {
@@ -55,6 +58,9 @@ pub fn is_granted(project_id: &str, passages: &[Passage]) -> bool {
 }
 
 /// Takes back what was asked for.
+///
+/// # Errors
+/// When `iptables` refuses to delete a rule or cannot be run.
 pub fn withdraw(project_id: &str) -> io::Result<()> {
     doors(&mut Vec::new()).iter().try_for_each(|door| withdraw_from(door, project_id))
 }

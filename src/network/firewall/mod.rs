@@ -180,6 +180,9 @@ fn publishing(networks: &[NetworkLease], ports: &[Publication]) -> Vec<Chain> {
 }
 
 /// Leads 127.0.0.11:53 of the calling thread's namespace to other ports. `fresh`: the namespace has no rules yet.
+///
+/// # Errors
+/// When the kernel refuses the rules.
 pub fn redirect_resolver(udp: SocketAddr, tcp: SocketAddr, fresh: bool) -> io::Result<()> {
     let redirect = |protocol, to: SocketAddr| {
         let conditions =
@@ -232,6 +235,9 @@ impl State {
 }
 
 /// Ids of all projects of this network namespace that have a table.
+///
+/// # Errors
+/// When the kernel does not list its tables.
 pub fn projects() -> Result<Vec<String>> {
     let listed = Netlink::netfilter().and_then(|mut netlink| neighbours::own_tables(&mut netlink));
     listed.map_err(NetworkError::kernel("list the tables of the packet filter"))
@@ -247,6 +253,10 @@ impl Firewall {
     }
 
     /// Replaces the project's table: one transaction, no packet sees a part of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses the table; the old one stays then. What other filters refuse is among
+    /// [`Self::obstacles`].
     pub fn update(&self, networks: &[NetworkLease], ports: &[Publication]) -> Result<()> {
         let mut state = self.state();
         let table = table(&self.project_id, networks, ports);
@@ -274,6 +284,9 @@ impl Firewall {
 
     /// Whether the kernel has the rules that were written last, and other filters those that they were asked for. What
     /// is not so is written by the next [`Self::update`].
+    ///
+    /// # Errors
+    /// When the rules cannot be read.
     pub fn is_intact(&self) -> Result<bool> {
         let mut state = self.state();
         let Some(written) = state.written.clone() else { return Ok(true) };
@@ -292,6 +305,9 @@ impl Firewall {
     }
 
     /// Removes the project's table, if there is one, and what it asked of others.
+    ///
+    /// # Errors
+    /// When the kernel refuses to delete the table, or others' rules to be taken back. That there is none is no error.
     pub fn remove(&self) -> Result<()> {
         let mut state = self.state();
         let missing = |errno| errno == Errno::ENOENT as i32;

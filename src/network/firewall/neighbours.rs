@@ -54,6 +54,9 @@ impl Passage {
 
 /// Asks for passage for our interfaces in tables in the manner of `iptables`, whose tools can still read them then.
 /// Returns what stands in the way all the same, in words for people.
+///
+/// # Errors
+/// When others' chains cannot be read, or the kernel refuses the rules.
 pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<Vec<String>> {
     let chains = foreign_chains(netlink)?;
     let mut requests = withdrawals(netlink, project_id, &chains)?;
@@ -99,6 +102,9 @@ fn doors(chains: &[Foreign]) -> impl Iterator<Item = &Foreign> {
 }
 
 /// Whether everything that was asked for is still there, and nobody came who is to be asked too.
+///
+/// # Errors
+/// When others' chains cannot be read.
 pub fn is_granted(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<bool> {
     let chains = foreign_chains(netlink)?;
     let wanted: usize = passages.iter().map(|asked| asked.rules().len()).sum();
@@ -107,6 +113,9 @@ pub fn is_granted(netlink: &mut Netlink, project_id: &str, passages: &[Passage])
 }
 
 /// Takes back what was asked for.
+///
+/// # Errors
+/// When others' chains cannot be read, or the kernel refuses to delete the rules.
 pub fn withdraw(netlink: &mut Netlink, project_id: &str) -> io::Result<()> {
     let chains = foreign_chains(netlink)?;
     let requests = withdrawals(netlink, project_id, &chains)?;
@@ -131,6 +140,9 @@ fn foreign_chains(netlink: &mut Netlink) -> io::Result<Vec<Foreign>> {
 }
 
 /// Ids of the projects that have a table.
+///
+/// # Errors
+/// When the kernel does not list its chains.
 pub fn own_tables(netlink: &mut Netlink) -> io::Result<Vec<String>> {
     let all = NfTablesMessage::GetChain(ChainMessage { attributes: vec![] });
     let found = netlink.dump(encode::message(NetfilterProtoFamily::Unspec, all))?;
@@ -147,6 +159,9 @@ pub fn own_tables(netlink: &mut Netlink) -> io::Result<Vec<String>> {
 }
 
 /// The chains and rules of a table of ours, in words that differ when they do.
+///
+/// # Errors
+/// When the kernel does not list its chains or rules.
 pub fn content(netlink: &mut Netlink, table: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     let all = NfTablesMessage::GetChain(ChainMessage { attributes: vec![] });

@@ -132,6 +132,10 @@ impl NetworkLease {
     }
 
     /// Gives a container its addresses; the ones it has already or had, when they still fit.
+    ///
+    /// # Errors
+    /// When the address that is wished for cannot be given (it is outside the subnet, the gateway's or somebody else's), or
+    /// none is free.
     pub fn join(&mut self, asking: Asking<'_>, wish: &EndpointSpec) -> Result<EndpointLease> {
         let mut before: Vec<IpAddr> = self.endpoints.get(asking.id).into_iter().flat_map(|e| e.addresses()).collect();
         let is_own = |former: &FormerEndpoint| former.is_of(asking.project_id, asking.name);

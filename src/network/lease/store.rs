@@ -31,6 +31,9 @@ pub struct Leases {
 
 impl Leases {
     /// Waits for the lock and reads them.
+    ///
+    /// # Errors
+    /// When the lock cannot be had, or the folder not be read, or a damaged lease not be set aside.
     pub fn open(paths: &Paths) -> Result<Self> {
         let lock = Lock::acquire(&paths.global_lock()).map_err(|source| NetworkError::Lock { source })?;
         // Not everywhere can that file be locked; then homes may meet, as with any other program that makes networks.
@@ -43,18 +46,27 @@ impl Leases {
     }
 
     /// The network that a project means by a name: its own, else the only other one.
+    ///
+    /// # Errors
+    /// When the project has none of that name, and several others have.
     pub fn find(&mut self, project_id: &str, name: &str) -> Result<Option<&mut NetworkLease>> {
         let position = position(&self.networks, project_id, name)?;
         Ok(position.map(|position| &mut self.networks[position]))
     }
 
     /// Writes one lease back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
     pub fn save(&self, lease: &NetworkLease) -> Result<()> {
         record::write(&self.file(&lease.bridge), lease, Durability::Machine)?;
         Ok(())
     }
 
     /// Forgets a network, and what was set aside of it.
+    ///
+    /// # Errors
+    /// When its file is there and cannot be removed.
     pub fn remove(&mut self, bridge: &str) -> Result<()> {
         let removed = record::remove(&self.file(bridge)).and_then(|()| {
             let name = format!("{bridge}{SUFFIX}");
@@ -96,6 +108,9 @@ impl Leases {
 }
 
 /// Removes what was set aside of networks for which `chosen`, by the name of the bridge, holds. Answers with how many.
+///
+/// # Errors
+/// When the folder cannot be read, or something in it not be removed.
 pub fn discard(paths: &Paths, chosen: impl Fn(&str) -> bool) -> Result<usize> {
     let folder = paths.networks();
     let failed = || NetworkError::kernel(format!("remove what was set aside in {}", folder.display()));
@@ -130,6 +145,9 @@ fn position(networks: &[NetworkLease], project_id: &str, name: &str) -> Result<O
 
 /// Reads all leases, without the lock: each is complete, but they may be of different moments. What cannot be read is
 /// left to whoever takes the lock.
+///
+/// # Errors
+/// When the folder cannot be read.
 pub fn read(paths: &Paths) -> Result<Vec<NetworkLease>> {
     let (networks, damaged) = scan(paths)?;
     for (_, error) in damaged {
