@@ -2,6 +2,7 @@
 //!
 //! It clones and execs, reaps and records exits, and holds what must not be lost when the supervisor dies.
 
+mod adopt;
 mod containers;
 mod copy;
 mod link;

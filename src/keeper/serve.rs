@@ -1,4 +1,29 @@
 //! The keeper's loop: requests in, processes made and reaped, events out. One thread.
+//!
+//! One `poll` waits for all there is: SIGCHLD (by a signalfd), the supervisor's socket, the reports of processes in the
+//! making, the pidfds of [adopted](super::adopt) containers. Nothing here blocks besides, since everything else would
+//! wait with it, and no thread helps: a copy that is cloned while another thread holds the allocator's lock finds it
+//! held for ever.
+//!
+//! A turn of the loop has a fixed order.
+//!
+//! 1. What processes in the making have reported. A short program starts and ends between two turns; its end is only
+//!    understood once it is known that it was a container's. For the same reason an end that nobody claims yet is kept
+//!    (`unclaimed`) for as long as any start is under way: its helper may not have told the number yet.
+//! 2. Ends of children. The exit record is written while the process is still a zombie, the supervisor is told after
+//!    that, and only then is the control group removed. Whoever finds the process gone finds its record, and a
+//!    supervisor that dies between the two misses nothing.
+//! 3. Requests. They are answered in the order in which they came, but a start is answered when its program has been
+//!    executed, or when nothing of it is left; others go on meanwhile.
+//! 4. Control groups that were still busy. The kernel may need a moment after the last process; they are tried again
+//!    every 5 ms until they are gone.
+//!
+//! What is told is never lost: a message that the socket does not take waits in [`Link`], and an ended container is
+//! kept, with its descriptors, until the supervisor says `Forget`, which it does when the end is on disk. So a new
+//! supervisor is told of everything that its predecessor may not have worked on ([`Keeper::connect`]).
+//!
+//! The loop decides nothing: it returns a [`Turn`] to `process`, which starts supervisors, and ends when there is no
+//! more to keep.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -9,18 +34,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use rustix::process::{WaitOptions, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::{Link, Received};
 use crate::keeper::other::OtherProcess;
 use crate::keeper::pipes::{self, Pipes};
-use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::keeper::protocol::{Event, Request};
 use crate::keeper::terminals::Terminals;
 use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace, NetworkNamespace};
 use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
-use crate::state::{process, record};
+use crate::state::process;
 use crate::sys::{self, fault};
 
 /// Why the loop came back.
@@ -40,8 +65,8 @@ pub(super) enum Turn {
 pub(super) struct Keeper {
     runtime: Runtime,
     signals: SignalFd,
-    link: Option<Link>,
-    containers: BTreeMap<ContainerId, Container>,
+    pub(super) link: Option<Link>,
+    pub(super) containers: BTreeMap<ContainerId, Container>,
     begun: Vec<(Begun, Starting)>,
     /// Failed starts whose process has not been reaped yet.
     failing: Vec<(i32, Begun, StartError)>,
@@ -50,7 +75,7 @@ pub(super) struct Keeper {
     unclaimed: HashMap<i32, ExitStatus>,
     held: BTreeMap<String, Vec<OwnedFd>>,
     /// Of containers that the next supervisor will ask to adopt.
-    terminals: Terminals,
+    pub(super) terminals: Terminals,
     /// Control groups that were still busy.
     removals: Vec<ControlGroup>,
     turns: Vec<Turn>,
@@ -443,7 +468,7 @@ impl Keeper {
         self.turns.push(Turn::Child { pid, status });
     }
 
-    fn container_ended(&mut self, id: &str, status: ExitStatus) {
+    pub(super) fn container_ended(&mut self, id: &str, status: ExitStatus) {
         self.write_exit(id, status);
         self.put_away(id);
     }
@@ -461,7 +486,7 @@ impl Keeper {
     }
 
     /// Removes the control group. What still runs in it (a container in a shared pid namespace has such) is killed.
-    fn clean(&mut self, spec: Box<ContainerSpec>) {
+    pub(super) fn clean(&mut self, spec: Box<ContainerSpec>) {
         let group = self.runtime.cgroup(&spec.cgroup.path);
         if spec.namespaces.pid != Namespace::Private {
             let _ = group.kill();
@@ -471,73 +496,15 @@ impl Keeper {
         }
     }
 
-    fn tell_exit(&mut self, id: &str) {
+    pub(super) fn tell_exit(&mut self, id: &str) {
         if let Some(event) = self.containers.get(id).and_then(Container::exited) {
             send(&mut self.link, &event, &[]);
-        }
-    }
-
-    fn adopt(
-        &mut self,
-        spec: Box<ContainerSpec>,
-        pid: i32,
-        started: u64,
-        folder: &std::path::Path,
-        exit_record: PathBuf,
-        pidfd: Option<OwnedFd>,
-    ) {
-        let id = spec.id.clone();
-        if self.containers.get(&id).is_some_and(|c| c.exit.is_none()) {
-            return;
-        }
-        let opened = || {
-            let pidfd = pidfd_open(rustix::process::Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-            // Read after opening: it is this process whose time is compared.
-            (process::start_time_of_any(pid).ok()? == started).then_some(pidfd)
-        };
-        let pidfd = pidfd.or_else(opened);
-        let gone = pidfd.is_none();
-        let streams = if spec.process.tty {
-            self.terminals.take(pid).map_or(Streams::None, Streams::Terminal)
-        } else {
-            Pipes::open(folder).map_or(Streams::None, Streams::Pipes)
-        };
-        let mut container =
-            Container { spec, pid, start_time: started, pidfd, streams, exit_record, exit: None, adopted: true };
-        if gone {
-            let known =
-                record::read::<ExitRecord>(&container.exit_record).ok().flatten().filter(|exit| exit.pid == pid);
-            container.ended(known.map_or(ExitStatus::Unknown, |exit| exit.status), false);
-        }
-        let event = container.running();
-        send(&mut self.link, &event, &container.descriptors());
-        let spec = container.spec.clone();
-        self.containers.insert(id.clone(), container);
-        if gone {
-            self.tell_exit(&id);
-            self.clean(spec);
-        }
-    }
-
-    /// An adopted container's end is seen by its pidfd; its status only where the kernel keeps it there.
-    fn look_at_adopted(&mut self) {
-        let mut ended = Vec::new();
-        for (id, container) in self.containers.iter().filter(|(_, c)| c.adopted && c.exit.is_none()) {
-            let Some(pidfd) = &container.pidfd else { continue };
-            let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-            if matches!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
-                let status = crate::sys::pidfd::exit_status(pidfd.as_fd());
-                ended.push((id.clone(), status.map_or(ExitStatus::Unknown, decode)));
-            }
-        }
-        for (id, status) in ended {
-            self.container_ended(&id, status);
         }
     }
 }
 
 /// A wait status in the words of `wait(2)`.
-fn decode(status: i32) -> ExitStatus {
+pub(super) fn decode(status: i32) -> ExitStatus {
     match status & 0x7f {
         0 => ExitStatus::Code(status >> 8 & 0xff),
         signal => ExitStatus::Signal(signal),
@@ -545,7 +512,7 @@ fn decode(status: i32) -> ExitStatus {
 }
 
 /// A send that fails means that the supervisor is gone; that is noticed where its socket is read.
-fn send(link: &mut Option<Link>, event: &Event, fds: &[std::os::fd::BorrowedFd<'_>]) {
+pub(super) fn send(link: &mut Option<Link>, event: &Event, fds: &[std::os::fd::BorrowedFd<'_>]) {
     if let Some(link) = link {
         let _ = link.send(event, fds);
     }

@@ -1,5 +1,30 @@
 //! What the cloned process does to become a container. One thread, a private copy of the keeper's memory, new
 //! namespaces; every failure is reported as a [`StartError`] with its step.
+//!
+//! The order is forced. Each step takes away something that the steps before it needed:
+//!
+//! 1. *Closed.* Not dumpable, to die with the keeper (until the program is about to run), a session of its own, the
+//!    score for the OOM killer. Nobody in a namespace that is joined later can look into this copy of the keeper. Then
+//!    the control group, and the AppArmor label, which is written while `/proc` is still the host's.
+//! 2. *Alone.* All descriptors but the few that are needed are closed, before any namespace of somebody else is joined.
+//! 3. *Namespaces.* Mount, uts, ipc and pid came with the clone. The network is joined; `sysfs` shows the network of
+//!    whoever mounts it, so this is before the mounts. The cgroup namespace is made now, since its root is the control
+//!    group that the process is in.
+//! 4. *Sources.* What is mounted from the host is opened, as detached trees, while the host's root is still there.
+//! 5. *The root.* The overlay becomes `/`, the host's tree is unmounted. No path names anything of the host any more.
+//! 6. *Into the root.* `/proc`, `/dev`, `/sys`, the sources, devices. Targets are found by descriptor, within the root:
+//!    the image may have put links anywhere. Our own `proc` and `/dev/null` stay open, also when a mount of the user's
+//!    covers them: what is written or masked later goes through these.
+//! 7. *Closed again.* The working directory is made while the root can be written; then masked and read-only paths,
+//!    then the read-only root, since the other way round nothing could be put over them.
+//! 8. *The program* ([`process`](super::process)): limits, terminal, report, and at the end privileges, since each step
+//!    above needs some.
+//!
+//! Until the report nothing has been promised: a failure at any step ends the process, with it the mount namespace and
+//! all that was made in it, and the keeper removes the control group. So nothing here is undone by hand.
+//!
+//! This is a copy of the keeper, which has one thread: no lock is held by somebody who is not here. It logs nothing;
+//! what it has to say goes through the report.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;

@@ -202,7 +202,7 @@ pub struct Security {
     pub cap_drop: Vec<String>,
     pub no_new_privileges: bool,
     pub seccomp: Seccomp,
-    /// AppArmor profile; `None` is the default where AppArmor is on.
+    /// AppArmor profile; with `None` none is applied.
     pub apparmor: Option<String>,
     /// `security_opt: systempaths=unconfined` turns both lists off.
     pub mask_paths: bool,

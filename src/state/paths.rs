@@ -60,12 +60,6 @@ impl Paths {
         self.data.join("networks")
     }
 
-    /// Compiled seccomp filters and other things that can be made again.
-    #[must_use]
-    pub fn cache(&self) -> PathBuf {
-        self.data.join("cache")
-    }
-
     /// The folder that holds one folder for each project.
     #[must_use]
     pub fn projects(&self) -> PathBuf {

@@ -1,4 +1,31 @@
 //! Taking over: containers of an earlier supervisor, of an earlier keeper, of an earlier life of the machine.
+//!
+//! A new supervisor knows nothing. It has two witnesses, the records on disk and the keeper, and each may be ahead of
+//! the other: the supervisor before may have died between a deed and its record, and the keeper may be a new one that
+//! has seen nothing.
+//!
+//! First all of the keeper's account is taken in, up to `Ready` ([`Handover`]); then the records are read; then each
+//! container is judged by both:
+//!
+//! - The keeper has it, and the record has the same end: that is on disk, and the keeper may forget it. A restart that
+//!   was due goes on.
+//! - The keeper has it, and the record says anything else: it is adopted with its pidfd, its pipes or terminal, and the
+//!   sockets that were held for it. So is one whose start was never written down.
+//! - The record says that it runs, and the keeper does not know it (`seek`): the exit record tells its end; else, if
+//!   pid, start time and boot are right, the keeper is asked to adopt it; else it has ended, and nobody knows how.
+//! - It waits for its restart, and the keeper does not know it: it is started again.
+//! - The keeper has one without a record: it is killed, since nobody could ever name it.
+//! - The record cannot be read: nothing is touched. A person may repair it, or have a newer version.
+//!
+//! Ends that the keeper tells are worked on last, when every container is known, and after them what it said while all
+//! this went on (`early`). The other way round an end would meet a container that has no process yet, and be taken for
+//! that of a start that was undone.
+//!
+//! Networks come before containers: an adopted one needs its lease and its bridge to be brought to mind. Where nothing
+//! runs, only those networks are that still stand; after a reboot nothing is made that nobody has asked for.
+//!
+//! A container of an earlier boot has ended, and its restart policy does not count: what runs on a machine that was
+//! started anew is for a person to say. The boot id tells; without it a pid of then would be some process of now.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,7 @@
-//! Keeps a project alive: containers, health, restarts, logs, names; serves the command line.
+//! Keeps a project alive: containers, health, restarts, logs, names.
 //!
-//! [`main`] is the process, [`Project`] the handle on what it keeps, [`rpc`] how commands talk to it. Everything runs
-//! on one thread; what may block runs in short-lived ones beside it.
+//! [`Project`] is the handle on what it keeps, [`Link`] the line to the keeper. The process around it, and what it does for
+//! a command, are in `serve`. Everything runs on one thread; what may block runs in short-lived ones beside it.
 
 mod adopt;
 mod cascade;

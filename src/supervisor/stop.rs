@@ -1,4 +1,28 @@
 //! Stopping, killing, pausing, and what follows when a container ends.
+//!
+//! A stop is: thaw it if it is paused (a frozen process hears no signal), run the `pre_stop` hooks, send the stop
+//! signal, wait for the end for as long as the grace period says, kill. The grace period begins after the hooks. The
+//! end itself is not seen here: the keeper tells of it ([`Project::exited`]), and a stop returns when the state on disk
+//! says so. Whoever returned at the signal, or at the pidfd, would leave the next step (remove, start again) to race
+//! with the end.
+//!
+//! Asked again while it stops, the shorter time counts, and a stop that is asked for with no time at all does not wait
+//! for hooks either. A stop can only become shorter.
+//!
+//! Why it is stopped decides what follows (`Purpose`). A person's stop is noted (`stopped_by_user`) before the signal
+//! is sent: if the supervisor dies in between, the next one must not bring the container back. A stop for a restart
+//! keeps the network, so that the address stays, and ends in `Restarting`: nobody who waits for the container takes
+//! that for its end. An unhealthy one goes by its policy.
+//!
+//! What follows an end has an order (`finish_exit`, `decide_restart`): all that it wrote goes into the log; then, if it
+//! stays down, its ports and names are given back; then the state is written; then the keeper may forget it; then it is
+//! told. So whoever hears of an end finds the last line in the log and the port free. An end that comes while its start
+//! is still being noted waits for that (`early_exit`), else the note of the start would come after that of the end, for
+//! ever.
+//!
+//! From the stop signal on nothing waits without end: after `SIGKILL` ten seconds are enough unless the process hangs in
+//! the kernel, which is told; and a keeper that stands still is named ([`Project::keeper_stuck`]), since without it no
+//! end is ever told. Hooks have no limit of their own: how long they need, the file's author knows.
 
 use std::rc::Rc;
 use std::time::Duration;

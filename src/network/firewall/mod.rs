@@ -6,6 +6,22 @@
 //! - What is forwarded to a network comes from the same network, answers something, or was redirected; all else is
 //!   dropped. This is the isolation of networks from each other and from the neighbours of the host.
 //!
+//! The table is a function of the leases and the ports ([`table`]), and never edited: [`Firewall::update`] makes all of
+//! it again and replaces the old one in one netlink transaction. Rules that are added and deleted one by one need
+//! somebody to remember which ones are there; who was killed has forgotten. So a crash costs nothing: the next update
+//! is right whatever there was.
+//!
+//! Within the table the order matters in two places. An internal network's drops come before the jump into the chain of
+//! the network that a packet goes to, since no `accept` there may come first. And guards of ports on loopback come
+//! before all else (priority -300): a neighbour may address a packet to 127.0.0.1, and a host may be set to route it.
+//!
+//! After the replacement three things follow. The table is read back as the kernel tells it, which is what
+//! [`Firewall::is_intact`] compares with later: what we wrote and what is listed differ in form. Other filters are
+//! asked for passage. And UDP flows to ports that moved are forgotten, since connection tracking would go on with the
+//! address of a container that is gone for as long as a client keeps sending.
+//!
+//! The socket stays open between updates: to close it waits until the kernel has freed what was replaced.
+//!
 //! `accept` in a table of ours cannot undo a `drop` in somebody else's; `neighbours` deals with them.
 
 mod conntrack;

@@ -1,4 +1,26 @@
 //! The project's machinery as a handle for the use cases above.
+//!
+//! A [`Project`] is a counted reference: all copies are one project, on one thread, so its parts are `RefCell`s and not
+//! locks. No borrow may live over an `await`. What must hold over one is a lock of its own, `Container::turn`: whoever
+//! starts, stops or removes a container holds its turn from the first look to the last write. Above this, `up`, `down`
+//! and the like wait for each other; restarts by policy, health checks and a person's `kill` come in between, and the
+//! turn is what keeps them apart.
+//!
+//! Three things are known of a container. Its record says what it is and is never changed. Its state says what it does:
+//! it is on disk before anybody who waits for it is woken (`Container::update`). What exists of it at the moment
+//! (descriptors, tasks, timers) is in `Live` and dies with this process, so nothing may be there alone that the next
+//! supervisor could not be handed or find again.
+//!
+//! A container comes into being in this order: folders, state, name, record. The record is last, since a folder without
+//! one is no container: a crash before leaves something that the next supervisor deletes, never half a container. Going
+//! is the reverse (`remove`): the record first, then the folders.
+//!
+//! [`Project::settle`] is the end of each request that may have been the last one. When nothing is left, the project's
+//! folder and control group go too; the process then parts on its own (`parting`), unless somebody comes: whatever is
+//! made meanwhile calls [`Project::stay`].
+//!
+//! When the keeper is lost, nothing new may be made here: its successor's supervisor reads the folder at a moment that
+//! this process does not know, and would miss it or take it for damage. `create` refuses then.
 
 mod parting;
 mod volumes;
