@@ -30,7 +30,7 @@ const NOTES: &[(&str, &str)] = &[
 
 /// What behaves differently, and why.
 const DIFFERENCES: &[(&str, &str)] = &[
-    ("Root is needed", "there is no daemon that would have it; rootless is designed and not built"),
+    ("Root is needed", "there is no daemon that would have it"),
     (
         "`logs --split-streams`: what containers wrote to standard error goes to standard error; without it everything goes to standard output, as the peer's",
         "a script may want one of the two",
