@@ -13,8 +13,8 @@ use super::global::GlobalArgs;
 use super::ui::volumes;
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, LoadRequest};
-use crate::engine::truth;
 use crate::record::Status;
+use crate::record::truth;
 use crate::state::Paths;
 
 /// The variable by which a shell's script asks for proposals.

@@ -1,7 +1,7 @@
 //! The containers of a project as they are, for commands that read or enter one of them: no supervisor is asked.
 
 use super::{CommandError, Context, names};
-use crate::engine::truth;
+use crate::record::truth;
 use crate::record::{ObservedContainer, ProjectRecord, Status};
 use crate::state::{ProjectPaths, record};
 

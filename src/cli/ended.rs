@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::Context;
 use super::exit::CommandError;
 use super::ui::error::{Report, render_warning};
-use crate::engine::truth;
 use crate::record::logs::reader::{Reader, Span};
+use crate::record::truth;
 use crate::record::{ObservedContainer, Status};
 use crate::state::ProjectPaths;
 

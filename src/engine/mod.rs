@@ -10,5 +10,4 @@ pub mod packages;
 pub mod processes;
 pub mod selection;
 pub mod stats;
-pub mod truth;
 pub mod watch;

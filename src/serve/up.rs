@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::attach::hung_up;
@@ -146,6 +147,7 @@ impl Engine {
             .await
             .map_err(|error| Failure::caused("cannot set addresses aside", &error))?;
         let task = Task { desired: Some(desired), attach, ..Task::new(timeout_ms, report) };
+        let begun = Timestamp::now();
         let cancel = watch::Sender::new(false);
         let work = execute(plan, &cancel, |operation, cancelled| self.carry_out(&task, operation, cancelled));
         tokio::pin!(work);
@@ -157,19 +159,19 @@ impl Engine {
                 None
             }
         };
-        let abandoned = early.is_none();
+        let begun = early.is_some().then_some(begun);
         let result = match early {
             Some(result) => result,
             None => work.await,
         };
-        self.undo_replacements(plan, abandoned, result.is_err(), report).await;
+        self.undo_replacements(plan, begun, result.is_err(), report).await;
         result?;
         note(desired.project.clone())
     }
 
     /// A container whose replacement did not take its place goes on in that place; it is never beside one that is made
-    /// but not used.
-    async fn undo_replacements(&self, plan: &Plan, abandoned: bool, is_failed: bool, report: &Report) {
+    /// but not used. What has been stopped since the change has `begun` is started again, unless nobody waits any more.
+    async fn undo_replacements(&self, plan: &Plan, begun: Option<Timestamp>, is_failed: bool, report: &Report) {
         for operation in &plan.operations {
             let OperationKind::CreateContainer { record, replaces: Some(old) } = &operation.kind else { continue };
             let (Some(new), Some(before)) = (self.project.container(&record.id), self.project.container(old)) else {
@@ -185,9 +187,9 @@ impl Engine {
                 .operations
                 .iter()
                 .any(|operation| matches!(&operation.kind, OperationKind::StopContainer { id, .. } if id == old));
-            let ended =
-                matches!(before.state.status, Status::Exited { finished, .. } if finished >= new.record.created);
-            if was_stopped && ended && !abandoned {
+            let since = |finished| begun.is_some_and(|begun| finished >= begun);
+            let ended = matches!(before.state.status, Status::Exited { finished, .. } if since(finished));
+            if was_stopped && ended {
                 self.start_as_before(old, &record.name, report).await;
             }
         }
@@ -195,7 +197,7 @@ impl Engine {
             OperationKind::StopContainer { id, name, restart: true } => Some((id, name)),
             _ => None,
         });
-        for (id, name) in restarted.filter(|_| is_failed && !abandoned) {
+        for (id, name) in restarted.filter(|_| is_failed && begun.is_some()) {
             let waits = |status: &Status| matches!(status, Status::Restarting { .. });
             if self.project.container(id).is_some_and(|view| waits(&view.state.status)) {
                 self.start_as_before(id, name, report).await;

@@ -11,7 +11,7 @@ use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::template::TemplateError;
 use crate::cli::ui::{status, stdout};
 use crate::cli::{CommandError, CommandResult, Context};
-use crate::engine::truth;
+use crate::record::truth;
 use crate::record::{ProjectRecord, inventory};
 use crate::state::record;
 

@@ -11,6 +11,7 @@ pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod export;
+mod forms;
 pub mod graph;
 pub mod image;
 pub mod images;
@@ -40,7 +41,7 @@ pub mod wait;
 pub mod watch;
 
 use super::args::Command;
-use super::{CommandResult, Context, dry};
+use super::{CommandResult, Context};
 
 /// Runs one command.
 ///
@@ -53,7 +54,7 @@ pub fn run(command: Command, context: &Context) -> CommandResult {
         context.require_access()?;
     }
     if context.global.dry_run {
-        dry::check(&command)?;
+        forms::check(&command)?;
     }
     match command {
         Command::Up(args) => up::run(&args, context),

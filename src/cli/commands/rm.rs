@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::act::{act, ask};
 use crate::cli::{CommandResult, Context};
-use crate::engine::truth;
 use crate::plan::{Action, Selection};
+use crate::record::truth;
 use crate::record::{ObservedContainer, Status};
 
 #[derive(Debug, Args)]

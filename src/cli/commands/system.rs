@@ -14,9 +14,10 @@ use crate::cli::ui::narrow::Narrow;
 use crate::cli::ui::table::Table;
 use crate::cli::ui::{human, status, stdout};
 use crate::cli::{CommandError, CommandResult, Context, dry};
-use crate::engine::{disk, leftovers, truth};
+use crate::engine::{disk, leftovers};
 use crate::image::toolchain::{self, Kept};
 use crate::image::{Store, Uses};
+use crate::record::truth;
 use crate::record::{inventory, users};
 use crate::volumes;
 

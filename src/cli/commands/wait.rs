@@ -5,10 +5,10 @@ use clap::Args;
 use crate::cli::conversation::converge;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::engine::truth;
 use crate::message::{Event, Request};
 use crate::plan::DownOptions;
 use crate::record::Status;
+use crate::record::truth;
 use crate::state::ProjectPaths;
 
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::lines::{Origin, Screen};
 use crate::cli::ui::prefix;
-use crate::engine::truth;
 use crate::record::logs::reader::{Entry, Reader, Span, Watch};
+use crate::record::truth;
 use crate::record::{ContainerRecord, ContainerState, ProjectRecord, Status};
 use crate::state::{ContainerPaths, ProjectPaths, record};
 
