@@ -184,8 +184,9 @@ fn who_follows_a_project_sees_its_end_and_its_next_beginning() {
     env.ok(&["up", "-d"]);
     let mut events = env.start(&["events", "--since", "1h"]);
     events.wait_for("container start");
-    let mut seen = 1;
-    for (ends, begins) in [(&["stop"][..], &["start"][..]), (&["kill"], &["up", "-d"]), (&["down"], &["up", "-d"])] {
+    let turns: [(&[&str], &[&str]); 3] =
+        [(&["stop"], &["start"]), (&["kill"], &["up", "-d"]), (&["down"], &["up", "-d"])];
+    for (before, (ends, begins)) in turns.into_iter().enumerate() {
         let mut logs = env.start(&["logs", "-f"]);
         logs.wait_for("begun");
         env.ok(ends);
@@ -197,11 +198,10 @@ fn who_follows_a_project_sees_its_end_and_its_next_beginning() {
             if run.exists() { Err(format!("{} is there", run.display())) } else { Ok(()) }
         });
         env.ok(begins);
-        seen += 1;
         support::eventually(&format!("events after {ends:?} and {begins:?}"), PATIENCE, || {
             let text = events.stdout();
             let starts = text.lines().filter(|line| line.contains(" container start ")).count();
-            if starts == seen { Ok(()) } else { Err(text) }
+            if starts == before + 2 { Ok(()) } else { Err(text) }
         });
     }
     let text = events.stdout();

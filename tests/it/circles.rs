@@ -61,7 +61,8 @@ fn spread(text: &str, before: &[String], found: &mut Vec<Module>) {
 /// What a file uses: its `use` items, each with whether it is a `pub use`, and the paths in its text.
 fn used(source: &Source) -> Vec<(Module, bool)> {
     let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
-    let (mut found, mut item): (Vec<(Module, bool)>, Option<(String, bool)>) = (Vec::new(), None);
+    let mut found: Vec<(Module, bool)> = Vec::new();
+    let mut item: Option<(String, bool)> = None;
     for line in code {
         if item.is_none() {
             let bare = line.trim_start();
