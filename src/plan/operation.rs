@@ -5,7 +5,7 @@ use std::fmt;
 use super::desired::Install;
 use crate::record::{ContainerRecord, Dependency};
 
-/// Operations that form a directed acyclic graph: `after` holds indices of earlier operations.
+/// Operations that form a directed acyclic graph: `after` holds indices of those that come first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     pub operations: Vec<Operation>,

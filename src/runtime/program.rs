@@ -35,6 +35,9 @@ pub(super) fn check(spec: &ContainerSpec, covered: &[PathBuf]) -> Result<(), Sta
     let Ok(covered) = covered else { return Ok(()) };
     let env = environment(&process.env, &spec.hostname, "/", process.tty);
     let step = || format!("exec \"{name}\"");
+    if name.contains('\0') {
+        return Err(StartError::new("args", format!("`{}` holds a NUL byte", name.escape_debug())));
+    }
     let mut is_refused = false;
     for candidate in candidates(name, &env) {
         let path = process.cwd.join(&candidate);

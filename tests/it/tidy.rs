@@ -90,7 +90,7 @@ const LONG: &[(&str, usize)] = &[
     ("network/lease/mod.rs", 250),
     ("network/mod.rs", 273),
     ("plan/lower/mod.rs", 581),
-    ("plan/reconcile/mod.rs", 295),
+    ("plan/reconcile/mod.rs", 298),
     ("runtime/cgroup/mod.rs", 461),
     ("supervisor/network/mod.rs", 509),
     ("supervisor/project/mod.rs", 416),

@@ -1,5 +1,6 @@
 //! Compares what is wanted with what is there. Decides everything; touches nothing.
 
+mod addresses;
 mod batches;
 mod containers;
 mod difference;
@@ -26,6 +27,7 @@ pub fn up(desired: &Desired, observed: &Observed, options: &UpOptions, names: &m
     let mut up = Up::new(desired, None, observed, options);
     up.everything(names);
     up.interrupted_steps();
+    addresses::wait_for_those_who_leave(&mut up.plan, &observed.containers);
     up.plan
 }
 
@@ -42,6 +44,7 @@ pub fn run(
     up.everything(names);
     let (id, _) = up.create(oneoff, 1, None, "run", names);
     up.interrupted_steps();
+    addresses::wait_for_those_who_leave(&mut up.plan, &observed.containers);
     (up.plan, id)
 }
 
