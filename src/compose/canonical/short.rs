@@ -305,6 +305,15 @@ fn ssh(node: &mut Node, path: &mut ModelPath, session: &mut Session) {
         node.value = Value::Sequence(items.collect());
     }
     list(node, &Shape::Text, path, session);
+    for item in node.as_sequence().unwrap_or_default() {
+        if item.as_str() == Some("") {
+            let diagnostic = Diagnostic::error("an SSH key has no name".to_owned())
+                .at(item.span, "empty")
+                .path(path.as_str())
+                .hint("write `default`, or `ID=PATH`");
+            session.report_node(item, diagnostic);
+        }
+    }
     unique(node);
 }
 

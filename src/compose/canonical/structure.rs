@@ -180,6 +180,13 @@ fn pairs(node: &mut Node, empty: EmptyPair, path: &mut ModelPath, session: &mut 
                     path.index(index, |path| blank_after_name(&item, &key, path, session));
                     continue;
                 }
+                if empty == EmptyPair::Refused && !text.contains('=') {
+                    let diagnostic = Diagnostic::error(format!("{text:?} has no value"))
+                        .at(item.span, "`KEY=value` is wanted")
+                        .path(path.as_str());
+                    session.report_node(&item, diagnostic);
+                    continue;
+                }
                 let value = item.with(value);
                 mapping.0.insert(key, Entry { key_span: item.span, node: value });
             }
@@ -219,7 +226,7 @@ fn blank_after_name(item: &Node, key: &str, path: &ModelPath, session: &mut Sess
 
 fn empty_value(empty: EmptyPair) -> Value {
     match empty {
-        EmptyPair::Blank => Value::String(String::new()),
+        EmptyPair::Blank | EmptyPair::Refused => Value::String(String::new()),
         EmptyPair::Unset => Value::Null,
     }
 }

@@ -105,8 +105,11 @@ fn service(service: &Service, format: Format, keep_files: bool) -> Value {
         value.shift_remove("label_file");
     }
     if let Some(Value::Number(number)) = value.get("mem_swappiness") {
-        let text = number.to_string();
-        value.insert("mem_swappiness".to_owned(), text.into());
+        match number.to_string() {
+            // As if unset.
+            text if text == "0" => _ = value.shift_remove("mem_swappiness"),
+            text => _ = value.insert("mem_swappiness".to_owned(), text.into()),
+        }
     }
     if let Some(Value::Object(build)) = value.get_mut("build") {
         hosts_as_lines(build);

@@ -252,3 +252,22 @@ fn a_version_file_that_is_not_understood_is_told_where_it_matters() {
     assert!(told.contains(".python-version does not say what ${PYTHON_VERSION} is: line 1: `my-env`"), "{told}");
     assert_eq!(warnings("services: { a: { image: python } }\n"), "");
 }
+
+/// As docker compose 2.40.3 has it.
+#[test]
+fn items_that_say_nothing_are_refused_and_binary_text_is_read() {
+    for (item, message) in [
+        ("build: { context: ., ssh: [default, ''] }", "an SSH key has no name"),
+        ("build: { context: ., additional_contexts: [''] }", "\"\" has no value"),
+        ("build: { context: ., additional_contexts: [b] }", "\"b\" has no value"),
+    ] {
+        let text = faults(&[("compose.yaml", &format!("services:\n  web:\n    {item}\n"))]);
+        assert!(text.contains(message) && text.contains("compose.yaml:3:"), "{text}");
+    }
+    assert!(service("    build: { context: ., additional_contexts: { b: '' } }").build.is_some());
+    let web = service(
+        "    environment:\n      A: !!binary aGVs\n      B: !!binary |\n        aGVs\n        bG8=\n      C: !!binary no!\n",
+    );
+    let value = |key: &str| web.environment[key].clone();
+    assert_eq!([value("A"), value("B"), value("C")], ["hel", "hello", "no!"].map(|text| Some(text.to_owned())));
+}

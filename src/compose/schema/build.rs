@@ -1,12 +1,12 @@
 //! `build`.
 
-use super::{ENVIRONMENT, LABELS, Object, Shape, Special, TEXTS};
+use super::{ENVIRONMENT, LABELS, Object, PAIRS, Shape, Special, TEXTS};
 
 pub(super) static BUILD: Object = Object {
     name: "build",
     required: &[],
     attributes: &[
-        ("additional_contexts", LABELS),
+        ("additional_contexts", PAIRS),
         ("args", ENVIRONMENT),
         ("cache_from", TEXTS),
         ("cache_to", TEXTS),

@@ -71,6 +71,8 @@ pub enum EmptyPair {
     Blank,
     /// To be looked up in the project's environment.
     Unset,
+    /// Refused in a list; an empty string in a mapping.
+    Refused,
 }
 
 /// Short syntaxes.
@@ -129,6 +131,7 @@ impl Object {
 const WHOLE: Shape = Shape::Whole { min: i64::MIN, max: i64::MAX };
 const COUNT: Shape = Shape::Whole { min: 0, max: u32::MAX as i64 };
 const LABELS: Shape = Shape::Pairs(EmptyPair::Blank);
+const PAIRS: Shape = Shape::Pairs(EmptyPair::Refused);
 const ENVIRONMENT: Shape = Shape::Pairs(EmptyPair::Unset);
 const OPTIONS: Shape = Shape::Table(&Shape::Scalar);
 const DRIVER_OPTIONS: Shape = Shape::Table(&Shape::TextOrNumber);

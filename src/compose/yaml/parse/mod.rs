@@ -366,7 +366,8 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, T
     let plain = style == ScalarStyle::Plain;
     let value = match tag {
         Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
-            "str" | "binary" | "timestamp" => Value::String(text.to_owned()),
+            "binary" => Value::String(binary(text).unwrap_or_else(|| text.to_owned())),
+            "str" | "timestamp" => Value::String(text.to_owned()),
             "null" => Value::Null,
             "float" => match resolve_plain(text) {
                 Value::Int(value) => Value::Float(value as f64),
@@ -380,6 +381,13 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, T
         _ => Value::String(text.to_owned()),
     };
     (value, merge)
+}
+
+/// What base64 stands for, when that is text; its lines may be folded.
+fn binary(text: &str) -> Option<String> {
+    use base64::Engine as _;
+    let letters: String = text.split_ascii_whitespace().collect();
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(letters).ok()?).ok()
 }
 
 #[cfg(test)]
