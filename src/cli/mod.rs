@@ -1,6 +1,17 @@
 //! Arguments in, text out: the only code that prints or reads the environment.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
+/// As the standard library's, for a reader who may have left (`| head`): there is nobody left to tell, and that is no fault.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::ui::stdout::print(format_args!($($text)*)) };
+}
+
+/// The same, with a line's end.
+macro_rules! println {
+    () => { $crate::cli::ui::stdout::print(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::ui::stdout::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod act;
 mod advice;
 pub mod args;

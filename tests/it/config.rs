@@ -342,3 +342,27 @@ configs: { text: { name: the-text, content: words } }
     folder.set("COMPOSE_PROJECT_NAME", "stall");
     assert_eq!(json(&folder.run(&["config", "--format", "json"]).stdout)["name"], "stall");
 }
+
+/// `windlass … | head`, and a full disk.
+#[test]
+fn who_reads_may_leave_and_a_full_disk_is_a_fault() {
+    let folder = Folder::with("services: { web: { image: a } }\n");
+    for arguments in [&["version"][..], &["config"], &["graph"], &["config", "--services"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let left = folder.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!(
+            (left.status.code(), String::from_utf8_lossy(&left.stderr).as_ref()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = folder.command(arguments).stdout(full).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.contains("cannot write to standard output") && !text.contains("panicked"),
+            "{arguments:?}: {text}"
+        );
+    }
+}

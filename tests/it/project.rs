@@ -63,16 +63,20 @@ impl Folder {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_windlass"))
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        command
             .args(arguments)
             .env_clear()
             .env("HOME", self.root.path())
             .env("WINDLASS_HOME", self.root.path().join("home"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.path())
-            .output()
-            .unwrap();
+            .current_dir(self.path());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
         // A test's own folder is nothing to compare.
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*self.root.path().to_string_lossy(), "");
         Output { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -1,5 +1,6 @@
 //! Standard output of commands whose text people pipe into others.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::tcgetwinsize;
@@ -25,5 +26,18 @@ pub fn write(text: &str) -> Result<(), CommandError> {
             Err(CommandError::caused("cannot write to standard output", &error))
         }
         _ => Ok(()),
+    }
+}
+
+/// What `print!` and `println!` of this module do. Where standard output cannot be written, the command ends.
+pub fn print(text: fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    match out.write_fmt(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            drop(out);
+            eprintln!("error: cannot write to standard output\n  caused by: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
     }
 }

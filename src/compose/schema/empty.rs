@@ -52,3 +52,14 @@ fn of_shape(shape: &Shape) -> EmptyText {
         _ => EmptyText::Refused,
     }
 }
+
+/// What a pair without a value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmptyPair {
+    /// An empty string.
+    Blank,
+    /// To be looked up in the project's environment.
+    Unset,
+    /// Refused in a list; an empty string in a mapping.
+    Refused,
+}

@@ -7,7 +7,7 @@ mod json;
 mod resource;
 mod service;
 
-pub use empty::{EmptyText, empty_text};
+pub use empty::{EmptyPair, EmptyText, empty_text};
 pub use json::json_schema;
 pub use resource::PROJECT;
 pub(super) use resource::{EXTERNAL, INCLUDE};
@@ -62,17 +62,6 @@ pub enum Shape {
     Nullable(&'static Object),
     /// A short syntax of its own.
     Special(Special),
-}
-
-/// What a pair without a value means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmptyPair {
-    /// An empty string.
-    Blank,
-    /// To be looked up in the project's environment.
-    Unset,
-    /// Refused in a list; an empty string in a mapping.
-    Refused,
 }
 
 /// Short syntaxes.

@@ -8,7 +8,7 @@ mod scan_error;
 
 pub use node::{Entry, Mapping, Node, Origin, Past, Tag, Value};
 pub use parse::parse;
-pub use scalar::{float_text, resolve_plain};
+pub use scalar::{binary_text, float_text, resolve_plain};
 
 use crate::diag::{Diagnostic, SourceMap};
 

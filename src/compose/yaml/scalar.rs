@@ -95,6 +95,13 @@ pub fn float_text(value: f64) -> String {
     }
 }
 
+/// What base64 stands for, when that is text; its lines may be folded.
+pub fn binary_text(text: &str) -> Option<String> {
+    use base64::Engine as _;
+    let letters: String = text.split_ascii_whitespace().collect();
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(letters).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

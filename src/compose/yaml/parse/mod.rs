@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as ScannerSpan, Tag as ScannerTag};
 
 use super::lenient::{self, Mended};
-use super::{Entry, Mapping, Node, Tag, Value, resolve_plain, scan_error};
+use super::{Entry, Mapping, Node, Tag, Value, binary_text, resolve_plain, scan_error};
 use crate::compose::provenance::{History, Rule, Through};
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
@@ -366,7 +366,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, T
     let plain = style == ScalarStyle::Plain;
     let value = match tag {
         Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
-            "binary" => Value::String(binary(text).unwrap_or_else(|| text.to_owned())),
+            "binary" => Value::String(binary_text(text).unwrap_or_else(|| text.to_owned())),
             "str" | "timestamp" => Value::String(text.to_owned()),
             "null" => Value::Null,
             "float" => match resolve_plain(text) {
@@ -381,13 +381,6 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, T
         _ => Value::String(text.to_owned()),
     };
     (value, merge)
-}
-
-/// What base64 stands for, when that is text; its lines may be folded.
-fn binary(text: &str) -> Option<String> {
-    use base64::Engine as _;
-    let letters: String = text.split_ascii_whitespace().collect();
-    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(letters).ok()?).ok()
 }
 
 #[cfg(test)]
