@@ -36,7 +36,7 @@ pub fn check(
         let network = wish.endpoint.network.as_str();
         let addresses = wish.endpoint.ipv4.map(IpAddr::V4).into_iter().chain(wish.endpoint.ipv6.map(IpAddr::V6));
         for address in addresses {
-            let made = networks.iter().find(|spec| spec.name == network);
+            let made = networks.iter().find(|spec| spec.name == network && !spec.external);
             let checked = match (made, existing(&leases, project.id(), network)) {
                 (Some(spec), _) => check_new(spec, address),
                 (None, Some(lease)) => check_existing(lease, wish.container, address, leaving),
