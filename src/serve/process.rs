@@ -13,7 +13,7 @@ use crate::keeper;
 use crate::keeper::protocol::Request;
 use crate::message::rpc::{Handler, Server};
 use crate::state::{Lock, Paths, messages};
-use crate::supervisor::{Handover, Link, Project};
+use crate::supervisor::{Handover, Link, Project, chain};
 use crate::sys::{fault, spawn};
 
 /// Without a container that runs and without a client it is not needed. Whoever has just stopped something often starts it
@@ -47,17 +47,6 @@ pub fn main(
 }
 
 type AnyError = Box<dyn std::error::Error>;
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
 
 fn start(paths: Paths, name: &str, engine: impl FnOnce(Project) -> Rc<dyn Handler>) -> Result<(), AnyError> {
     messages::collect("supervisor", &paths.project(name).log());

@@ -31,7 +31,7 @@ mod wait;
 
 pub use adopt::Handover;
 pub use container::View;
-pub use error::{ConditionFailure, Holder, Reason, SupervisorError};
+pub use error::{ConditionFailure, Holder, Reason, SupervisorError, chain};
 pub use holders::holder_elsewhere;
 pub use link::{Exec, Link};
 pub use network::try_ports;

@@ -160,32 +160,11 @@ impl TestProject {
     }
 
     pub fn network(&self) -> NetworkSpec {
-        NetworkSpec {
-            name: format!("{}_default", self.name),
-            key: "default".into(),
-            driver: "bridge".into(),
-            driver_opts: BTreeMap::new(),
-            internal: false,
-            enable_ipv4: true,
-            enable_ipv6: false,
-            ipam: vec![],
-            labels: BTreeMap::new(),
-            external: false,
-        }
+        NetworkSpec::plain(format!("{}_default", self.name), "default")
     }
 
     pub fn endpoint(&self, alias: &str) -> EndpointSpec {
-        EndpointSpec {
-            network: format!("{}_default", self.name),
-            aliases: vec![alias.to_owned()],
-            ipv4: None,
-            ipv6: None,
-            link_local: vec![],
-            mac: None,
-            interface: None,
-            gateway_priority: 0,
-            driver_opts: BTreeMap::new(),
-        }
+        EndpointSpec { aliases: vec![alias.to_owned()], ..EndpointSpec::plain(format!("{}_default", self.name)) }
     }
 
     /// Creates and starts.
