@@ -11,7 +11,7 @@ use crate::volumes::Mounted;
 
 #[test]
 fn processes_have_names_groups_devices_and_scores() {
-    let disk = disk();
+    let disk = disk().expect("a block device in /dev");
     let file = r#"
 services:
   box:
