@@ -30,6 +30,7 @@ pub fn write(text: &str) -> Result<(), CommandError> {
 }
 
 /// What `print!` and `println!` of this module do. Where standard output cannot be written, the command ends.
+#[allow(clippy::exit, reason = "there is nowhere left to tell it from")]
 pub fn print(text: fmt::Arguments<'_>) {
     let mut out = io::stdout().lock();
     match out.write_fmt(text) {
