@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::conversation::{Answer, ask, show};
 use super::exit::{CommandError, INTERRUPTED};
 use super::keys::Keys;
-use super::logs::{Follower, Screen, Selection as Lines, Wake};
+use super::logs::{Screen, short_name};
 use super::menu::{Choice, Menu};
 use super::signals::{self, Interrupts};
 use super::ui::prefix;
@@ -17,6 +17,7 @@ use super::ui::progress::Progress;
 use super::watching::Watching;
 use super::{CommandResult, Context};
 use crate::engine::client::Client;
+use crate::engine::logs::{Follower, LogSelection, Waited};
 use crate::message::{ContainerRef, Event, Request};
 use crate::plan::{Action, Selection};
 use crate::record::logs::reader::Span;
@@ -71,11 +72,12 @@ impl Foreground<'_> {
         let mut follower = if self.attached.is_empty() {
             None
         } else {
-            let lines = Lines { services: self.attached.to_vec(), ..Lines::default() };
+            let lines = LogSelection { services: self.attached.to_vec(), ..LogSelection::default() };
             let span = Span { since: Some(self.since), ..Span::default() };
             let mut follower = Follower::open(self.paths, lines, span, true).map_err(unreadable)?;
             follower.tell_ends_since(self.since);
-            eprintln!("Attaching to {}", follower.names().join(", "));
+            let names: Vec<&str> = follower.sources().map(short_name).collect();
+            eprintln!("Attaching to {}", names.join(", "));
             self.show_hooks(screen, self.hooks).map_err(unreadable)?;
             Some(follower)
         };
@@ -87,7 +89,7 @@ impl Foreground<'_> {
         let mut ending = Ending::default();
         loop {
             if let Some(follower) = &mut follower {
-                follower.drain(screen).map_err(unreadable)?;
+                screen.drain(follower).map_err(unreadable)?;
             }
             if let Some(menu) = &mut menu {
                 menu.show();
@@ -103,14 +105,14 @@ impl Foreground<'_> {
                         drop((watching, menu));
                         return self.interrupted(None, screen);
                     }
-                    signals::Wake::Ready => Wake::Other,
+                    signals::Wake::Ready => Waited::Other,
                 },
             };
             // Whatever is printed next is printed above it.
             if let Some(menu) = &mut menu {
                 menu.hide();
             }
-            if woken != Wake::Other {
+            if woken != Waited::Other {
                 continue;
             }
             if self.interrupts.pending() {
@@ -164,7 +166,7 @@ impl Foreground<'_> {
                         ending.aborted = true;
                         ending.first = exit_code;
                         if let Some(follower) = &mut follower {
-                            follower.drain(screen).map_err(unreadable)?;
+                            screen.drain(follower).map_err(unreadable)?;
                         }
                         eprintln!("Aborting on container exit...");
                         self.stop(screen)?;
@@ -180,7 +182,7 @@ impl Foreground<'_> {
         if let Some(follower) = &mut follower {
             // Its last words may be newer than what woke us.
             follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
-            follower.drain(screen).map_err(unreadable)?;
+            screen.drain(follower).map_err(unreadable)?;
         }
         Ok(u8::try_from(ending.code(self.exit_code_from.is_some()) & 0xff).unwrap_or(1))
     }
@@ -208,7 +210,7 @@ impl Foreground<'_> {
         self.stop(screen)?;
         if let Some(mut follower) = follower {
             follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
-            follower.drain(screen).map_err(unreadable)?;
+            screen.drain(&mut follower).map_err(unreadable)?;
         }
         Ok(INTERRUPTED)
     }

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::execute::execute;
 use super::exit::CommandError;
 use super::foreground::{give_up, interruptible};
-use super::logs::{Follower, Selection as Lines};
 use super::menu::Menu;
 use super::signals::Interrupts;
 use super::watching::{self, Following, Format, Watching};
 use super::{Context, terminal};
 use crate::engine::client::Client;
+use crate::engine::logs::{Follower, LogSelection};
 use crate::message::Request;
 use crate::plan::{Action, Selection};
 use crate::record::logs::reader::Span;
@@ -123,6 +123,6 @@ impl Keys<'_> {
                 (all.to_vec(), Span { since: Some(Timestamp::now()), ..Span::default() })
             }
         };
-        Follower::open(self.paths, Lines { services, ..Lines::default() }, span, true)
+        Follower::open(self.paths, LogSelection { services, ..LogSelection::default() }, span, true)
     }
 }

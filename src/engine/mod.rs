@@ -6,6 +6,7 @@ pub mod copy;
 pub mod disk;
 pub mod images;
 pub mod leftovers;
+pub mod logs;
 pub mod packages;
 pub mod processes;
 pub mod selection;

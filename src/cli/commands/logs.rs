@@ -8,12 +8,13 @@ use jiff::Timestamp;
 
 use crate::cli::containers::Containers;
 use crate::cli::exit::{INTERRUPTED, USAGE};
-use crate::cli::logs::{Follower, Screen, Selection, Wake, parse_tail, parse_time, remaining};
+use crate::cli::logs::{Screen, parse_tail, parse_time, remaining};
 use crate::cli::signals::Interrupts;
 use crate::cli::standstill::Standstill;
 use crate::cli::ui::prefix::Prefixes;
 use crate::cli::ui::style::Palette;
 use crate::cli::{CommandError, CommandResult, Context};
+use crate::engine::logs::{Follower, LogSelection, Waited};
 use crate::record::logs::reader::Span;
 
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ pub fn run(args: &LogsArgs, context: &Context) -> CommandResult {
         true => Screen::new(prefixes, args.timestamps, stdout, Box::new(io::stderr())),
         false => Screen::joined(prefixes, args.timestamps, stdout),
     };
-    let selection = Selection { services: args.services.clone(), index: args.index, oneoff: false };
+    let selection = LogSelection { services: args.services.clone(), index: args.index, oneoff: false };
     let interrupts = if args.follow { Some(Interrupts::catch()?) } else { None };
     let standstill = Standstill::new(context, paths);
     let result = Follower::open(paths, selection, span, args.follow)
@@ -105,17 +106,17 @@ fn show(
     until: Option<Timestamp>,
     mut standstill: Standstill<'_>,
 ) -> io::Result<Shown> {
-    follower.drain(screen)?;
+    screen.drain(follower)?;
     let Some(interrupts) = interrupts else { return Ok(Shown::Everything) };
     while !follower.all_ended() {
         let left = remaining(until, Timestamp::now());
         match follower.wait(&[interrupts.as_fd()], Some(standstill.at_most(left)))? {
-            Wake::Timeout if left.is_some_and(|left| left <= standstill.at_most(None)) => break,
-            Wake::Timeout => standstill.look(),
-            Wake::Other if interrupts.pending() => return Ok(Shown::UntilInterrupted),
+            Waited::Timeout if left.is_some_and(|left| left <= standstill.at_most(None)) => break,
+            Waited::Timeout => standstill.look(),
+            Waited::Other if interrupts.pending() => return Ok(Shown::UntilInterrupted),
             _ => {}
         }
-        follower.drain(screen)?;
+        screen.drain(follower)?;
     }
     Ok(Shown::Everything)
 }

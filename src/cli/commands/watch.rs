@@ -13,7 +13,7 @@ use crate::cli::exit::INTERRUPTED;
 use crate::cli::foreground::interruptible;
 use crate::cli::keys::Keys;
 use crate::cli::load::{Loaded, Loading};
-use crate::cli::logs::{Follower, Screen};
+use crate::cli::logs::Screen;
 use crate::cli::menu::{Choice, Menu};
 use crate::cli::names::choose;
 use crate::cli::signals::{Interrupts, Wake};
@@ -21,6 +21,7 @@ use crate::cli::ui::prefix::Prefixes;
 use crate::cli::watching::{self, Following, Format, Watching};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
+use crate::engine::logs::Follower;
 use crate::engine::watch::initial;
 use crate::message::Request;
 use crate::plan::UpOptions;
@@ -76,7 +77,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     let mut lines: Option<Follower> = None;
     loop {
         if let Some(lines) = &mut lines {
-            lines.drain(&mut screen)?;
+            screen.drain(lines)?;
         }
         if let Some(menu) = &mut menu {
             menu.show();

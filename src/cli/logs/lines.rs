@@ -1,11 +1,11 @@
-//! Entries of logs to lines on stdout and stderr, or on stdout alone.
+//! Lines of logs on stdout and stderr, or on stdout alone.
 
 use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
 
-use crate::cli::ui::prefix::Prefixes;
-use crate::record::logs::Stream;
+use crate::cli::ui::prefix::{self, Prefixes};
+use crate::engine::logs::{Follower, LogEvent, LogLine, LogSource, Stream};
 
 /// Where lines go, and how they look.
 pub struct Screen<'a> {
@@ -18,25 +18,6 @@ pub struct Screen<'a> {
     /// What containers wrote to either of their streams goes to stdout.
     joined: bool,
 }
-
-/// A container, as far as lines are concerned.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Origin {
-    pub name: String,
-    pub colour: usize,
-    stdout: Unfinished,
-    stderr: Unfinished,
-}
-
-/// The beginning of a line whose end is yet to come.
-#[derive(Debug, Clone, Default)]
-struct Unfinished {
-    text: String,
-    since: Option<Timestamp>,
-}
-
-/// A line without an end is shown in pieces of this size.
-const LONGEST: usize = 1024 * 1024;
 
 impl<'a> Screen<'a> {
     #[must_use]
@@ -51,53 +32,45 @@ impl<'a> Screen<'a> {
         Self { joined: true, ..Self::new(prefixes, timestamps, stdout, Box::new(io::sink())) }
     }
 
-    pub(super) fn register(&mut self, name: &str) {
-        self.prefixes.register(name);
-    }
-
-    /// Shows an entry, together with the parts of its line that came before.
-    pub(super) fn entry(&mut self, origin: &mut Origin, stream: Stream, text: &str, time: Timestamp) -> io::Result<()> {
-        let held = origin.held(stream);
-        let since = *held.since.get_or_insert(time);
-        if held.text.is_empty() && text.ends_with('\n') {
-            held.since = None;
-            return self.line(origin, stream, text.strip_suffix('\n').unwrap_or(text), since);
+    /// Shows all that is there by now.
+    ///
+    /// # Errors
+    /// When a log cannot be read or nobody reads the screen.
+    pub fn drain(&mut self, follower: &mut Follower) -> io::Result<()> {
+        while let Some(event) = follower.next_event()? {
+            self.show(&event)?;
         }
-        held.text.push_str(text);
-        if held.text.ends_with('\n') || held.text.len() >= LONGEST {
-            return self.finish(origin, stream);
-        }
-        Ok(())
+        self.flush()
     }
 
-    /// Shows what has no end and will get none: the container has ended.
-    pub(super) fn finish_all(&mut self, origin: &mut Origin) -> io::Result<()> {
-        self.finish(origin, Stream::Stdout)?;
-        self.finish(origin, Stream::Stderr)
-    }
-
-    fn finish(&mut self, origin: &mut Origin, stream: Stream) -> io::Result<()> {
-        let held = std::mem::take(origin.held(stream));
-        match held.since {
-            Some(since) => self.line(origin, stream, held.text.strip_suffix('\n').unwrap_or(&held.text), since),
-            None => Ok(()),
+    pub(super) fn show(&mut self, event: &LogEvent) -> io::Result<()> {
+        match event {
+            LogEvent::Opened(source) => {
+                self.prefixes.register(short_name(source));
+                Ok(())
+            }
+            LogEvent::Line(LogLine { source, stream, time, text }) => {
+                self.line(short_name(source), colour(source), *stream, text, *time)
+            }
+            LogEvent::Exited { source, exit_code, restarting } => {
+                let restarting = if *restarting { " (restarting)" } else { "" };
+                let remark = format!("exited with code {exit_code}{restarting}");
+                let remark = self.prefixes.remark(short_name(source), colour(source), &remark);
+                writeln!(self.output(Stream::Stdout)?, "{remark}")
+            }
         }
     }
 
-    fn line(&mut self, origin: &Origin, stream: Stream, text: &str, time: Timestamp) -> io::Result<()> {
-        let prefix = self.prefixes.prefix(&origin.name, origin.colour);
+    fn line(&mut self, name: &str, colour: usize, stream: Stream, text: &str, time: Timestamp) -> io::Result<()> {
+        let prefix = self.prefixes.prefix(name, colour);
         let timestamps = self.timestamps;
         let output = self.output(stream)?;
-        // A program may have left several lines in one entry; each gets its prefix.
-        for line in text.split('\n') {
-            output.write_all(prefix.as_bytes())?;
-            if timestamps {
-                write!(output, "{time} ")?;
-            }
-            output.write_all(line.as_bytes())?;
-            output.write_all(b"\n")?;
+        output.write_all(prefix.as_bytes())?;
+        if timestamps {
+            write!(output, "{time} ")?;
         }
-        Ok(())
+        output.write_all(text.as_bytes())?;
+        output.write_all(b"\n")
     }
 
     /// What a hook wrote: `web-1 ->  | line`.
@@ -105,16 +78,12 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// When nobody reads any more.
     pub fn hook(&mut self, container: &str, colour: usize, lines: &[String]) -> io::Result<()> {
-        let origin = Origin::new(&format!("{container} ->"), colour);
-        self.register(&origin.name);
-        lines.iter().try_for_each(|line| self.line(&origin, Stream::Stdout, line, Timestamp::now()))?;
+        let name = format!("{container} ->");
+        self.prefixes.register(&name);
+        for line in lines.iter().flat_map(|line| line.split('\n')) {
+            self.line(&name, colour, Stream::Stdout, line, Timestamp::now())?;
+        }
         self.flush()
-    }
-
-    /// `web-1 exited with code 0`
-    pub(super) fn remark(&mut self, origin: &Origin, text: &str) -> io::Result<()> {
-        let remark = self.prefixes.remark(&origin.name, origin.colour, text);
-        writeln!(self.output(Stream::Stdout)?, "{remark}")
     }
 
     fn output(&mut self, stream: Stream) -> io::Result<&mut BufWriter<Box<dyn Write + 'a>>> {
@@ -143,15 +112,11 @@ impl std::fmt::Debug for Screen<'_> {
     }
 }
 
-impl Origin {
-    pub(super) fn new(name: &str, colour: usize) -> Self {
-        Self { name: name.to_owned(), colour, ..Self::default() }
-    }
+/// `web-1` for `shop-web-1`.
+pub(crate) fn short_name(source: &LogSource) -> &str {
+    prefix::short_name(&source.project, &source.container)
+}
 
-    fn held(&mut self, stream: Stream) -> &mut Unfinished {
-        match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        }
-    }
+fn colour(source: &LogSource) -> usize {
+    source.place.unwrap_or_else(|| prefix::colour_of_name(&source.service))
 }

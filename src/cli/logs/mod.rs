@@ -1,12 +1,11 @@
-//! The logs of several containers as one stream on stdout and stderr: for `logs`, and for `up` in the foreground.
+//! The lines of containers on stdout and stderr: for `logs`, and for `up` and `watch` in the foreground. Reading them is
+//! `engine::logs`.
 
-mod follow;
 mod lines;
 mod span;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use follow::remaining;
-pub use follow::{Follower, Selection, Wake};
 pub use lines::Screen;
-pub use span::{parse_tail, parse_time};
+pub(crate) use lines::short_name;
+pub use span::{parse_tail, parse_time, remaining};

@@ -66,6 +66,12 @@ pub fn parse_tail(text: &str) -> Result<Option<usize>, CommandError> {
     }
 }
 
+/// How long until `until`; nothing when it is past.
+#[must_use]
+pub fn remaining(until: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

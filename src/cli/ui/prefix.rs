@@ -52,13 +52,17 @@ pub fn short_name<'a>(project: &str, container: &'a str) -> &'a str {
 /// The number of a service's colour: its place in the file; by its name when the file no longer has it.
 #[must_use]
 pub fn colour(services: &[String], service: &str) -> usize {
-    services.iter().position(|name| name == service).unwrap_or_else(|| {
-        // FNV-1a: the same in every run.
-        let hash = service
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        usize::try_from(hash % 10).unwrap_or(0)
-    })
+    services.iter().position(|name| name == service).unwrap_or_else(|| colour_of_name(service))
+}
+
+/// The number of the colour of a service that has no place.
+#[must_use]
+pub fn colour_of_name(service: &str) -> usize {
+    // FNV-1a: the same in every run.
+    let hash = service
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    usize::try_from(hash % 10).unwrap_or(0)
 }
 
 #[cfg(test)]

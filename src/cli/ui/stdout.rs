@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::tcgetwinsize;
 
+use super::style::Palette;
 use crate::cli::exit::CommandError;
 
 /// The columns of the terminal that standard output is; `None` when it is none, or does not know.
@@ -32,13 +33,8 @@ pub fn write(text: &str) -> Result<(), CommandError> {
 /// What `print!` and `println!` of this module do. Where standard output cannot be written, the command ends.
 #[allow(clippy::exit, reason = "there is nowhere left to tell it from")]
 pub fn print(text: fmt::Arguments<'_>) {
-    let mut out = io::stdout().lock();
-    match out.write_fmt(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            drop(out);
-            eprintln!("error: cannot write to standard output\n  caused by: {error}");
-            std::process::exit(1);
-        }
-        _ => {}
+    if let Err(error) = write(&text.to_string()) {
+        error.print(Palette::plain());
+        std::process::exit(i32::from(error.exit_code()));
     }
 }
