@@ -24,7 +24,7 @@ use crate::record::Origin;
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ImageArgs {
-    /// Build images first; refused, since windlass does not build images yet
+    /// Build images first; refused with a service that has `build:`, since windlass does not build images yet
     #[arg(long, conflicts_with = "no_build")]
     pub build: bool,
     /// Do not build images, even when they are missing; always so

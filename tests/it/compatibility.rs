@@ -10,19 +10,22 @@ use crate::effects;
 /// Commands, and flags of commands, that windlass does not have, with the reason.
 const MISSING: &[(&str, &str)] = &[
     ("bridge", "converting to other models is not what windlass is for"),
-    ("build", "windlass does not build images yet; `build:` in the file is refused with its place"),
+    (
+        "build",
+        "windlass does not build images yet: a service with `build:` runs once its image is here, and is refused with its place until then",
+    ),
     ("publish", "projects are shared as files and repositories"),
     ("push", "only what `commit` made could be pushed; `image save` writes it as an archive"),
 ];
 
 /// Flags that are taken and do something else, or nothing.
 const NOTES: &[(&str, &str)] = &[
-    ("create --build", "refused where it is given, since images are not built yet"),
+    ("create --build", "refused with a service that has `build:`, since images are not built yet"),
     ("create --no-build", "always so"),
     ("down --rmi", "`local` removes nothing: windlass builds no images"),
-    ("run --build", "refused where it is given, since images are not built yet"),
+    ("run --build", "refused with a service that has `build:`, since images are not built yet"),
     ("run --quiet-build", "nothing is built"),
-    ("up --build", "refused where it is given, since images are not built yet"),
+    ("up --build", "refused with a service that has `build:`, since images are not built yet"),
     ("up --no-build", "always so"),
     ("watch --prune", "nothing is built, so no image is replaced"),
     ("up --quiet-build", "nothing is built"),
@@ -148,7 +151,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "The order of keys and of lists in which it means nothing, and other forms of a value, make no container anew",
         "what runs is the same",
     ),
-    ("A one-shot that succeeded does not run again until its inputs change", "`--force-recreate` runs it"),
+    (
+        "A one-shot that has succeeded and that others wait for (`service_completed_successfully`) does not run again until its inputs change",
+        "`--force-recreate` runs it",
+    ),
     (
         "`cp` drops set-id bits without `-a`, sees tmpfs mounts of a running container, and leaves sockets and devices out",
         "files of a hostile container gain nothing here",

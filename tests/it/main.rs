@@ -10,5 +10,6 @@ mod config;
 mod differences;
 mod effects;
 mod explain;
+mod pages;
 mod project;
 mod tidy;
