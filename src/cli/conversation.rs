@@ -6,7 +6,7 @@ use super::Context;
 use super::exit::CommandError;
 use super::ui::progress::{self, Progress, State};
 use crate::engine::client::{Client, ClientError};
-use crate::message::{ContainerRef, Event, Failure, ObjectKind, ProgressState, Request};
+use crate::message::{ContainerRef, Failure, ObjectKind, ProgressState, Request, Response};
 use crate::serve::dry;
 use crate::state::ProjectPaths;
 
@@ -105,7 +105,7 @@ pub fn foreseen(
     context: &Context,
     project: &ProjectPaths,
     request: &Request,
-    seen: &mut dyn FnMut(&Event),
+    seen: &mut dyn FnMut(&Response),
 ) -> Result<(), CommandError> {
     match Client::connect_to_ours(project)? {
         Some(mut client) => client.run(request, seen)?.map(drop)?,
@@ -118,29 +118,29 @@ pub fn foreseen(
 ///
 /// # Errors
 /// The failure that it tells.
-pub fn show(event: &Event, progress: &Progress, answer: &mut Answer) -> Result<bool, CommandError> {
+pub fn show(event: &Response, progress: &Progress, answer: &mut Answer) -> Result<bool, CommandError> {
     match event {
-        Event::Outline { objects } => {
+        Response::Outline { objects } => {
             progress.expect(objects.iter().map(|(kind, name)| format!("{} {name}", word(*kind))));
         }
-        Event::Progress(step) => progress.event(shown(step)),
-        Event::Warning { text } => progress.note(&format!("warning: {text}")),
-        Event::Note { text } | Event::Planned { text } => progress.note(text),
-        Event::Containers { containers } => answer.containers.clone_from(containers),
-        Event::Hooks { container, lines } => answer.hooks.push((container.clone(), lines.clone())),
-        Event::Timing { step, start_us, took_us } => super::trace::foreign(step, *start_us, *took_us),
-        Event::Done { exit_code } => {
+        Response::Progress(step) => progress.event(shown(step)),
+        Response::Warning { text } => progress.note(&format!("warning: {text}")),
+        Response::Note { text } | Response::Planned { text } => progress.note(text),
+        Response::Containers { containers } => answer.containers.clone_from(containers),
+        Response::Hooks { container, lines } => answer.hooks.push((container.clone(), lines.clone())),
+        Response::Timing { step, start_us, took_us } => super::trace::foreign(step, *start_us, *took_us),
+        Response::Done { exit_code } => {
             answer.exit_code = *exit_code;
             return Ok(true);
         }
-        Event::Failed(failure) => return Err(failure.clone().into()),
-        Event::ExecStarted { .. }
-        | Event::RunStarted { .. }
-        | Event::Exited { .. }
-        | Event::Attached
-        | Event::Held
-        | Event::Quiet
-        | Event::Refreshed(_) => {}
+        Response::Failed(failure) => return Err(failure.clone().into()),
+        Response::ExecStarted { .. }
+        | Response::RunStarted { .. }
+        | Response::Exited { .. }
+        | Response::Attached
+        | Response::Held
+        | Response::Quiet
+        | Response::Refreshed(_) => {}
     }
     Ok(false)
 }
@@ -154,7 +154,7 @@ fn word(kind: ObjectKind) -> &'static str {
     }
 }
 
-fn shown(step: &crate::message::Progress) -> progress::Event {
+fn shown(step: &crate::message::ObjectProgress) -> progress::ProgressEvent {
     let kind = word(step.kind);
     let state = match step.state {
         ProgressState::Working => State::Working,
@@ -162,7 +162,7 @@ fn shown(step: &crate::message::Progress) -> progress::Event {
         ProgressState::Warning => State::Warning,
         ProgressState::Error => State::Error,
     };
-    let mut event = progress::Event::new(format!("{kind} {}", step.name), step.status.clone(), state);
+    let mut event = progress::ProgressEvent::new(format!("{kind} {}", step.name), step.status.clone(), state);
     event.detail.clone_from(&step.detail);
     if state != State::Working {
         event.elapsed = Some(Duration::from_micros(step.elapsed_us));

@@ -7,7 +7,7 @@ use super::streams::{Carried, Streams};
 use super::terminal::{DETACH_KEYS, RawMode, RelayEnd, relay};
 use super::{CommandResult, Context};
 use crate::engine::client::Client;
-use crate::message::{Event, Request};
+use crate::message::{Request, Response};
 use crate::runtime::spec::ExecSpec;
 use crate::state::ProjectPaths;
 
@@ -32,7 +32,7 @@ pub fn execute(
         }
         let (event, mut received) = client.receive()?;
         match event {
-            Event::ExecStarted { .. } if tty => {
+            Response::ExecStarted { .. } if tty => {
                 let Some(master): Option<OwnedFd> = received.pop() else {
                     return Err(CommandError::new("the supervisor sent no terminal"));
                 };
@@ -49,17 +49,17 @@ pub fn execute(
                     }
                 }
             }
-            Event::ExecStarted { .. } if detached => return Ok(0),
-            Event::ExecStarted { .. } => streams = Some(Streams::new(received)?),
-            Event::Done { exit_code } => {
+            Response::ExecStarted { .. } if detached => return Ok(0),
+            Response::ExecStarted { .. } => streams = Some(Streams::new(received)?),
+            Response::Done { exit_code } => {
                 if let Some(streams) = streams {
                     streams.finish();
                 }
                 drop(raw);
                 return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
             }
-            Event::Failed(failure) => return Err(failure.into()),
-            Event::Warning { text } => eprintln!("warning: {text}"),
+            Response::Failed(failure) => return Err(failure.into()),
+            Response::Warning { text } => eprintln!("warning: {text}"),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ use super::watching::Watching;
 use super::{CommandResult, Context};
 use crate::engine::client::Client;
 use crate::engine::logs::{Follower, LogSelection, Waited};
-use crate::message::{ContainerRef, Event, Request};
+use crate::message::{ContainerRef, Request, Response};
 use crate::plan::{Action, Selection};
 use crate::record::logs::reader::Span;
 use crate::state::ProjectPaths;
@@ -158,7 +158,7 @@ impl Foreground<'_> {
                 continue;
             }
             match following.receive()?.0 {
-                Event::Exited { container, exit_code, last: true } => {
+                Response::Exited { container, exit_code, last: true } => {
                     if self.exit_code_from == Some(container.service.as_str()) {
                         ending.from.get_or_insert(exit_code);
                     }
@@ -173,9 +173,9 @@ impl Foreground<'_> {
                     }
                 }
                 // What was edited may run again.
-                Event::Done { .. } if watching.is_some() && !ending.aborted => client = None,
-                Event::Done { .. } => break,
-                Event::Failed(failure) => return Err(failure.into()),
+                Response::Done { .. } if watching.is_some() && !ending.aborted => client = None,
+                Response::Done { .. } => break,
+                Response::Failed(failure) => return Err(failure.into()),
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::engine::images::{foresee_host_image, host_image, service_image};
 use crate::image::pull::{Foresight, Need, PullOptions, PullPolicy, ensure_all, foresee};
 use crate::image::registry::{Client, Proxies, RegistryOptions};
 use crate::image::store::{could_be_id, is_whole_id};
-use crate::image::{Event, Image, ImageError, Platform, Reference, Status, Store, StoreOptions};
+use crate::image::{Image, ImageError, Platform, Reference, Store, StoreOptions, TransferEvent, TransferStatus};
 use crate::plan::lower::{ImagePart, MountedImage, ServiceImage};
 
 /// Where Docker keeps the settings of its daemon.
@@ -291,7 +291,7 @@ fn fetched(
     flags: PullFlags,
     progress: &Progress,
 ) -> Vec<Option<Result<Found, ImageError>>> {
-    let show = |event: Event| {
+    let show = |event: TransferEvent| {
         if !flags.quiet {
             progress.event(shown(&event));
         }
@@ -465,25 +465,25 @@ fn failed(project: &Project, wanted: &[Wanted], failures: &[(&Need, ImageError)]
 
 /// A pull's event in the words of `docker compose`.
 #[must_use]
-pub fn shown(event: &Event) -> progress::Event {
+pub fn shown(event: &TransferEvent) -> progress::ProgressEvent {
     let (status, state) = match event.status {
-        Status::Resolving | Status::Pulling { .. } => ("Pulling", State::Working),
-        Status::Waiting => ("Waiting", State::Working),
-        Status::Downloading { .. } => ("Downloading", State::Working),
-        Status::Extracting => ("Extracting", State::Working),
-        Status::Exists => ("Already exists", State::Done),
-        Status::Complete => ("Pull complete", State::Done),
-        Status::Done { changed: true } => ("Pulled", State::Done),
-        Status::Done { changed: false } => ("Up to date", State::Done),
+        TransferStatus::Resolving | TransferStatus::Pulling { .. } => ("Pulling", State::Working),
+        TransferStatus::Waiting => ("Waiting", State::Working),
+        TransferStatus::Downloading { .. } => ("Downloading", State::Working),
+        TransferStatus::Extracting => ("Extracting", State::Working),
+        TransferStatus::Exists => ("Already exists", State::Done),
+        TransferStatus::Complete => ("Pull complete", State::Done),
+        TransferStatus::Done { changed: true } => ("Pulled", State::Done),
+        TransferStatus::Done { changed: false } => ("Up to date", State::Done),
     };
     let image = format!("Image {}", event.image);
     let shown = match &event.layer {
         // Two images may share a layer, and each shows its own.
-        Some(layer) => progress::Event::new(format!("{layer} {}", event.image), status, state).of(image),
-        None => progress::Event::new(image, status, state),
+        Some(layer) => progress::ProgressEvent::new(format!("{layer} {}", event.image), status, state).of(image),
+        None => progress::ProgressEvent::new(image, status, state),
     };
     match event.status {
-        Status::Downloading { current, total } => shown.bytes(current, total),
+        TransferStatus::Downloading { current, total } => shown.bytes(current, total),
         _ => shown,
     }
 }

@@ -8,7 +8,7 @@ use nix::unistd::{Uid, User};
 
 use super::Context;
 use super::exit::CommandError;
-use super::ui::progress::{Event, Progress, State};
+use super::ui::progress::{Progress, ProgressEvent, State};
 use crate::compose::model::{Project, Service};
 use crate::engine::images::add_toolchains;
 use crate::image::Proxies;
@@ -145,13 +145,15 @@ fn wanted(project: &Project, language: &str, text: &str, path: &str) -> Result<O
     Err(result.hint(format!("write the version here, or into one of {}", names.join(", "))))
 }
 
-fn shown(step: &Step) -> Event {
+fn shown(step: &Step) -> ProgressEvent {
     let id = format!("Toolchain {}", step.what);
     match step.kind {
-        StepKind::Resolving => Event::new(id, "Resolving", State::Working),
-        StepKind::Downloading { current, total } => Event::new(id, "Downloading", State::Working).bytes(current, total),
-        StepKind::Unpacking => Event::new(id, "Extracting", State::Working),
-        StepKind::Ready => Event::new(id, "Ready", State::Done),
+        StepKind::Resolving => ProgressEvent::new(id, "Resolving", State::Working),
+        StepKind::Downloading { current, total } => {
+            ProgressEvent::new(id, "Downloading", State::Working).bytes(current, total)
+        }
+        StepKind::Unpacking => ProgressEvent::new(id, "Extracting", State::Working),
+        StepKind::Ready => ProgressEvent::new(id, "Ready", State::Done),
     }
 }
 

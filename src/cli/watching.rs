@@ -17,7 +17,7 @@ use super::ui::watch;
 use super::{CommandError, Context};
 use crate::compose::model::Project;
 use crate::engine::packages;
-use crate::engine::watch::{Event, Session, Subject, Wanted};
+use crate::engine::watch::{Session, Subject, Wanted, WatchEvent};
 use crate::image::pull::PullPolicy;
 use crate::plan::lower::{self, Locks, Watched};
 
@@ -78,8 +78,8 @@ fn silent() -> Progress {
 pub fn rules(context: &Context, project: &Project, services: &[String]) -> Result<Vec<Watched>, CommandError> {
     let (watched, warnings) = lower::watch(project, services).map_err(|faults| faults_of_the_file(project, &faults))?;
     for fault in warnings {
-        let event = Event::Warning { text: fault.message, hint: fault.hint, place: Some(fault.path) };
-        if let Event::Warning { text, hint, place } = &event {
+        let event = WatchEvent::Warning { text: fault.message, hint: fault.hint, place: Some(fault.path) };
+        if let WatchEvent::Warning { text, hint, place } = &event {
             eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), project, context.palette()));
         }
     }
@@ -149,13 +149,13 @@ impl Watching {
         for event in self.session.events() {
             match &event {
                 _ if self.format == Format::Json => println!("{}", watch::json(&event, &self.project)),
-                Event::Warning { text, hint, place } => {
+                WatchEvent::Warning { text, hint, place } => {
                     eprint!("{}", watch::warning(text, hint.as_deref(), place.as_deref(), &self.project, self.palette));
                 }
-                Event::Said { service, text } => {
+                WatchEvent::Said { service, text } => {
                     print!("{}", watch::said(service, text, &self.order, self.width, self.palette));
                 }
-                Event::Applied(applied) => {
+                WatchEvent::Applied(applied) => {
                     let text = watch::applied(applied, &self.folder, &self.order, self.width, self.palette);
                     match applied.result.is_ok() {
                         true => print!("{text}"),

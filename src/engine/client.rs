@@ -12,7 +12,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::keeper;
 use crate::message::rpc::{ConnectError, FrameError};
-use crate::message::{Event, Failure, Request, rpc};
+use crate::message::{Failure, Request, Response, rpc};
 use crate::record::logs::reader::Watch;
 use crate::state::{Lock, Paths, ProjectPaths, stuck};
 
@@ -147,15 +147,15 @@ impl Client {
         self.inner.send(request).map_err(|source| ClientError::Frame { project, source })
     }
 
-    /// Waits for the next event, or some seconds for [`Event::Quiet`]; an end without `Done` or `Failed` is an error.
+    /// Waits for the next event, or some seconds for [`Response::Quiet`]; an end without `Done` or `Failed` is an error.
     ///
     /// # Errors
     /// When the supervisor has gone, or stands still.
-    pub fn receive(&mut self) -> Result<(Event, Vec<OwnedFd>), ClientError> {
+    pub fn receive(&mut self) -> Result<(Response, Vec<OwnedFd>), ClientError> {
         let project = self.paths.name().to_owned();
         if !self.is_heard().map_err(|source| ClientError::Wait { project: project.clone(), source })? {
             self.look()?;
-            return Ok((Event::Quiet, Vec::new()));
+            return Ok((Response::Quiet, Vec::new()));
         }
         self.silent = 0;
         match self.inner.recv() {
@@ -203,15 +203,15 @@ impl Client {
     pub fn run(
         &mut self,
         request: &Request,
-        mut seen: impl FnMut(&Event),
+        mut seen: impl FnMut(&Response),
     ) -> Result<Result<i32, Failure>, ClientError> {
         self.send(request)?;
         loop {
             let (event, _) = self.receive()?;
             seen(&event);
             match event {
-                Event::Done { exit_code } => return Ok(Ok(exit_code)),
-                Event::Failed(failure) => return Ok(Err(failure)),
+                Response::Done { exit_code } => return Ok(Ok(exit_code)),
+                Response::Failed(failure) => return Ok(Err(failure)),
                 _ => {}
             }
         }

@@ -15,7 +15,7 @@ use super::digest::Digest;
 use super::error::{ImageError, LayerError};
 use super::layer::{self, Job};
 use super::manifest::{Descriptor, ImageManifest, MOST_LAYERS, ManifestError};
-use super::progress::{Reporter, Status};
+use super::progress::{Reporter, TransferStatus};
 use super::store::{Archives, BytePath, ImageRecord, LayerRecord, LayerRef, Session, Store, boot_id, write_record};
 use super::unpack::Limits;
 use super::unpack::compression::Compression;
@@ -233,7 +233,7 @@ impl Shared<'_> {
         let report = |status| self.import.reporter.layer(&label, status);
         let here = || -> Result<Option<Made>, ImageError> {
             let Some((key, record)) = self.store.layer(diff_id, None)? else { return Ok(None) };
-            report(Status::Exists);
+            report(TransferStatus::Exists);
             // An archive that nobody named is that of the image which brought the layer in.
             let known = match wanted.digest {
                 Some(_) => None,
@@ -248,7 +248,7 @@ impl Shared<'_> {
         if let Some(made) = here()? {
             return Ok(made);
         }
-        report(Status::Waiting);
+        report(TransferStatus::Waiting);
         let _making = self.store.making(diff_id)?;
         if let Some(made) = here()? {
             return Ok(made);
@@ -292,7 +292,7 @@ impl Shared<'_> {
             boot_id: boot_id(),
         };
         let (key, record) = place(self.store, self.session, &folder, record)?;
-        report(Status::Complete);
+        report(TransferStatus::Complete);
         let media_type = match (wanted.digest, done.compression) {
             (Some(_), _) | (None, Compression::None) => wanted.media_type.clone(),
             (None, Compression::Gzip) => format!("{}+gzip", wanted.media_type),

@@ -16,7 +16,7 @@ use sha2::Digest as _;
 use super::digest::Digest;
 use super::error::LayerError;
 use super::import::Wanted;
-use super::progress::Status;
+use super::progress::TransferStatus;
 use super::unpack::compression::{Compression, decompress};
 use super::unpack::{self, Limits, UnpackError, Unpacked};
 
@@ -36,7 +36,7 @@ pub(super) struct Job<'a> {
     pub archive: Option<&'a Path>,
     pub limits: &'a Limits,
     pub cancelled: &'a AtomicBool,
-    pub report: &'a (dyn Fn(Status) + Sync),
+    pub report: &'a (dyn Fn(TransferStatus) + Sync),
 }
 
 /// A layer that was fetched, checked and unpacked.
@@ -137,7 +137,7 @@ fn fetch(
         }
         if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             told = Some(Instant::now());
-            (job.report)(Status::Downloading { current: count, total });
+            (job.report)(TransferStatus::Downloading { current: count, total });
         }
         out.send(Ok(chunk)).map_err(|_| Stop::Neighbour)?;
     }
@@ -155,7 +155,7 @@ fn fetch(
     if let Some(archive) = archive {
         archive.finish().map_err(LayerError::Store)?;
     }
-    (job.report)(Status::Extracting);
+    (job.report)(TransferStatus::Extracting);
     Ok((found, compression))
 }
 

@@ -29,7 +29,7 @@ pub use config::{Healthcheck, ImageConfig};
 pub use digest::Digest;
 pub use error::ImageError;
 pub use platform::Platform;
-pub use progress::{Event, Progress, Status};
+pub use progress::{TransferEvent, TransferObserver, TransferStatus};
 pub use pull::{Need, PullOptions, PullPolicy, ensure, ensure_all, pull};
 pub use reference::Reference;
 pub use registry::{Client, Proxies, RegistryOptions};

@@ -2,16 +2,16 @@
 
 /// One step forward of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct TransferEvent {
     /// The image as people write it.
     pub image: String,
     /// The layer's short digest; `None` when the event is about the image.
     pub layer: Option<String>,
-    pub status: Status,
+    pub status: TransferStatus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum TransferStatus {
     /// The registry is asked what the name means.
     Resolving,
     /// The image has this many layers of this many (compressed) bytes.
@@ -31,21 +31,21 @@ pub enum Status {
 }
 
 /// Receives events, from several threads at once.
-pub type Progress<'a> = &'a (dyn Fn(Event) + Sync);
+pub type TransferObserver<'a> = &'a (dyn Fn(TransferEvent) + Sync);
 
 /// Events of one image.
 #[derive(Clone, Copy)]
 pub(super) struct Reporter<'a> {
     pub image: &'a str,
-    pub progress: Progress<'a>,
+    pub progress: TransferObserver<'a>,
 }
 
 impl Reporter<'_> {
-    pub fn image(&self, status: Status) {
-        (self.progress)(Event { image: self.image.to_owned(), layer: None, status });
+    pub fn image(&self, status: TransferStatus) {
+        (self.progress)(TransferEvent { image: self.image.to_owned(), layer: None, status });
     }
 
-    pub fn layer(&self, layer: &str, status: Status) {
-        (self.progress)(Event { image: self.image.to_owned(), layer: Some(layer.to_owned()), status });
+    pub fn layer(&self, layer: &str, status: TransferStatus) {
+        (self.progress)(TransferEvent { image: self.image.to_owned(), layer: Some(layer.to_owned()), status });
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::keeper::pipes::Pipes;
-use crate::keeper::protocol::{Event, ExitRecord};
+use crate::keeper::protocol::{ExitRecord, KeeperEvent};
 use crate::runtime::spec::{ContainerSpec, ExitStatus};
 use crate::state::record::{self, Durability};
 
@@ -55,8 +55,8 @@ impl Container {
         all
     }
 
-    pub(super) fn running(&self) -> Event {
-        Event::Running { container: self.spec.id.clone(), pid: self.pid, start_time: self.start_time }
+    pub(super) fn running(&self) -> KeeperEvent {
+        KeeperEvent::Running { container: self.spec.id.clone(), pid: self.pid, start_time: self.start_time }
     }
 
     /// Writes the record of the end, which is told only afterwards.
@@ -69,9 +69,9 @@ impl Container {
         }
     }
 
-    pub(super) fn exited(&self) -> Option<Event> {
+    pub(super) fn exited(&self) -> Option<KeeperEvent> {
         let exit = self.exit?;
-        Some(Event::Exited {
+        Some(KeeperEvent::Exited {
             container: self.spec.id.clone(),
             status: exit.status,
             at: exit.at,

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::keeper::protocol::{Event, Request, recv, stripped};
+use crate::keeper::protocol::{KeeperEvent, KeeperRequest, recv, stripped};
 use crate::sys::packet;
 
 #[derive(Debug)]
 pub(super) enum Received {
-    Request(Box<Request>, Vec<OwnedFd>),
+    Request(Box<KeeperRequest>, Vec<OwnedFd>),
     /// Its descriptors are lost.
-    Stripped(Box<Request>),
+    Stripped(Box<KeeperRequest>),
     /// The supervisor is gone.
     End,
 }
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// Sends, or keeps for later. An error means that the supervisor is lost.
-    pub(super) fn send(&mut self, event: &Event, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(super) fn send(&mut self, event: &KeeperEvent, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let text = serde_json::to_vec(event)?;
         if self.waiting.is_empty() {
             match packet::send(&self.socket, &text, fds) {

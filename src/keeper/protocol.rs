@@ -16,7 +16,7 @@ use crate::sys::packet;
 /// Supervisor to keeper.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
-pub enum Request {
+pub enum KeeperRequest {
     /// Starts a container. Descriptors: the network namespace, when the specification says `passed`; then its streams,
     /// as far as `piped` says.
     Start {
@@ -86,7 +86,7 @@ pub enum Request {
 /// Keeper to supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum KeeperEvent {
     /// The program of the container has been executed. Descriptors: pidfd; then either the terminal's master (`tty`),
     /// or always three: the write end of stdin, the read ends of stdout and stderr. The pipes are non-blocking and
     /// never report their end: read them to `EAGAIN` after `Exited`.

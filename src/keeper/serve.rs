@@ -40,11 +40,11 @@ use crate::keeper::containers::{Container, Streams};
 use crate::keeper::link::{Link, Received};
 use crate::keeper::other::OtherProcess;
 use crate::keeper::pipes::{self, Pipes};
-use crate::keeper::protocol::{Event, Request};
+use crate::keeper::protocol::{KeeperEvent, KeeperRequest};
 use crate::keeper::terminals::Terminals;
 use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace, NetworkNamespace};
-use crate::runtime::{Descriptors, Progress, Runtime, StartError, Started, Starting};
+use crate::runtime::{Descriptors, Runtime, StartError, StartPoll, Started, Starting};
 use crate::state::process;
 use crate::sys::{self, fault};
 
@@ -151,9 +151,9 @@ impl Keeper {
         }
         for (key, fds) in &self.held {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-            send(&mut self.link, &Event::Held { key: key.clone() }, &fds);
+            send(&mut self.link, &KeeperEvent::Held { key: key.clone() }, &fds);
         }
-        send(&mut self.link, &Event::Ready, &[]);
+        send(&mut self.link, &KeeperEvent::Ready, &[]);
         Ok(())
     }
 
@@ -241,51 +241,54 @@ impl Keeper {
         self.turns.push(Turn::Lost);
     }
 
-    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) {
+    fn handle(&mut self, request: KeeperRequest, fds: Vec<OwnedFd>) {
         match request {
-            Request::Start { seq, piped, spec, pipes, exit_record } => match self.start(&spec, &pipes, piped, fds) {
-                Ok((starting, streams)) => {
-                    self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
+            KeeperRequest::Start { seq, piped, spec, pipes, exit_record } => {
+                match self.start(&spec, &pipes, piped, fds) {
+                    Ok((starting, streams)) => {
+                        self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
+                    }
+                    Err(error) => send(&mut self.link, &KeeperEvent::Failed { seq, error }, &[]),
                 }
-                Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
-            },
-            Request::Exec { seq, exec, container, spec, piped } => match self.exec(&container, &spec, piped, fds) {
+            }
+            KeeperRequest::Exec { seq, exec, container, spec, piped } => match self.exec(&container, &spec, piped, fds)
+            {
                 Ok(starting) => self.begun.push((Begun::Exec { seq, exec }, starting)),
-                Err(error) => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+                Err(error) => send(&mut self.link, &KeeperEvent::Failed { seq, error }, &[]),
             },
-            Request::Adopt { spec, pid, start_time, pipes, exit_record } => {
+            KeeperRequest::Adopt { spec, pid, start_time, pipes, exit_record } => {
                 self.adopt(spec, pid, start_time, &pipes, exit_record, fds.into_iter().next());
             }
-            Request::CloseStdin { container } => {
+            KeeperRequest::CloseStdin { container } => {
                 if let Some(Container { streams: Streams::Pipes(pipes), .. }) = self.containers.get_mut(&container) {
                     pipes.stdin = None;
                 }
             }
-            Request::Kill { container, exec } => self.kill(&container, exec.as_deref()),
-            Request::Serving => {
+            KeeperRequest::Kill { container, exec } => self.kill(&container, exec.as_deref()),
+            KeeperRequest::Serving => {
                 self.terminals.let_go();
                 self.turns.push(Turn::Serving);
             }
-            Request::Forget { container } => {
+            KeeperRequest::Forget { container } => {
                 if self.containers.get(&container).is_some_and(|c| c.exit.is_some()) {
                     self.containers.remove(&container);
                 }
             }
-            Request::Hold { key } => {
+            KeeperRequest::Hold { key } => {
                 self.held.insert(key, fds);
             }
-            Request::Release { key } => {
+            KeeperRequest::Release { key } => {
                 self.held.remove(&key);
             }
-            Request::CatchUp { seq } => send(&mut self.link, &Event::CaughtUp { seq }, &[]),
-            Request::Ask { seq } => {
+            KeeperRequest::CatchUp { seq } => send(&mut self.link, &KeeperEvent::CaughtUp { seq }, &[]),
+            KeeperRequest::Ask { seq } => {
                 let begun = self.begun.iter().map(|(begun, _)| begun);
                 let mut under_way = begun.chain(self.failing.iter().map(|(_, begun, _)| begun));
                 if !under_way.any(|begun| begun.seq() == seq) {
-                    send(&mut self.link, &Event::Unknown { seq }, &[]);
+                    send(&mut self.link, &KeeperEvent::Unknown { seq }, &[]);
                 }
             }
-            Request::Shutdown => self.shutdown = true,
+            KeeperRequest::Shutdown => self.shutdown = true,
         }
     }
 
@@ -363,10 +366,10 @@ impl Keeper {
     }
 
     /// Says that a request whose descriptors could not be received comes to nothing.
-    fn refuse(&mut self, request: &Request) {
-        if let Request::Start { seq, .. } | Request::Exec { seq, .. } = request {
+    fn refuse(&mut self, request: &KeeperRequest) {
+        if let KeeperRequest::Start { seq, .. } | KeeperRequest::Exec { seq, .. } = request {
             let error = StartError::new("receive", "the keeper of the project has no descriptor left");
-            send(&mut self.link, &Event::Failed { seq: *seq, error }, &[]);
+            send(&mut self.link, &KeeperEvent::Failed { seq: *seq, error }, &[]);
         }
     }
 
@@ -374,9 +377,9 @@ impl Keeper {
     fn advance(&mut self) {
         for (begun, starting) in std::mem::take(&mut self.begun) {
             match starting.advance() {
-                Progress::Pending(starting) => self.begun.push((begun, starting)),
-                Progress::Started(started) => self.started(begun, started),
-                Progress::Failed { error, pid } => match begun {
+                StartPoll::Pending(starting) => self.begun.push((begun, starting)),
+                StartPoll::Started(started) => self.started(begun, started),
+                StartPoll::Failed { error, pid } => match begun {
                     // The answer waits until nothing of the process is left.
                     Begun::Container { .. } => {
                         self.failing.push((pid, begun, error));
@@ -384,7 +387,7 @@ impl Keeper {
                             self.ended(pid, status);
                         }
                     }
-                    Begun::Exec { seq, .. } => send(&mut self.link, &Event::Failed { seq, error }, &[]),
+                    Begun::Exec { seq, .. } => send(&mut self.link, &KeeperEvent::Failed { seq, error }, &[]),
                 },
             }
         }
@@ -407,14 +410,14 @@ impl Keeper {
                 let pidfd = Some(pidfd);
                 let container =
                     Container { spec, pid, start_time, pidfd, streams, exit_record, exit: None, adopted: false };
-                let event = Event::Started { seq, container: id.clone(), pid, start_time, warnings };
+                let event = KeeperEvent::Started { seq, container: id.clone(), pid, start_time, warnings };
                 fault::around("tell of a start", || send(&mut self.link, &event, &container.descriptors()));
                 self.containers.insert(id, container);
             }
             Begun::Exec { seq, exec } => {
                 let mut fds = vec![pidfd.as_fd()];
                 fds.extend(terminal.iter().map(AsFd::as_fd));
-                send(&mut self.link, &Event::ExecStarted { seq, exec: exec.clone(), pid }, &fds);
+                send(&mut self.link, &KeeperEvent::ExecStarted { seq, exec: exec.clone(), pid }, &fds);
                 self.execs.insert(pid, exec);
             }
         }
@@ -454,10 +457,10 @@ impl Keeper {
             if let Begun::Container { spec, .. } = &begun {
                 self.clean(spec.clone());
             }
-            return send(&mut self.link, &Event::Failed { seq: begun.seq(), error }, &[]);
+            return send(&mut self.link, &KeeperEvent::Failed { seq: begun.seq(), error }, &[]);
         }
         if let Some(exec) = self.execs.remove(&pid) {
-            return send(&mut self.link, &Event::ExecExited { exec, status }, &[]);
+            return send(&mut self.link, &KeeperEvent::ExecExited { exec, status }, &[]);
         }
         if let Some(id) = self.running(pid) {
             return self.container_ended(&id, status);
@@ -512,7 +515,7 @@ pub(super) fn decode(status: i32) -> ExitStatus {
 }
 
 /// A send that fails means that the supervisor is gone; that is noticed where its socket is read.
-pub(super) fn send(link: &mut Option<Link>, event: &Event, fds: &[std::os::fd::BorrowedFd<'_>]) {
+pub(super) fn send(link: &mut Option<Link>, event: &KeeperEvent, fds: &[std::os::fd::BorrowedFd<'_>]) {
     if let Some(link) = link {
         let _ = link.send(event, fds);
     }

@@ -22,13 +22,13 @@ pub struct Refreshed {
 /// Many events an answer; `Done` or `Failed` is the last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum Response {
     /// What is going to be made and started, in the order of what needs what.
     Outline {
         objects: Vec<(ObjectKind, String)>,
     },
     /// Something happens to an object of the project.
-    Progress(Progress),
+    Progress(ObjectProgress),
     Warning {
         text: String,
     },
@@ -96,7 +96,7 @@ pub struct ContainerRef {
 
 /// A change of one object, in the words of `docker compose`: `Container shop-web-1  Started`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ObjectProgress {
     pub kind: ObjectKind,
     pub name: String,
     pub status: String,

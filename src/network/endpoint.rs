@@ -42,7 +42,7 @@ pub struct Sandbox {
 }
 
 /// An endpoint with everything decided.
-struct Plan {
+struct PlannedEndpoint {
     network: String,
     bridge: String,
     host: String,
@@ -98,7 +98,11 @@ fn give_back(paths: &Paths, containers: &[&str]) {
 }
 
 /// Takes the addresses of all containers under one lock and writes each lease once.
-fn lease_all(paths: &Paths, project: &ProjectPaths, specs: &[SandboxSpec<'_>]) -> Result<Vec<Result<Vec<Plan>>>> {
+fn lease_all(
+    paths: &Paths,
+    project: &ProjectPaths,
+    specs: &[SandboxSpec<'_>],
+) -> Result<Vec<Result<Vec<PlannedEndpoint>>>> {
     if specs.iter().all(|spec| spec.endpoints.is_empty()) {
         return Ok(specs.iter().map(|_| Ok(Vec::new())).collect());
     }
@@ -116,8 +120,8 @@ fn plan(
     changed: &mut BTreeSet<String>,
     project: &ProjectPaths,
     spec: &SandboxSpec<'_>,
-) -> Result<Vec<Plan>> {
-    let mut plans: Vec<Plan> = Vec::with_capacity(spec.endpoints.len());
+) -> Result<Vec<PlannedEndpoint>> {
+    let mut plans: Vec<PlannedEndpoint> = Vec::with_capacity(spec.endpoints.len());
     let mut number = 0;
     for endpoint in spec.endpoints {
         for option in endpoint.driver_opts.keys() {
@@ -158,7 +162,7 @@ fn plan_endpoint(
     lease: EndpointLease,
     inside: String,
     mac: Option<Mac>,
-) -> Plan {
+) -> PlannedEndpoint {
     let mut addresses = Vec::new();
     for address in [lease.ipv4.map(IpAddr::V4), lease.ipv6.map(IpAddr::V6)].into_iter().flatten() {
         if let Some(subnet) = network.subnet(address.is_ipv4()) {
@@ -167,7 +171,7 @@ fn plan_endpoint(
     }
     let derived = addresses.first().map_or([0x02, 0x42, 0, 0, 0, 1], |(address, _)| names::container_mac(*address));
     addresses.extend(endpoint.link_local.iter().map(|&address| (address, if address.is_ipv4() { 16 } else { 64 })));
-    Plan {
+    PlannedEndpoint {
         network: network.name.clone(),
         bridge: network.bridge.clone(),
         host: String::new(),
@@ -186,7 +190,7 @@ fn choose_gateways(
     leases: &mut Leases,
     project: &ProjectPaths,
     spec: &SandboxSpec<'_>,
-    plans: &mut [Plan],
+    plans: &mut [PlannedEndpoint],
 ) -> Result<()> {
     for ipv4 in [true, false] {
         let mut best: Option<(i64, &str, usize, IpAddr)> = None;
@@ -228,7 +232,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&mut self, spec: &SandboxSpec<'_>, mut plan: Vec<Plan>) -> Result<Sandbox> {
+    fn make(&mut self, spec: &SandboxSpec<'_>, mut plan: Vec<PlannedEndpoint>) -> Result<Sandbox> {
         let ipv6 = plan.iter().any(|endpoint| endpoint.lease.ipv6.is_some());
         let mut namespace = netns::create_here(&Wish { resolver: spec.resolver, ipv6 })
             .map_err(NetworkError::kernel("create a network namespace"))?;
@@ -242,7 +246,7 @@ impl Maker<'_> {
     }
 
     /// Creates all cables in one request; names that turn out to be taken are replaced and tried again.
-    fn plug(&mut self, plan: &mut [Plan], namespace: BorrowedFd<'_>) -> Result<()> {
+    fn plug(&mut self, plan: &mut [PlannedEndpoint], namespace: BorrowedFd<'_>) -> Result<()> {
         let mut todo: Vec<usize> = (0..plan.len()).collect();
         for endpoint in plan.iter_mut() {
             endpoint.host = next_name(self.project);
@@ -282,7 +286,7 @@ impl Maker<'_> {
         }
     }
 
-    fn bridge(&mut self, endpoint: &Plan) -> Result<u32> {
+    fn bridge(&mut self, endpoint: &PlannedEndpoint) -> Result<u32> {
         if let Some((_, index)) = self.bridges.iter().find(|(name, _)| *name == endpoint.bridge) {
             return Ok(*index);
         }
@@ -294,7 +298,7 @@ impl Maker<'_> {
     }
 }
 
-fn cable(endpoint: &Plan, bridge: u32, group: u32, namespace: BorrowedFd<'_>) -> link::Request {
+fn cable(endpoint: &PlannedEndpoint, bridge: u32, group: u32, namespace: BorrowedFd<'_>) -> link::Request {
     link::create_veth(&Veth {
         host: &endpoint.host,
         host_mac: names::hashed_mac(0x06, &endpoint.host),
@@ -377,8 +381,9 @@ pub fn rewire(paths: &Paths, project: &ProjectPaths, attachment: &Attachment) ->
         leases.save(lease)?;
     }
     let states = plans.iter().map(state).collect();
-    let is_there = |plan: &Plan| is_kept(&plan.inside) && inside.iter().any(|inner| inner.name == plan.inside);
-    let (kept, mut new): (Vec<Plan>, Vec<Plan>) = plans.into_iter().partition(is_there);
+    let is_there =
+        |plan: &PlannedEndpoint| is_kept(&plan.inside) && inside.iter().any(|inner| inner.name == plan.inside);
+    let (kept, mut new): (Vec<PlannedEndpoint>, Vec<PlannedEndpoint>) = plans.into_iter().partition(is_there);
     if new.iter().any(|plan| plan.lease.ipv6.is_some()) {
         // A container that had none of it was given none.
         let enable = || netns::write_sysctl("net/ipv6/conf/default/disable_ipv6", "0");
@@ -391,7 +396,7 @@ pub fn rewire(paths: &Paths, project: &ProjectPaths, attachment: &Attachment) ->
 }
 
 /// Default routes through interfaces that are there.
-fn lead_out(netlink: &mut Netlink, plans: &[Plan]) -> Result<()> {
+fn lead_out(netlink: &mut Netlink, plans: &[PlannedEndpoint]) -> Result<()> {
     let mut routes = Vec::new();
     for plan in plans.iter().filter(|plan| !plan.gateways.is_empty()) {
         let found = host::index_of(netlink, &plan.inside).map_err(NetworkError::kernel("find an interface"))?;
@@ -408,7 +413,7 @@ fn lead_out(netlink: &mut Netlink, plans: &[Plan]) -> Result<()> {
 }
 
 /// Addresses, up, routes: one request inside the namespace.
-fn configure(netlink: &mut Netlink, plan: &[Plan]) -> Result<()> {
+fn configure(netlink: &mut Netlink, plan: &[PlannedEndpoint]) -> Result<()> {
     let mut requests = Vec::new();
     let mut routes = Vec::new();
     for endpoint in plan {
@@ -428,7 +433,7 @@ fn configure(netlink: &mut Netlink, plan: &[Plan]) -> Result<()> {
     }
 }
 
-fn state(plan: &Plan) -> EndpointState {
+fn state(plan: &PlannedEndpoint) -> EndpointState {
     EndpointState {
         network: plan.network.clone(),
         interface: plan.inside.clone(),

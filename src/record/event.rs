@@ -9,7 +9,7 @@ use super::HealthStatus;
 use crate::runtime::spec::{ContainerId, ExitStatus};
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
+pub struct ContainerEvent {
     pub container: ContainerId,
     pub name: String,
     pub service: String,

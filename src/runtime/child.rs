@@ -57,7 +57,7 @@ use crate::sys::seccomp::Instruction;
 
 /// What the parent has prepared.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub(super) struct ChildSetup<'a> {
     pub spec: &'a ContainerSpec,
     pub cgroup: &'a ControlGroup,
     pub nodes: &'a [Node],
@@ -72,7 +72,7 @@ pub(super) struct Plan<'a> {
     pub shm: Option<OwnedFd>,
 }
 
-impl Plan<'_> {
+impl ChildSetup<'_> {
     /// Becomes the container's program. Returns the exit code after a failure, which is reported.
     pub(super) fn run(self, report: OwnedFd) -> i32 {
         match self.set_up(report.as_fd()) {

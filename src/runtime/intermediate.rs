@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 
 use crate::runtime::StartError;
-use crate::runtime::child::Plan;
+use crate::runtime::child::ChildSetup;
 use crate::runtime::error::Step;
 use crate::runtime::filesystem::clone_tree;
 use crate::runtime::inroot;
@@ -16,7 +16,7 @@ use crate::runtime::report::Report;
 use crate::sys::clone;
 
 pub(super) struct Helper<'a> {
-    pub plan: Plan<'a>,
+    pub plan: ChildSetup<'a>,
     /// The process whose pid namespace is entered.
     pub pid: Option<OwnedFd>,
     /// The process whose `/dev/shm` is shared.

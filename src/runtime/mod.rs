@@ -28,4 +28,4 @@ mod tmpfs;
 
 pub use capability::is_capability;
 pub use error::StartError;
-pub use start::{Descriptors, Pipes, Progress, Runtime, Started, Starting};
+pub use start::{Descriptors, Pipes, Runtime, StartPoll, Started, Starting};

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::runtime::StartError;
 use crate::runtime::capability::Capabilities;
 use crate::runtime::cgroup::{ControlGroup, Layout};
-use crate::runtime::child::Plan;
+use crate::runtime::child::ChildSetup;
 use crate::runtime::error::Step;
 use crate::runtime::intermediate::Helper;
 use crate::runtime::report::Report;
@@ -67,7 +67,7 @@ pub struct Started {
 
 /// How far a start has come.
 #[derive(Debug)]
-pub enum Progress {
+pub enum StartPoll {
     /// Call again when [`Starting::socket`] is readable.
     Pending(Starting),
     Started(Started),
@@ -123,7 +123,7 @@ impl Runtime {
         let begun = (|| {
             prepare_folders(spec)?;
             let warnings = cgroup.create(&spec.cgroup.limits, rules.as_deref())?;
-            let plan = Plan {
+            let plan = ChildSetup {
                 spec,
                 cgroup: &cgroup,
                 nodes: &nodes,
@@ -237,19 +237,19 @@ impl Starting {
 
     /// Takes what the process has reported.
     #[must_use]
-    pub fn advance(mut self) -> Progress {
+    pub fn advance(mut self) -> StartPoll {
         match self.take_reports() {
-            Ok(true) => Progress::Started(Started {
+            Ok(true) => StartPoll::Started(Started {
                 pid: self.pid,
                 pidfd: self.pidfd,
                 terminal: self.terminal,
                 warnings: self.warnings,
             }),
-            Ok(false) => Progress::Pending(self),
+            Ok(false) => StartPoll::Pending(self),
             Err(error) => {
                 // It ends by itself, unless it is stuck.
                 let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
-                Progress::Failed { error, pid: self.pid }
+                StartPoll::Failed { error, pid: self.pid }
             }
         }
     }

@@ -9,7 +9,7 @@ use super::executor::execute;
 use super::operations::Task;
 use super::report::Report;
 use super::up::describe;
-use crate::message::{Event, Failure};
+use crate::message::{Failure, Response};
 use crate::plan::{self, Action, Selection};
 
 impl Engine {
@@ -26,7 +26,7 @@ impl Engine {
         self.project.ends_recorded().await;
         let plan = plan::act(&self.observe(), selection, action);
         if plan.operations.is_empty() {
-            nothing_to(action).into_iter().for_each(|text| report.send(&Event::Note { text }));
+            nothing_to(action).into_iter().for_each(|text| report.send(&Response::Note { text }));
             return Ok(0);
         }
         if dry_run {

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::report::Report;
 use super::run::Oneoff;
 use crate::message::rpc::{Connection, Handler};
-use crate::message::{Event, Failure, Request};
+use crate::message::{Failure, Request, Response};
 use crate::plan::Action;
 use crate::state::notice;
 
@@ -59,8 +59,8 @@ impl Engine {
             report.warning(text);
         }
         match result {
-            Ok(exit_code) => report.send(&Event::Done { exit_code }),
-            Err(failure) => report.send(&Event::Failed(failure)),
+            Ok(exit_code) => report.send(&Response::Done { exit_code }),
+            Err(failure) => report.send(&Response::Failed(failure)),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Handler for Engine {
             match serde_json::from_value::<Request>(request) {
                 Ok(request) => engine.answer(request, &connection).await,
                 Err(error) => connection.send(
-                    &Event::Failed(Failure {
+                    &Response::Failed(Failure {
                         message: "the supervisor does not understand this request".to_owned(),
                         causes: vec![error.to_string()],
                         hints: vec!["the project was started by another version of windlass: use that one, or bring the project down with it first".to_owned()],

@@ -3,7 +3,7 @@
 
 use super::engine::Engine;
 use crate::message::rpc::Connection;
-use crate::message::{Event, Failure};
+use crate::message::{Failure, Response};
 
 /// What is to be said of a container whose terminal is lost.
 pub(super) fn hung_up(name: &str, service: &str) -> String {
@@ -22,7 +22,7 @@ impl Engine {
         if let Some((name, service)) = self.project.hung_up().into_iter().find(|(lost, _)| *lost == name) {
             return Err(Failure::new(hung_up(&name, &service)));
         }
-        connection.send(&Event::Attached, input.into_iter().collect());
+        connection.send(&Response::Attached, input.into_iter().collect());
         tokio::select! {
             exit = self.project.next_exit(id) => Ok(exit.map_or(0, |(code, _)| code)),
             stuck = self.project.end_untold(id) => Err(Failure::caused("nobody tells how the container ended", &stuck)),

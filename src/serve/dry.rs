@@ -9,7 +9,7 @@ use super::act::nothing_to;
 use super::observe::look_for;
 use super::preflight::Scene;
 use super::up::described;
-use crate::message::{Event, Failure, Request};
+use crate::message::{Failure, Request, Response};
 use crate::network::{self, Networks};
 use crate::plan::{self, Action, Desired, Observed, Plan};
 use crate::record::ProjectRecord;
@@ -26,7 +26,7 @@ pub fn answer(
     paths: &Paths,
     project: &ProjectPaths,
     request: &Request,
-    say: &mut dyn FnMut(&Event),
+    say: &mut dyn FnMut(&Response),
 ) -> Result<(), Failure> {
     let world = World::look(paths, project)?;
     match request {
@@ -54,9 +54,9 @@ pub fn answer(
         Request::Act { action, selection, .. } => {
             let plan = plan::act(&world.observed, selection, action);
             match (plan.operations.is_empty(), action) {
-                (true, _) => nothing_to(action).into_iter().for_each(|text| say(&Event::Note { text })),
+                (true, _) => nothing_to(action).into_iter().for_each(|text| say(&Response::Note { text })),
                 (false, Action::Start | Action::Restart { .. }) => return world.tell(&plan, None, say),
-                (false, _) => described(&plan).into_iter().for_each(|text| say(&Event::Planned { text })),
+                (false, _) => described(&plan).into_iter().for_each(|text| say(&Response::Planned { text })),
             }
             Ok(())
         }
@@ -113,9 +113,9 @@ impl<'a> World<'a> {
     }
 
     /// The plan, and then what it would fail for.
-    fn tell(&self, plan: &Plan, desired: Option<&Desired>, say: &mut dyn FnMut(&Event)) -> Result<(), Failure> {
-        plan.warnings.iter().for_each(|text| say(&Event::Warning { text: text.clone() }));
-        described(plan).into_iter().for_each(|text| say(&Event::Planned { text }));
+    fn tell(&self, plan: &Plan, desired: Option<&Desired>, say: &mut dyn FnMut(&Response)) -> Result<(), Failure> {
+        plan.warnings.iter().for_each(|text| say(&Response::Warning { text: text.clone() }));
+        described(plan).into_iter().for_each(|text| say(&Response::Planned { text }));
         let views = self.observed.containers.iter();
         let views: Vec<View> =
             views.map(|have| View { record: Rc::new(have.record.clone()), state: have.state.clone() }).collect();
@@ -136,7 +136,7 @@ impl<'a> World<'a> {
             elsewhere: &|name| holder_elsewhere(self.paths, self.project.name(), name),
         };
         let warnings = scene.object(plan, desired)?;
-        warnings.into_iter().for_each(|text| say(&Event::Warning { text }));
+        warnings.into_iter().for_each(|text| say(&Response::Warning { text }));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use crate::message::rpc::Connection;
-use crate::message::{Event, Failure};
+use crate::message::{Failure, Response};
 use crate::runtime::spec::ExecSpec;
 use crate::supervisor::{self, Streams};
 
@@ -27,7 +27,7 @@ impl Engine {
             failure
         })?;
         let terminal = exec.terminal.take();
-        connection.send(&Event::ExecStarted { pid: exec.pid }, terminal.into_iter().chain(ends).collect());
+        connection.send(&Response::ExecStarted { pid: exec.pid }, terminal.into_iter().chain(ends).collect());
         if detach {
             return Ok(0);
         }

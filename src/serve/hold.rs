@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use crate::message::rpc::Connection;
-use crate::message::{Event, Failure};
+use crate::message::{Failure, Response};
 use crate::record::Status;
 
 impl Engine {
@@ -14,7 +14,7 @@ impl Engine {
         if runs {
             self.project.pause(id).await.map_err(|error| Failure::caused(failed("pause"), &error))?;
         }
-        connection.send(&Event::Held, vec![]);
+        connection.send(&Response::Held, vec![]);
         let _ = connection.recv().await;
         // It may have been ended, removed or unpaused by others.
         if runs

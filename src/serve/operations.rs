@@ -10,7 +10,7 @@ use super::failure::{condition_failure, start_failure};
 use super::observe::reference;
 use super::report::Report;
 use super::run::Attach;
-use crate::message::{Event, Failure, ObjectKind};
+use crate::message::{Failure, ObjectKind, Response};
 use crate::plan::{Desired, Operation, OperationKind};
 use crate::record::Status;
 use crate::runtime::spec::{ExitStatus, Namespace};
@@ -202,7 +202,7 @@ impl Engine {
     fn tell_hooks(&self, id: &str, report: &Report) {
         let lines = self.project.hooks_said(id);
         if let Some(view) = self.project.container(id).filter(|_| !lines.is_empty()) {
-            report.send(&Event::Hooks { container: reference(&view), lines });
+            report.send(&Response::Hooks { container: reference(&view), lines });
         }
     }
 

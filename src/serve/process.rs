@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::keeper;
-use crate::keeper::protocol::Request;
+use crate::keeper::protocol::KeeperRequest;
 use crate::message::rpc::{Handler, Server};
 use crate::state::{Lock, Paths, messages};
 use crate::supervisor::{Handover, Link, Project, chain};
@@ -86,7 +86,7 @@ async fn run(
         let (server, handler) = (Rc::clone(&server), engine(project.clone()));
         tokio::task::spawn_local(async move { server.serve(handler).await })
     };
-    link.tell(Request::Serving, Vec::new());
+    link.tell(KeeperRequest::Serving, Vec::new());
     {
         let (project, server) = (project.clone(), Rc::clone(&server));
         tokio::task::spawn_local(async move {
@@ -162,8 +162,8 @@ async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link
         tracing::warn!("cannot remove {}: {error}", run.display());
     }
     // Clients that wait for the end see it when the keeper closes the last copy of their connections.
-    link.tell(Request::Hold { key: "parting".to_owned() }, server.parting());
-    link.tell(Request::Shutdown, Vec::new());
+    link.tell(KeeperRequest::Hold { key: "parting".to_owned() }, server.parting());
+    link.tell(KeeperRequest::Shutdown, Vec::new());
     link.caught_up().await;
     if let Err(error) = lock.remove() {
         tracing::warn!("cannot remove the project's lock: {error}");

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::engine::Engine;
 use super::observe::reference;
 use super::report::Report;
-use crate::message::{Event, Failure, Refresh, Refreshed};
+use crate::message::{Failure, Refresh, Refreshed, Response};
 use crate::record::Condition;
 use crate::supervisor::{Reloaded, View};
 use crate::watch::Outcome;
@@ -49,7 +49,7 @@ impl Engine {
                 refreshed.output.push(output);
             }
         }
-        report.send(&Event::Refreshed(refreshed));
+        report.send(&Response::Refreshed(refreshed));
         Ok(0)
     }
 

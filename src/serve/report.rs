@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::message::rpc::Connection;
-use crate::message::{Event, ObjectKind, Progress, ProgressState};
+use crate::message::{ObjectKind, ObjectProgress, ProgressState, Response};
 
 /// The events of one request.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl Report {
         Self { connection, begin: Instant::now(), since: Rc::default() }
     }
 
-    pub fn send(&self, event: &Event) {
+    pub fn send(&self, event: &Response) {
         self.connection.send(event, vec![]);
     }
 
@@ -41,7 +41,7 @@ impl Report {
     }
 
     pub fn warning(&self, text: impl Into<String>) {
-        self.send(&Event::Warning { text: text.into() });
+        self.send(&Response::Warning { text: text.into() });
     }
 
     /// Something begins on an object.
@@ -72,7 +72,7 @@ impl Report {
 
     fn progress(&self, kind: ObjectKind, name: &str, status: &str, state: ProgressState, detail: Option<String>) {
         let elapsed = self.since.borrow_mut().entry((kind, name.to_owned())).or_insert_with(Instant::now).elapsed();
-        self.send(&Event::Progress(Progress {
+        self.send(&Response::Progress(ObjectProgress {
             kind,
             name: name.to_owned(),
             status: status.to_owned(),
@@ -85,7 +85,7 @@ impl Report {
     /// Tells how long a step took that began at `start`, for `--timings`.
     pub fn timing(&self, step: impl Into<String>, start: Instant) {
         let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.send(&Event::Timing {
+        self.send(&Response::Timing {
             step: step.into(),
             start_us: micros(start.saturating_duration_since(self.begin)),
             took_us: micros(start.elapsed()),

@@ -11,7 +11,7 @@ use super::observe::reference;
 use super::report::Report;
 use super::up::describe;
 use crate::message::rpc::Connection;
-use crate::message::{Event, Failure, Request};
+use crate::message::{Failure, Request, Response};
 use crate::plan::{self, Desired, DesiredService, UpOptions};
 use crate::record::Status;
 use crate::record::event::What;
@@ -72,9 +72,9 @@ impl Engine {
             return Err(Failure::given_up());
         }
         let container = reference(&view);
-        report.send(&Event::Containers { containers: vec![container.clone()] });
+        report.send(&Response::Containers { containers: vec![container.clone()] });
         let mut unread = Unread::of(&ends);
-        connection.send(&Event::RunStarted { container }, ends);
+        connection.send(&Response::RunStarted { container }, ends);
         if !attach {
             return Ok(0);
         }

@@ -13,7 +13,7 @@ use super::operations::Task;
 use super::outline::outline;
 use super::report::Report;
 use super::run::Attach;
-use crate::message::{Event, Failure};
+use crate::message::{Failure, Response};
 use crate::network::mend::Mended;
 use crate::plan::{self, Desired, Observed, OperationKind, Plan, UpOptions};
 use crate::record::{ProjectRecord, Status};
@@ -61,7 +61,7 @@ impl Engine {
             self.project.settle().await;
             return Err(failure);
         }
-        report.send(&Event::Containers { containers: self.containers_of(&desired) });
+        report.send(&Response::Containers { containers: self.containers_of(&desired) });
         report.timing("up", begin);
         Ok(0)
     }
@@ -141,7 +141,7 @@ impl Engine {
         note(self.until_renewed(desired.project.clone(), plan))?;
         self.with_scene(|scene| scene.check_names(plan))?;
         self.relabel(desired, plan).await?;
-        report.send(&Event::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
+        report.send(&Response::Outline { objects: outline(plan, |id| self.project.name_of(id)) });
         self.project
             .claim_addresses(desired.claims.clone())
             .await
@@ -240,7 +240,7 @@ impl Engine {
 }
 
 pub(super) fn describe(plan: &Plan, report: &Report) {
-    described(plan).into_iter().for_each(|text| report.send(&Event::Planned { text }));
+    described(plan).into_iter().for_each(|text| report.send(&Response::Planned { text }));
 }
 
 /// `--dry-run`: each operation with its reason, which is told once for each container.

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::failure::condition_failure;
 use super::observe::reference;
 use super::report::Report;
-use crate::message::{ContainerRef, Event, Failure, ObjectKind};
+use crate::message::{ContainerRef, Failure, ObjectKind, Response};
 use crate::supervisor::View;
 
 impl Engine {
@@ -60,7 +60,7 @@ impl Engine {
                 let goes_on = matches!(exit, Some((_, false)));
                 if let Some((exit_code, last)) = exit {
                     let last = last && successor.is_none();
-                    report.send(&Event::Exited { container: container.clone(), exit_code, last });
+                    report.send(&Response::Exited { container: container.clone(), exit_code, last });
                 }
                 next = if goes_on { Some(container) } else { successor };
             }

@@ -39,7 +39,7 @@ use super::container::{Container, Exit};
 use super::error::SupervisorError;
 use super::link::Started;
 use super::project::{Project, remove_tree};
-use crate::keeper::protocol::{Event, ExitRecord, Request};
+use crate::keeper::protocol::{ExitRecord, KeeperEvent, KeeperRequest};
 use crate::record::{ContainerRecord, ContainerState, Status, signal};
 use crate::runtime::spec::{ContainerId, ExitStatus, NetworkNamespace};
 use crate::state::record;
@@ -61,18 +61,18 @@ struct Runs {
 
 impl Handover {
     /// Takes in one message; `true` when that was all.
-    pub fn take(&mut self, event: Event, fds: Vec<OwnedFd>) -> bool {
+    pub fn take(&mut self, event: KeeperEvent, fds: Vec<OwnedFd>) -> bool {
         match event {
-            Event::Running { container, pid, start_time } => {
+            KeeperEvent::Running { container, pid, start_time } => {
                 self.running.insert(container, Runs { pid, start_time, fds });
             }
-            Event::Exited { container, status, at, oom_killed } => {
+            KeeperEvent::Exited { container, status, at, oom_killed } => {
                 self.exits.push((container, Exit { status, at, oom_killed }));
             }
-            Event::Held { key } => {
+            KeeperEvent::Held { key } => {
                 self.held.insert(key, fds);
             }
-            Event::Ready => return true,
+            KeeperEvent::Ready => return true,
             _ => {}
         }
         false
@@ -138,10 +138,10 @@ impl Project {
             if let Some(pidfd) = runs.fds.first() {
                 let _ = signal::send(pidfd, nix::libc::SIGKILL);
             }
-            self.inner.link.tell(Request::Forget { container: id }, Vec::new());
+            self.inner.link.tell(KeeperRequest::Forget { container: id }, Vec::new());
         }
         for key in handover.held.into_keys() {
-            self.inner.link.tell(Request::Release { key }, Vec::new());
+            self.inner.link.tell(KeeperRequest::Release { key }, Vec::new());
         }
     }
 
@@ -237,7 +237,7 @@ impl Project {
             {
                 // The answer is `Running`, and `Exited` when it has ended meanwhile.
                 self.inner.link.tell(
-                    Request::Adopt {
+                    KeeperRequest::Adopt {
                         spec: Box::new(container.record.spec.clone()),
                         pid,
                         start_time,
@@ -264,17 +264,17 @@ impl Project {
     }
 
     /// What the keeper says after the hand-over.
-    pub(super) fn told(&self, event: Event, fds: Vec<OwnedFd>) {
+    pub(super) fn told(&self, event: KeeperEvent, fds: Vec<OwnedFd>) {
         if let Some(early) = &mut *self.inner.early.borrow_mut() {
             return early.push((event, fds));
         }
         match event {
-            Event::Exited { container, status, at, oom_killed } => {
+            KeeperEvent::Exited { container, status, at, oom_killed } => {
                 if let Ok(container) = self.find(&container) {
                     self.exited(&container, Exit { status, at, oom_killed });
                 }
             }
-            Event::Running { container, pid, start_time } => {
+            KeeperEvent::Running { container, pid, start_time } => {
                 if let Ok(container) = self.find(&container) {
                     self.adopt(&container, Runs { pid, start_time, fds }, &mut BTreeMap::new());
                 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::container::Container;
 use crate::record::HealthStatus;
-use crate::record::event::{Event, EventRecord, What};
+use crate::record::event::{ContainerEvent, EventRecord, What};
 use crate::record::logs::{LogFile, Rotation, Splitter, Stream};
 
 /// Two files of a megabyte: some thousand events.
@@ -32,7 +32,7 @@ impl Journal {
         *self.file.borrow_mut() = None;
     }
 
-    pub(super) fn note(&self, container: &Container, event: &Event) {
+    pub(super) fn note(&self, container: &Container, event: &ContainerEvent) {
         self.append(&records(container, event), event.time);
     }
 
@@ -68,7 +68,7 @@ impl Journal {
     }
 }
 
-fn records(container: &Container, event: &Event) -> Vec<EventRecord> {
+fn records(container: &Container, event: &ContainerEvent) -> Vec<EventRecord> {
     let record = &container.record;
     let own = record.labels.iter().filter(|(key, _)| !key.starts_with("com.docker.compose."));
     let mut attributes: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();

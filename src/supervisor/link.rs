@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::keeper;
-use crate::keeper::protocol::{self, Event, Request, StartError};
+use crate::keeper::protocol::{self, KeeperEvent, KeeperRequest, StartError};
 use crate::record::signal;
 use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
@@ -26,7 +26,7 @@ pub(super) struct Started {
     pub pid: i32,
     pub start_time: u64,
     pub warnings: Vec<String>,
-    /// As in [`Event::Started`].
+    /// As in [`KeeperEvent::Started`].
     pub fds: Vec<OwnedFd>,
 }
 
@@ -75,7 +75,7 @@ pub struct Link {
     next: Cell<u64>,
     asked: RefCell<HashMap<u64, Answered>>,
     execs: RefCell<HashMap<String, oneshot::Sender<ExitStatus>>>,
-    outbox: RefCell<VecDeque<(Request, Vec<OwnedFd>)>>,
+    outbox: RefCell<VecDeque<(KeeperRequest, Vec<OwnedFd>)>>,
     flushing: Cell<bool>,
 }
 
@@ -100,10 +100,10 @@ impl Link {
     }
 
     /// The next thing that the keeper says of its own accord; answers go to whoever asked. `None`: it has died.
-    pub async fn next(self: &Rc<Self>) -> io::Result<Option<(Event, Vec<OwnedFd>)>> {
+    pub async fn next(self: &Rc<Self>) -> io::Result<Option<(KeeperEvent, Vec<OwnedFd>)>> {
         loop {
             let received =
-                self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<Event>(socket.as_fd())).await;
+                self.socket.async_io(Interest::READABLE, |socket| protocol::recv::<KeeperEvent>(socket.as_fd())).await;
             let received = match received {
                 Err(error) => match protocol::stripped(&error) {
                     Some(event) => {
@@ -121,22 +121,22 @@ impl Link {
                 return Ok(None);
             };
             match event {
-                Event::Started { seq, pid, start_time, warnings, .. } if self.is_asked(seq) => {
+                KeeperEvent::Started { seq, pid, start_time, warnings, .. } if self.is_asked(seq) => {
                     self.answer(seq, Ok(Answer::Started(Started { pid, start_time, warnings, fds })));
                 }
-                Event::ExecStarted { seq, pid, .. } if self.is_asked(seq) => {
+                KeeperEvent::ExecStarted { seq, pid, .. } if self.is_asked(seq) => {
                     self.answer(seq, Ok(Answer::Exec(pid, fds)));
                 }
                 // Whoever wanted it has given up meanwhile.
-                Event::Started { .. } | Event::ExecStarted { .. } => {
+                KeeperEvent::Started { .. } | KeeperEvent::ExecStarted { .. } => {
                     if let Some(pidfd) = fds.first() {
                         let _ = signal::send(pidfd, nix::libc::SIGKILL);
                     }
                 }
-                Event::Failed { seq, error } => self.answer(seq, Err(error)),
-                Event::CaughtUp { seq } => self.answer(seq, Ok(Answer::CaughtUp)),
-                Event::Unknown { seq } => self.answer(seq, Err(unanswered("the keeper's answer was lost"))),
-                Event::ExecExited { exec, status } => {
+                KeeperEvent::Failed { seq, error } => self.answer(seq, Err(error)),
+                KeeperEvent::CaughtUp { seq } => self.answer(seq, Ok(Answer::CaughtUp)),
+                KeeperEvent::Unknown { seq } => self.answer(seq, Err(unanswered("the keeper's answer was lost"))),
+                KeeperEvent::ExecExited { exec, status } => {
                     if let Some(waiting) = self.execs.borrow_mut().remove(&exec) {
                         let _ = waiting.send(status);
                     }
@@ -152,7 +152,7 @@ impl Link {
 
     /// An event whose descriptors could not be received. Whoever waits for it is told so, and what was started is ended:
     /// nobody could have followed it.
-    fn stripped(self: &Rc<Self>, event: Event) {
+    fn stripped(self: &Rc<Self>, event: KeeperEvent) {
         descriptors::release_reserve();
         let error = || StartError {
             step: "start".to_owned(),
@@ -161,12 +161,12 @@ impl Link {
             exit_code: 125,
         };
         match event {
-            Event::Started { seq, container, .. } => {
-                self.tell(Request::Kill { container, exec: None }, Vec::new());
+            KeeperEvent::Started { seq, container, .. } => {
+                self.tell(KeeperRequest::Kill { container, exec: None }, Vec::new());
                 self.answer(seq, Err(error()));
             }
-            Event::ExecStarted { seq, exec, .. } => {
-                self.tell(Request::Kill { container: ContainerId::new(), exec: Some(exec) }, Vec::new());
+            KeeperEvent::ExecStarted { seq, exec, .. } => {
+                self.tell(KeeperRequest::Kill { container: ContainerId::new(), exec: Some(exec) }, Vec::new());
                 self.answer(seq, Err(error()));
             }
             other => tracing::error!(?other, "the descriptors that came with it are lost"),
@@ -198,7 +198,7 @@ impl Link {
     ) -> Result<Started, StartError> {
         let (seq, answer) = self.ask();
         let piped = streams.as_ref().map(which);
-        let request = Request::Start { seq, piped, spec: Box::new(spec), pipes, exit_record };
+        let request = KeeperRequest::Start { seq, piped, spec: Box::new(spec), pipes, exit_record };
         self.tell(request, network.into_iter().chain(streams.into_iter().flatten().flatten()).collect());
         match self.answered(seq, answer).await? {
             Answer::Started(started) => Ok(started),
@@ -218,7 +218,7 @@ impl Link {
         let (ended, exit) = oneshot::channel();
         self.execs.borrow_mut().insert(exec.clone(), ended);
         let (exec_id, piped) = (exec.clone(), which(&streams));
-        let request = Request::Exec { seq, exec: exec_id, container, spec: Box::new(spec), piped };
+        let request = KeeperRequest::Exec { seq, exec: exec_id, container, spec: Box::new(spec), piped };
         self.tell(request, streams.into_iter().flatten().collect());
         match self.answered(seq, answer).await {
             Ok(Answer::Exec(pid, fds)) => {
@@ -237,7 +237,7 @@ impl Link {
     /// Returns when the keeper has done all that it was told until now.
     pub async fn caught_up(self: &Rc<Self>) {
         let (seq, answer) = self.ask();
-        self.tell(Request::CatchUp { seq }, Vec::new());
+        self.tell(KeeperRequest::CatchUp { seq }, Vec::new());
         if let Err(error) = self.answered(seq, answer).await {
             tracing::warn!("{error}");
         }
@@ -255,7 +255,7 @@ impl Link {
                     self.asked.borrow_mut().remove(&seq);
                     return Err(unanswered(&stuck.to_string()));
                 }
-                () = tokio::time::sleep(LOOK) => self.tell(Request::Ask { seq }, Vec::new()),
+                () = tokio::time::sleep(LOOK) => self.tell(KeeperRequest::Ask { seq }, Vec::new()),
             }
         }
     }
@@ -272,7 +272,7 @@ impl Link {
     }
 
     /// Says something that has no answer. Never waits; the order is kept.
-    pub fn tell(self: &Rc<Self>, request: Request, fds: Vec<OwnedFd>) {
+    pub fn tell(self: &Rc<Self>, request: KeeperRequest, fds: Vec<OwnedFd>) {
         if !self.flushing.get() {
             match self.try_send(&request, &fds) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -287,7 +287,7 @@ impl Link {
         }
     }
 
-    fn try_send(&self, request: &Request, fds: &[OwnedFd]) -> io::Result<()> {
+    fn try_send(&self, request: &KeeperRequest, fds: &[OwnedFd]) -> io::Result<()> {
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         protocol::send(self.socket.get_ref(), request, &fds)
     }

@@ -34,7 +34,7 @@ use super::container::{Container, Exit, Purpose, Stopping};
 use super::error::SupervisorError;
 use super::project::Project;
 use super::reload::is_deaf;
-use crate::keeper::protocol::Request;
+use crate::keeper::protocol::KeeperRequest;
 use crate::record::event::What;
 use crate::record::{ContainerState, Status, signal};
 use crate::runtime::spec::{ExitStatus, Namespace};
@@ -376,7 +376,7 @@ impl Project {
 
     /// The end of a container is on disk: the keeper need not remember it.
     pub(super) fn forget(&self, container: &Container) {
-        self.inner.link.tell(Request::Forget { container: container.record.id.clone() }, Vec::new());
+        self.inner.link.tell(KeeperRequest::Forget { container: container.record.id.clone() }, Vec::new());
     }
 
     /// A container has ended, or could not be brought back: again, or for good.

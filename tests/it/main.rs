@@ -13,3 +13,4 @@ mod explain;
 mod pages;
 mod project;
 mod tidy;
+mod type_names;

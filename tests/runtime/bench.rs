@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use windlass::keeper::protocol::{Event, Request};
+use windlass::keeper::protocol::{KeeperEvent, KeeperRequest};
 use windlass::runtime::spec::{NetworkNamespace, Seccomp};
 
 use crate::support::{Direct, new_network};
@@ -26,12 +26,12 @@ fn start_times() {
             let begin = Instant::now();
             keeper.request_start(&spec, (spec.namespaces.network == NetworkNamespace::Passed).then_some(&network));
             let (event, _fds) = keeper.event();
-            assert!(matches!(event, Event::Started { .. }), "{event:?}");
+            assert!(matches!(event, KeeperEvent::Started { .. }), "{event:?}");
             started.push(begin.elapsed());
             let (event, _) = keeper.event();
-            assert!(matches!(event, Event::Exited { .. }), "{event:?}");
+            assert!(matches!(event, KeeperEvent::Exited { .. }), "{event:?}");
             ended.push(begin.elapsed());
-            keeper.send(&Request::Forget { container: spec.id }, &[]);
+            keeper.send(&KeeperRequest::Forget { container: spec.id }, &[]);
         }
         report(&format!("{what}: started"), started);
         report(&format!("{what}: started and ended"), ended);
@@ -51,7 +51,7 @@ fn start_times() {
         let mut pidfds = vec![];
         for _ in &specs {
             let (event, mut fds) = keeper.event();
-            assert!(matches!(event, Event::Started { .. }), "{event:?}");
+            assert!(matches!(event, KeeperEvent::Started { .. }), "{event:?}");
             pidfds.push(fds.remove(0));
         }
         many.push(begin.elapsed());
@@ -59,10 +59,10 @@ fn start_times() {
             rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).unwrap();
         }
         for _ in &specs {
-            assert!(matches!(keeper.event().0, Event::Exited { .. }));
+            assert!(matches!(keeper.event().0, KeeperEvent::Exited { .. }));
         }
         for spec in &specs {
-            keeper.send(&Request::Forget { container: spec.id.clone() }, &[]);
+            keeper.send(&KeeperRequest::Forget { container: spec.id.clone() }, &[]);
         }
     }
     report("ten at once: all started", many);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use windlass::keeper::protocol::{Event, ExitRecord, Request};
+use windlass::keeper::protocol::{ExitRecord, KeeperEvent, KeeperRequest};
 use windlass::runtime::spec::ExitStatus;
 use windlass::state::record;
 
@@ -36,7 +36,7 @@ fn a_container_outlives_its_keeper_and_another_one_adopts_it() {
     drop(running);
 
     let mut second = Direct::new();
-    let adopt = || Request::Adopt {
+    let adopt = || KeeperRequest::Adopt {
         spec: Box::new(spec.clone()),
         pid,
         start_time,
@@ -44,24 +44,24 @@ fn a_container_outlives_its_keeper_and_another_one_adopts_it() {
         exit_record: exit_record.clone(),
     };
     second.send(&adopt(), &[]);
-    let (Event::Running { container, pid: told, .. }, fds) = second.event() else { panic!("not adopted") };
+    let (KeeperEvent::Running { container, pid: told, .. }, fds) = second.event() else { panic!("not adopted") };
     assert_eq!((container.as_str(), told, fds.len()), (spec.id.as_str(), pid, 4));
     fs::write(spec.rootfs.upper.join("tmp/go"), "").unwrap_or_else(|_| {
         // The folder is not in the upper layer yet: through the container's own root.
         fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
     });
-    let (Event::Exited { status, .. }, _) = second.event() else { panic!("no end") };
+    let (KeeperEvent::Exited { status, .. }, _) = second.event() else { panic!("no end") };
     // Where the kernel keeps the status for whoever holds the pidfd it is known, else that is said.
     assert!(matches!(status, ExitStatus::Code(5) | ExitStatus::Unknown), "{status:?}");
     assert_eq!(drain(&fds[2]), "two\n");
     assert_eq!(record::read::<ExitRecord>(&exit_record).unwrap().unwrap().status, status);
     until("the control groups are gone", || groups(&spec.cgroup.path).is_empty());
-    second.send(&Request::Forget { container: spec.id.clone() }, &[]);
+    second.send(&KeeperRequest::Forget { container: spec.id.clone() }, &[]);
 
     // A process that is gone, or another one with its number, is not adopted: its end is told.
     second.send(&adopt(), &[]);
-    assert!(matches!(second.event().0, Event::Running { .. }));
-    let (Event::Exited { status: again, .. }, _) = second.event() else { panic!("no end") };
+    assert!(matches!(second.event().0, KeeperEvent::Running { .. }));
+    let (KeeperEvent::Exited { status: again, .. }, _) = second.event() else { panic!("no end") };
     assert_eq!(again, status);
 }
 
@@ -71,11 +71,11 @@ fn what_is_held_and_released() {
     let count = |keeper: &Direct| fs::read_dir(format!("/proc/{}/fd", keeper.child.id())).unwrap().count();
     let before = count(&keeper);
     let file: OwnedFd = fs::File::open("/dev/null").unwrap().into();
-    keeper.send(&Request::Hold { key: "a".into() }, &[&file, &file]);
+    keeper.send(&KeeperRequest::Hold { key: "a".into() }, &[&file, &file]);
     until("two more", || count(&keeper) == before + 2);
-    keeper.send(&Request::Hold { key: "a".into() }, &[&file]);
+    keeper.send(&KeeperRequest::Hold { key: "a".into() }, &[&file]);
     until("replaced", || count(&keeper) == before + 1);
-    keeper.send(&Request::Release { key: "a".into() }, &[]);
+    keeper.send(&KeeperRequest::Release { key: "a".into() }, &[]);
     until("none", || count(&keeper) == before);
 
     // Nor does a container leave anything behind.
@@ -95,7 +95,7 @@ fn a_container_is_not_started_twice() {
     let spec = keeper.spec(&["sleep", "1000"]);
     let running = keeper.start(&spec);
     keeper.request_start(&spec, None);
-    let (Event::Failed { error, .. }, _) = keeper.event() else { panic!("it started") };
+    let (KeeperEvent::Failed { error, .. }, _) = keeper.event() else { panic!("it started") };
     assert!(error.to_string().contains("runs already"), "{error}");
     keeper.kill(running);
 }
@@ -110,8 +110,8 @@ fn many_at_once() {
     let (mut started, mut ended) = (0, vec![]);
     while ended.len() < specs.len() {
         match keeper.event().0 {
-            Event::Started { .. } => started += 1,
-            Event::Exited { container, status, .. } => ended.push((container, status)),
+            KeeperEvent::Started { .. } => started += 1,
+            KeeperEvent::Exited { container, status, .. } => ended.push((container, status)),
             other => panic!("unexpected {other:?}"),
         }
     }
@@ -119,7 +119,7 @@ fn many_at_once() {
     for (n, spec) in specs.iter().enumerate() {
         let (_, status) = ended.iter().find(|(id, _)| *id == spec.id).unwrap();
         assert_eq!(*status, ExitStatus::Code(n as i32));
-        keeper.send(&Request::Forget { container: spec.id.clone() }, &[]);
+        keeper.send(&KeeperRequest::Forget { container: spec.id.clone() }, &[]);
         keeper.assert_clean(spec);
     }
 }

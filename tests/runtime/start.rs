@@ -124,7 +124,7 @@ fn stdin_is_a_pipe_that_can_be_closed_or_nothing() {
     rustix::io::write(&running.fds[0], b"hello\n").unwrap();
     read_until(&running.fds[1], "hello");
     running.fds[0] = fs::File::open("/dev/null").unwrap().into();
-    let request = windlass::keeper::protocol::Request::CloseStdin { container: spec.id.clone() };
+    let request = windlass::keeper::protocol::KeeperRequest::CloseStdin { container: spec.id.clone() };
     keeper.send(&request, &[]);
     assert_eq!(keeper.finish(running).stdout, "end\n");
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use windlass::keeper::protocol::{Event, Request, StartError, recv, send};
+use windlass::keeper::protocol::{KeeperEvent, KeeperRequest, StartError, recv, send};
 use windlass::runtime::spec::*;
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
@@ -67,7 +67,7 @@ impl Direct {
         let folder = tempfile::Builder::new().prefix("wl-runtime-").tempdir().unwrap();
         let mut keeper = Self { child, socket: ours, folder, tag, seq: 0, next: 0 };
         keeper.make_root();
-        assert!(matches!(keeper.event().0, Event::Ready));
+        assert!(matches!(keeper.event().0, KeeperEvent::Ready));
         keeper
     }
 
@@ -155,13 +155,13 @@ impl Direct {
         self.spec(&["sh", "-c", script])
     }
 
-    pub fn send(&mut self, request: &Request, fds: &[&OwnedFd]) {
+    pub fn send(&mut self, request: &KeeperRequest, fds: &[&OwnedFd]) {
         let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
         send(&self.socket, request, &fds).unwrap();
     }
 
     /// The next event; fails when none comes.
-    pub fn event(&mut self) -> (Event, Vec<OwnedFd>) {
+    pub fn event(&mut self) -> (KeeperEvent, Vec<OwnedFd>) {
         wait_readable(&self.socket);
         recv(&self.socket).unwrap().expect("the keeper is gone")
     }
@@ -176,7 +176,7 @@ impl Direct {
 
     pub fn request_start(&mut self, spec: &ContainerSpec, network: Option<&OwnedFd>) -> u64 {
         self.seq += 1;
-        let request = Request::Start {
+        let request = KeeperRequest::Start {
             seq: self.seq,
             piped: None,
             spec: Box::new(spec.clone()),
@@ -195,12 +195,12 @@ impl Direct {
     pub fn try_start_in(&mut self, spec: &ContainerSpec, network: Option<&OwnedFd>) -> Result<Running, StartError> {
         let expected = self.request_start(spec, network);
         match self.event() {
-            (Event::Started { seq, container, pid, warnings, .. }, mut fds) if seq == expected => {
+            (KeeperEvent::Started { seq, container, pid, warnings, .. }, mut fds) if seq == expected => {
                 assert_eq!(container, spec.id);
                 let pidfd = fds.remove(0);
                 Ok(Running { id: container, pid, pidfd, fds, warnings, spec: spec.clone() })
             }
-            (Event::Failed { seq, error }, _) if seq == expected => {
+            (KeeperEvent::Failed { seq, error }, _) if seq == expected => {
                 self.assert_clean(spec);
                 Err(error)
             }
@@ -215,14 +215,14 @@ impl Direct {
     /// Waits for the end of a container that runs, and takes what it wrote.
     pub fn finish(&mut self, running: Running) -> Outcome {
         let (event, _) = self.event();
-        let Event::Exited { container, status, oom_killed, .. } = event else { panic!("unexpected {event:?}") };
+        let KeeperEvent::Exited { container, status, oom_killed, .. } = event else { panic!("unexpected {event:?}") };
         assert_eq!(container, running.id);
         assert!(self.exit_record(&running.spec).exists(), "the exit is told before it is recorded");
         let (stdout, stderr) = match running.fds.len() {
             3 => (drain(&running.fds[1]), drain(&running.fds[2])),
             _ => (drain(&running.fds[0]), String::new()),
         };
-        self.send(&Request::Forget { container: running.id.clone() }, &[]);
+        self.send(&KeeperRequest::Forget { container: running.id.clone() }, &[]);
         self.assert_clean(&running.spec);
         Outcome { status, oom_killed, stdout, stderr }
     }
@@ -260,7 +260,7 @@ impl Direct {
     pub fn exec(&mut self, container: &str, spec: ExecSpec) -> Result<Outcome, StartError> {
         self.seq += 1;
         let tty = spec.tty;
-        let request = Request::Exec {
+        let request = KeeperRequest::Exec {
             seq: self.seq,
             exec: format!("e{}", self.seq),
             container: container.to_owned(),
@@ -273,14 +273,14 @@ impl Direct {
         self.send(&request, if tty { &[] } else { &streams });
         drop(writer);
         let master = match self.event() {
-            (Event::ExecStarted { .. }, mut fds) => {
+            (KeeperEvent::ExecStarted { .. }, mut fds) => {
                 assert_eq!(fds.len(), if tty { 2 } else { 1 });
                 fds.pop()
             }
-            (Event::Failed { error, .. }, _) => return Err(error),
+            (KeeperEvent::Failed { error, .. }, _) => return Err(error),
             (other, _) => panic!("unexpected {other:?}"),
         };
-        let (Event::ExecExited { status, .. }, _) = self.event() else { panic!("no end of the exec") };
+        let (KeeperEvent::ExecExited { status, .. }, _) = self.event() else { panic!("no end of the exec") };
         let stdout = match master {
             Some(master) if tty => drain(&master),
             _ => drain(&reader),

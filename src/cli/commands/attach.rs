@@ -14,7 +14,7 @@ use crate::cli::exit::INTERRUPTED;
 use crate::cli::terminal::{DETACH_KEYS, RawMode, copy_size, write_some};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::message::{Event, Request};
+use crate::message::{Request, Response};
 use crate::plan::{Action, Selection};
 use crate::record::ContainerRecord;
 use crate::record::logs::Stream;
@@ -54,8 +54,8 @@ pub fn run(args: &AttachArgs, context: &Context) -> CommandResult {
     let input = loop {
         let (event, mut received) = client.receive()?;
         match event {
-            Event::Attached => break received.pop(),
-            Event::Failed(failure) => return Err(failure.into()),
+            Response::Attached => break received.pop(),
+            Response::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     };
@@ -178,8 +178,8 @@ impl Attachment<'_> {
                 let answer = self.client.receive();
                 self.print()?;
                 match answer.map_err(|error| Fault::Told(error.into()))?.0 {
-                    Event::Done { exit_code } => return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1)),
-                    Event::Failed(failure) => return Err(Fault::Told(failure.into())),
+                    Response::Done { exit_code } => return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1)),
+                    Response::Failed(failure) => return Err(Fault::Told(failure.into())),
                     _ => {}
                 }
             }

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::containers::{Containers, is_running};
 use crate::cli::images::open_store;
-use crate::cli::ui::progress::{Event, State};
+use crate::cli::ui::progress::{ProgressEvent, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
 use crate::image::Reference;
 use crate::image::commit::{self, Commit};
-use crate::message::{Event as Answer, Request};
+use crate::message::{Request, Response};
 use crate::record::ContainerRecord;
 use crate::state::ProjectPaths;
 
@@ -68,7 +68,7 @@ pub fn run(args: &CommitArgs, context: &Context) -> CommandResult {
     let released = held.map_or(Ok(()), release);
     let id = committed?;
     let progress = context.progress("Committing");
-    progress.event(Event::new(record.name.clone(), format!("Committed as {id}"), State::Done));
+    progress.event(ProgressEvent::new(record.name.clone(), format!("Committed as {id}"), State::Done));
     drop(progress);
     println!("{id}");
     // The image is there, whatever became of the container.
@@ -81,8 +81,8 @@ fn hold(context: &Context, project: &ProjectPaths, record: &ContainerRecord) -> 
     client.send(&Request::Hold { container: record.id.clone() })?;
     loop {
         match client.receive()?.0 {
-            Answer::Held => return Ok(client),
-            Answer::Failed(failure) => return Err(failure.into()),
+            Response::Held => return Ok(client),
+            Response::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     }
@@ -93,8 +93,8 @@ fn release(mut client: Client) -> Result<(), CommandError> {
     client.send(&Request::GiveUp)?;
     loop {
         match client.receive()?.0 {
-            Answer::Done { .. } => return Ok(()),
-            Answer::Failed(failure) => return Err(failure.into()),
+            Response::Done { .. } => return Ok(()),
+            Response::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::containers::Containers;
-use crate::cli::ui::progress::{Event, State};
+use crate::cli::ui::progress::{ProgressEvent, State};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::copy::{self, CopyOptions, Place};
 use crate::record::ObservedContainer;
@@ -139,7 +139,11 @@ fn tell(left_out: &[PathBuf]) {
 
 fn told(context: &Context, container: &ObservedContainer, source: &str, target: &str) {
     let progress = context.progress("Copying");
-    progress.event(Event::new(format!("{} copy {source} to {target}", container.record.name), "Copied", State::Done));
+    progress.event(ProgressEvent::new(
+        format!("{} copy {source} to {target}", container.record.name),
+        "Copied",
+        State::Done,
+    ));
 }
 
 #[cfg(test)]

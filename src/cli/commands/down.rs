@@ -122,7 +122,7 @@ fn remove_images(args: &DownArgs, context: &Context, loaded: &Loaded, progress: 
             Err(ImageError::InUse { .. }) => ("Resource is still in use", State::Warning),
             Err(error) => return Err(error.into()),
         };
-        progress.event(progress::Event::new(format!("Image {image}"), status.to_owned(), state));
+        progress.event(progress::ProgressEvent::new(format!("Image {image}"), status.to_owned(), state));
     }
     Ok(())
 }

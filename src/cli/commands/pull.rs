@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::images::{PullFlags, gather, open_store, platform_of, pull_options};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
-use crate::cli::ui::progress::{Event, State};
+use crate::cli::ui::progress::{ProgressEvent, State};
 use crate::cli::{CommandResult, Context, names};
 use crate::compose::model::Service;
 use crate::image::pull::PullPolicy;
@@ -58,7 +58,7 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
         match skipped(&store, service, platform.as_ref(), args.policy.as_deref())? {
             Some(why) if !args.quiet => {
                 let image = service.image.as_deref().unwrap_or_default();
-                progress.event(Event::new(format!("Image {image}"), "Skipped", State::Done).detail(why));
+                progress.event(ProgressEvent::new(format!("Image {image}"), "Skipped", State::Done).detail(why));
             }
             Some(_) => {}
             None => pulled.push(name.clone()),

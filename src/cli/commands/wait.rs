@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::conversation::converge;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::message::{Event, Request};
+use crate::message::{Request, Response};
 use crate::plan::DownOptions;
 use crate::record::Status;
 use crate::record::truth;
@@ -57,12 +57,12 @@ fn follow(context: &Context, paths: &ProjectPaths, containers: Vec<String>) -> R
     let mut code = 0;
     loop {
         match client.receive()?.0 {
-            Event::Exited { container, exit_code, last: true } => {
+            Response::Exited { container, exit_code, last: true } => {
                 println!("container \"{}\" exited with status code {exit_code}", container.id);
                 code = exit_code;
             }
-            Event::Done { .. } => return Ok(code),
-            Event::Failed(failure) => return Err(failure.into()),
+            Response::Done { .. } => return Ok(code),
+            Response::Failed(failure) => return Err(failure.into()),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::prefix;
 use super::style::{Meaning, Palette, printable, width};
 use crate::compose::model::Project;
-use crate::engine::watch::{Applied, Event};
+use crate::engine::watch::{Applied, WatchEvent};
 use crate::message::{Failure, Refreshed};
 use crate::watch::Action;
 
@@ -158,14 +158,14 @@ pub fn warning(text: &str, hint: Option<&str>, place: Option<&str>, project: &Pr
 
 /// An event as a line of JSON.
 #[must_use]
-pub fn json(event: &Event, project: &Project) -> Value {
+pub fn json(event: &WatchEvent, project: &Project) -> Value {
     match event {
-        Event::Warning { text, hint, place } => {
+        WatchEvent::Warning { text, hint, place } => {
             let at = place.as_deref().and_then(|path| project.place(path)).map(ToString::to_string);
             json!({ "event": "warning", "text": text, "hint": hint, "path": place, "place": at })
         }
-        Event::Said { service, text } => json!({ "event": "install", "service": service, "text": text }),
-        Event::Applied(applied) => {
+        WatchEvent::Said { service, text } => json!({ "event": "install", "service": service, "text": text }),
+        WatchEvent::Applied(applied) => {
             let mut value = json!({
                 "event": "applied",
                 "service": applied.service,
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_line_of_json() {
-        let value = json(&Event::Applied(batch(&[Action::SyncExec], &["/shop/a"])), &Project::default());
+        let value = json(&WatchEvent::Applied(batch(&[Action::SyncExec], &["/shop/a"])), &Project::default());
         assert_eq!(value["actions"][0], "sync+exec");
         assert_eq!(value["took_ms"], 1.6);
         assert!(value["error"].is_null());

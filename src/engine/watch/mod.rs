@@ -27,7 +27,7 @@ use crate::watch::{Action, Filter, Root, Transfer, Tree};
 
 /// What a watch tells.
 #[derive(Debug)]
-pub enum Event {
+pub enum WatchEvent {
     Warning {
         text: String,
         hint: Option<String>,
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Wanted {
 /// A watch that goes on in the background until it is dropped.
 #[derive(Debug)]
 pub struct Session {
-    events: Receiver<Event>,
+    events: Receiver<WatchEvent>,
     ready: Arc<OwnedFd>,
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// What has happened since the last time. Never waits.
-    pub fn events(&self) -> impl Iterator<Item = Event> {
+    pub fn events(&self) -> impl Iterator<Item = WatchEvent> {
         lower(&self.ready);
         self.events.try_iter()
     }

@@ -4,19 +4,19 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::{Event, raise};
+use super::{WatchEvent, raise};
 use crate::plan::lower::WatchedRule;
 use crate::watch::{Fault, Root};
 
 /// The end of the channel that events go into.
 #[derive(Clone)]
 pub(super) struct Teller {
-    pub(super) events: Sender<Event>,
+    pub(super) events: Sender<WatchEvent>,
     pub(super) ready: Arc<OwnedFd>,
 }
 
 impl Teller {
-    pub(super) fn send(&self, event: Event) {
+    pub(super) fn send(&self, event: WatchEvent) {
         // Nobody listens any more when the session ends.
         if self.events.send(event).is_ok() {
             raise(&self.ready);
@@ -24,12 +24,12 @@ impl Teller {
     }
 
     pub(super) fn warn(&self, text: String, hint: Option<&str>, place: Option<&str>) {
-        self.send(Event::Warning { text, hint: hint.map(str::to_owned), place: place.map(str::to_owned) });
+        self.send(WatchEvent::Warning { text, hint: hint.map(str::to_owned), place: place.map(str::to_owned) });
     }
 
     /// What is under way for a service, which takes its time.
     pub(super) fn said(&self, service: &str, text: &str) {
-        self.send(Event::Said { service: service.to_owned(), text: text.to_owned() });
+        self.send(WatchEvent::Said { service: service.to_owned(), text: text.to_owned() });
     }
 
     pub(super) fn fault(&self, fault: &Fault) {

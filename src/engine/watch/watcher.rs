@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::git::LockOfGit;
 use super::teller::Teller;
 use super::worker::{Task, Worker, task};
-use super::{Applied, Event, Subject, lower};
+use super::{Applied, Subject, WatchEvent, lower};
 use crate::message::Refresh;
 use crate::watch::{Action, Tree};
 
@@ -146,7 +146,7 @@ impl Watcher {
                     );
                 }
             }
-            self.tell.send(Event::Applied(applied));
+            self.tell.send(WatchEvent::Applied(applied));
         }
     }
 

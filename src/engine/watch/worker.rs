@@ -86,7 +86,7 @@ fn ask(subject: &Subject, refresh: Refresh) -> Result<Refreshed, Failure> {
     let request = message::Request::Refresh(refresh);
     client
         .run(&request, |event| {
-            if let message::Event::Refreshed(told) = event {
+            if let message::Response::Refreshed(told) = event {
                 refreshed = told.clone();
             }
         })
@@ -112,13 +112,15 @@ fn install(subject: &Subject, mut request: Refresh, files: Vec<Transfer>, tell: 
     let mut refreshed = Refreshed::default();
     client
         .run(&up, |event| match event {
-            message::Event::Progress(step) if step.status == "Recreated" => refreshed.restarted.push(step.name.clone()),
-            message::Event::Progress(step) if step.status == "Installing" => {
+            message::Response::Progress(step) if step.status == "Recreated" => {
+                refreshed.restarted.push(step.name.clone())
+            }
+            message::Response::Progress(step) if step.status == "Installing" => {
                 tell.said(&service, step.detail.as_deref().unwrap_or("installing packages"));
             }
-            message::Event::Progress(step) => refreshed.installed |= step.status == "Installed",
-            message::Event::Warning { text } => refreshed.output.push(text.clone()),
-            message::Event::Containers { containers } => refreshed.containers.clone_from(containers),
+            message::Response::Progress(step) => refreshed.installed |= step.status == "Installed",
+            message::Response::Warning { text } => refreshed.output.push(text.clone()),
+            message::Response::Containers { containers } => refreshed.containers.clone_from(containers),
             _ => {}
         })
         .map_err(|error| failed(&error))??;

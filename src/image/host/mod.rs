@@ -79,7 +79,7 @@ pub fn foresee(store: &Path) -> Result<HostRootfs, HostError> {
     let canonical = store.canonicalize().unwrap_or_else(|_| store.to_owned());
     let systems = system::find(root)?;
     refuse_inside(&canonical, &systems)?;
-    let plan = snapshot::Plan::make(root, &systems)?;
+    let plan = snapshot::SnapshotLayout::make(root, &systems)?;
     Ok(layers(&plan, &store.join("host").join(plan.fingerprint()), systems))
 }
 
@@ -89,7 +89,7 @@ fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
     let canonical = store.canonicalize().map_err(HostError::io("find", store))?;
     let systems = system::find(root)?;
     refuse_inside(&canonical, &systems)?;
-    let plan = snapshot::Plan::make(root, &systems)?;
+    let plan = snapshot::SnapshotLayout::make(root, &systems)?;
     let folder = store.join("host").join(plan.fingerprint());
     plan.write(root, &folder, &systems)?;
     Ok(layers(&plan, &folder, systems))
@@ -102,7 +102,7 @@ fn refuse_inside(data: &Path, systems: &[system::System]) -> Result<(), HostErro
     }
 }
 
-fn layers(plan: &snapshot::Plan, folder: &Path, systems: Vec<system::System>) -> HostRootfs {
+fn layers(plan: &snapshot::SnapshotLayout, folder: &Path, systems: Vec<system::System>) -> HostRootfs {
     let overlays = systems.into_iter().map(|system| {
         let name = system.name();
         let mask = folder.join("mask").join(&name);
@@ -128,7 +128,7 @@ fn prune_from(root: &Path, store: &Path, used: &[PathBuf]) -> Result<u64, HostEr
         return Ok(0);
     }
     let _lock = Lock::acquire(&folder.join(".lock")).map_err(HostError::io("lock", folder.join(".lock")))?;
-    let current = snapshot::Plan::make(root, &system::find(root)?)?;
+    let current = snapshot::SnapshotLayout::make(root, &system::find(root)?)?;
     let mut freed = 0;
     for entry in fs::read_dir(&folder).map_err(HostError::io("read", &folder))? {
         let path = entry.map_err(HostError::io("read", &folder))?.path();

@@ -62,7 +62,7 @@ const SEARCHED: [&str; 3] = ["/usr/local/etc", "/usr/share/polkit-1", "/usr/lib/
 
 /// What is to be made, all of it read from the host.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct SnapshotLayout {
     /// Top-level links such as `bin -> usr/bin`.
     links: Vec<(PathBuf, PathBuf)>,
     /// Empty top-level folders for the system overlays.
@@ -75,7 +75,7 @@ pub(super) struct Plan {
     fingerprint: String,
 }
 
-impl Plan {
+impl SnapshotLayout {
     pub(super) fn make(root: &Path, systems: &[System]) -> Result<Self, HostError> {
         let mut links = Vec::new();
         for name in SYSTEM {

@@ -16,7 +16,7 @@ use super::manifest::{
 };
 use super::members::{Members, missing};
 use super::platform::Platform;
-use super::progress::{Progress, Reporter, Status};
+use super::progress::{Reporter, TransferObserver, TransferStatus};
 use super::reference::Reference;
 use super::store::{Archives, NameRecord, Session, Store};
 use super::unpack::Limits;
@@ -70,7 +70,7 @@ pub fn load(
     store: &Store,
     input: Input<'_>,
     options: &LoadOptions,
-    progress: Progress<'_>,
+    progress: TransferObserver<'_>,
 ) -> Result<Vec<Loaded>, ImageError> {
     let session = store.session()?;
     let members = match input {
@@ -108,7 +108,7 @@ struct Loader<'a> {
     session: &'a Session,
     members: &'a Members,
     options: &'a LoadOptions,
-    progress: Progress<'a>,
+    progress: TransferObserver<'a>,
     archives: Archives,
     /// Names that were written.
     named: usize,
@@ -292,7 +292,7 @@ impl Loader<'_> {
         let label = references.first().map_or_else(|| Digest::of(about.config).short(), Reference::familiar);
         let reporter = Reporter { image: &label, progress: self.progress };
         let bytes = layers.iter().filter_map(|layer| layer.size).fold(0, u64::saturating_add);
-        reporter.image(Status::Pulling { layers: layers.len(), bytes });
+        reporter.image(TransferStatus::Pulling { layers: layers.len(), bytes });
         let import = Import {
             manifest: about.manifest,
             manifest_type: about.manifest_type,
@@ -306,7 +306,7 @@ impl Loader<'_> {
             archives: &self.archives,
         };
         let image = import.run(self.store, self.session)?;
-        reporter.image(Status::Done { changed: true });
+        reporter.image(TransferStatus::Done { changed: true });
         Ok(image.id)
     }
 }

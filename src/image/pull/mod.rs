@@ -11,7 +11,7 @@ use super::error::ImageError;
 use super::import::{Import, Source, Wanted};
 use super::manifest::{ImageManifest, LARGEST_CONFIG, Manifest, choose};
 use super::platform::Platform;
-use super::progress::{Progress, Reporter, Status};
+use super::progress::{Reporter, TransferObserver, TransferStatus};
 use super::reference::Reference;
 use super::registry::{Client, Fetched};
 use super::store::{Archives, Image, NameRecord, Store};
@@ -79,7 +79,7 @@ pub fn ensure(
     client: &Client,
     reference: &Reference,
     options: &PullOptions,
-    progress: Progress<'_>,
+    progress: TransferObserver<'_>,
 ) -> Result<Image, ImageError> {
     match foresee(store, reference, options.policy, options.platform.as_ref())? {
         Foresight::Here(image) => Ok(*image),
@@ -142,7 +142,7 @@ pub fn ensure_all(
     needs: &[Need],
     options: &PullOptions,
     at_once: usize,
-    progress: Progress<'_>,
+    progress: TransferObserver<'_>,
 ) -> Vec<Result<Image, ImageError>> {
     let next = Mutex::new(0..needs.len());
     let results = Mutex::new(needs.iter().map(|_| None).collect::<Vec<_>>());
@@ -174,7 +174,7 @@ pub fn pull(
     client: &Client,
     reference: &Reference,
     options: &PullOptions,
-    progress: Progress<'_>,
+    progress: TransferObserver<'_>,
 ) -> Result<Image, ImageError> {
     let label = reference.familiar();
     let puller = Puller { store, client, reference, options, reporter: Reporter { image: &label, progress } };
@@ -207,7 +207,7 @@ impl Source for RegistryLayers<'_> {
 
 impl Puller<'_> {
     fn run(&self) -> Result<Image, ImageError> {
-        self.reporter.image(Status::Resolving);
+        self.reporter.image(TransferStatus::Resolving);
         let named = self.client.manifest(self.reference)?;
         let (fetched, manifest) = self.image_manifest(&named)?;
         let id = manifest.config.digest;
@@ -222,7 +222,7 @@ impl Puller<'_> {
         fits(self.reference, &image, platform)?;
         let name = NameRecord::new(self.reference, &id).standing_for(Some(named.digest)).asked_for(platform);
         self.store.write_name(&name, Durability::Machine)?;
-        self.reporter.image(Status::Done { changed: before != Some(id) });
+        self.reporter.image(TransferStatus::Done { changed: before != Some(id) });
         Ok(image)
     }
 
@@ -261,7 +261,7 @@ impl Puller<'_> {
             })
             .collect();
         let bytes = manifest.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
-        self.reporter.image(Status::Pulling { layers: layers.len(), bytes });
+        self.reporter.image(TransferStatus::Pulling { layers: layers.len(), bytes });
         let source = RegistryLayers { client: self.client, reference: self.reference, from: fetched, manifest };
         let session = self.store.session()?;
         let import = Import {

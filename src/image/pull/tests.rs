@@ -84,9 +84,9 @@ fn from_a_real_registry_with_every_packing_and_again() {
         assert_eq!((pulled.id, pulled.manifest), (image.config, image.manifest));
         assert_eq!(read(&pulled, "a").unwrap(), tag.as_bytes());
         let events = events.into_inner().unwrap();
-        assert_eq!(events.first().unwrap().status, Status::Resolving);
-        assert_eq!(events.last().unwrap().status, Status::Done { changed: true });
-        let exists = events.iter().filter(|event| event.status == Status::Exists).count();
+        assert_eq!(events.first().unwrap().status, TransferStatus::Resolving);
+        assert_eq!(events.last().unwrap().status, TransferStatus::Done { changed: true });
+        let exists = events.iter().filter(|event| event.status == TransferStatus::Exists).count();
         // The second layer is the same in all three images, however it is packed.
         assert_eq!(exists, usize::from(tag != "plain"));
         let by_digest = format!("{}/library/app@{}", registry.host, image.manifest);

@@ -18,7 +18,7 @@ use self::naming::resolver;
 pub use self::published::try_ports;
 use super::error::{SupervisorError, chain};
 use super::link::Link;
-use crate::keeper::protocol::Request;
+use crate::keeper::protocol::KeeperRequest;
 use crate::network::dns::{HostServers, Names, Server};
 use crate::network::mend::{Attachment, Mended};
 use crate::network::netns::{self, Resolver, ResolverSockets};
@@ -340,12 +340,13 @@ impl Network {
     pub(super) fn detach(self: &Rc<Self>, record: &ContainerRecord, attached: Attached) -> bool {
         self.names.remove(&record.id);
         self.leave([record.id.clone()]);
-        self.link.tell(Request::Release { key: format!("net/{}", record.id) }, Vec::new());
+        let release = |key| self.link.tell(KeeperRequest::Release { key }, Vec::new());
+        release(format!("net/{}", record.id));
         if attached.resolver.is_some() {
-            self.link.tell(Request::Release { key: format!("dns/{}", record.id) }, Vec::new());
+            release(format!("dns/{}", record.id));
         }
         for reservation in &attached.reservations {
-            self.link.tell(Request::Release { key: format!("port/{}/{}", record.id, reservation.key()) }, Vec::new());
+            release(format!("port/{}/{}", record.id, reservation.key()));
         }
         if !attached.reservations.is_empty() {
             self.last.borrow_mut().insert(record.id.clone(), attached.ports());
@@ -465,9 +466,8 @@ impl Network {
 
     fn hold(&self, key: &str, fds: &[BorrowedFd<'_>]) -> Result<(), SupervisorError> {
         let fds: io::Result<Vec<OwnedFd>> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
-        let fds = fds.map_err(SupervisorError::system("duplicate a descriptor"))?;
-        self.link.tell(Request::Hold { key: key.to_owned() }, fds);
-        Ok(())
+        let fds = fds.map_err(SupervisorError::system("duplicate a descriptor"));
+        fds.map(|fds| self.link.tell(KeeperRequest::Hold { key: key.to_owned() }, fds))
     }
 }
 

@@ -48,7 +48,7 @@ use super::preflight::{self, Obstacle};
 use crate::keeper;
 use crate::network::spec::NetworkSpec;
 use crate::network::{Claims, NetworkLease};
-use crate::record::event::{Event, What};
+use crate::record::event::{ContainerEvent, What};
 use crate::record::{ContainerRecord, ContainerState, ProjectRecord};
 use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::spec::{ContainerId, MountKind};
@@ -61,7 +61,7 @@ use crate::volumes::Store;
 const EVENTS: usize = 1024;
 
 /// A message of the keeper with its descriptors.
-type Told = (keeper::protocol::Event, Vec<OwnedFd>);
+type Told = (keeper::protocol::KeeperEvent, Vec<OwnedFd>);
 
 /// A project: its containers, networks and volumes. Copies are the same project.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub(super) struct Inner {
     pub cgroups: Layout,
     pub containers: RefCell<BTreeMap<ContainerId, Rc<Container>>>,
     pub record: RefCell<Option<ProjectRecord>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<ContainerEvent>,
     pub journal: Journal,
     /// Nothing is left and nothing is to come: the supervisor may end.
     ending: Cell<bool>,
@@ -179,13 +179,13 @@ impl Project {
 
     /// What happens to containers from now on.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+    pub fn subscribe(&self) -> broadcast::Receiver<ContainerEvent> {
         self.inner.events.subscribe()
     }
 
     pub(super) fn emit(&self, container: &Container, what: What) {
         tracing::debug!(container = %container.record.name, ?what);
-        let event = Event {
+        let event = ContainerEvent {
             container: container.record.id.clone(),
             name: container.name(),
             service: container.record.service.clone(),
@@ -332,7 +332,7 @@ impl Project {
                 remove_tree(folder).map_err(SupervisorError::io("remove", folder))?;
             }
             self.inner.network.release(&[&id], &[])?;
-            self.inner.link.tell(keeper::protocol::Request::Forget { container: id }, Vec::new());
+            self.inner.link.tell(keeper::protocol::KeeperRequest::Forget { container: id }, Vec::new());
         }
     }
 

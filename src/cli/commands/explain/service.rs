@@ -8,7 +8,7 @@ use crate::cli::desired::{ImageArgs, desired};
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
 use crate::cli::{CommandResult, Context};
-use crate::message::{Event, Request};
+use crate::message::{Request, Response};
 use crate::plan::UpOptions;
 
 /// # Errors
@@ -31,7 +31,7 @@ pub(super) fn run(service: &str, form: Form, context: &Context) -> CommandResult
     };
     let mut steps = Vec::new();
     foreseen(&context, &paths, &request, &mut |event| {
-        if let Event::Planned { text } = event {
+        if let Response::Planned { text } = event {
             steps.push(text.clone());
         }
     })?;

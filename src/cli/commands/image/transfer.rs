@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::images::{open_store, pull_options, registry, shown};
-use crate::cli::ui::progress::{Event, Mode, Progress, State};
+use crate::cli::ui::progress::{Mode, Progress, ProgressEvent, State};
 use crate::cli::{CommandError, CommandResult, Context, dry};
 use crate::image::load::{Input, LoadOptions};
 use crate::image::save::ToSave;
@@ -78,7 +78,7 @@ pub(super) fn pull(args: &PullArgs, context: &Context) -> CommandResult {
     let mut failure = None;
     for (need, result) in needs.iter().zip(&results) {
         if let Err(error) = result {
-            let event = Event::new(format!("Image {}", need.reference.familiar()), "Error", State::Error);
+            let event = ProgressEvent::new(format!("Image {}", need.reference.familiar()), "Error", State::Error);
             progress.event(event.detail(innermost(error)));
         }
     }

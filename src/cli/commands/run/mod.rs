@@ -21,7 +21,7 @@ use crate::cli::ui::progress::{Mode, Progress};
 use crate::cli::{CommandResult, Context, names};
 use crate::compose::LoadOptions;
 use crate::engine::client::Client;
-use crate::message::{Event, Request};
+use crate::message::{Request, Response};
 use crate::plan::desired::generated_name;
 use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
@@ -213,7 +213,7 @@ fn converse(
         }
         let (event, mut received) = client.receive()?;
         match event {
-            Event::RunStarted { container } => {
+            Response::RunStarted { container } => {
                 if let Some(progress) = progress.take() {
                     progress.finish();
                 }
@@ -244,13 +244,13 @@ fn converse(
                     }
                 }
             }
-            Event::Done { exit_code } => {
+            Response::Done { exit_code } => {
                 if let Some(streams) = streams {
                     streams.finish();
                 }
                 return Ok(u8::try_from(exit_code & 0xff).unwrap_or(1));
             }
-            Event::Failed(failure) => {
+            Response::Failed(failure) => {
                 drop(progress.take());
                 if signals.early.is_some() && signals.container.is_none() {
                     return Ok(INTERRUPTED);
@@ -260,7 +260,7 @@ fn converse(
             other => {
                 match (&progress, &other) {
                     // It does not go where the command's own output goes.
-                    (Some(progress), Event::Warning { text }) if progress.mode() == Mode::Quiet && !args.quiet => {
+                    (Some(progress), Response::Warning { text }) if progress.mode() == Mode::Quiet && !args.quiet => {
                         eprintln!("warning: {text}");
                     }
                     (Some(progress), _) => _ = show(&other, progress, &mut answer)?,

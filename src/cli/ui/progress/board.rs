@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::block::Line;
 use super::phases::{OTHER, Phases};
-use super::{Event, State};
+use super::{ProgressEvent, State};
 use crate::cli::ui::human;
 use crate::cli::ui::style::{Meaning, Palette, ellipsis, ellipsis_middle, printable, width};
 
@@ -53,7 +53,7 @@ impl Board {
     }
 
     /// Takes an event and returns what was known before.
-    pub(super) fn apply(&mut self, event: &Event, now: Duration) -> Option<Task> {
+    pub(super) fn apply(&mut self, event: &ProgressEvent, now: Duration) -> Option<Task> {
         self.phases.advance(now, event);
         let known = self.tasks.get(&event.id).cloned();
         let expected = known.as_ref().is_some_and(|task| task.expected);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Event, State};
+use super::{ProgressEvent, State};
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -28,7 +28,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-pub(super) fn line(event: &Event) -> String {
+pub(super) fn line(event: &ProgressEvent) -> String {
     let status = match event.state {
         State::Queued | State::Working => "Working",
         State::Done => "Done",

@@ -21,7 +21,7 @@ use board::Board;
 
 /// One step forward of one thing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Event {
+pub struct ProgressEvent {
     /// As people see it: `Container shop-web-1`. Later events with the same id are about the same thing.
     pub id: String,
     /// The id of what this is a part of (the image of a layer).
@@ -49,7 +49,7 @@ pub enum State {
     Error,
 }
 
-impl Event {
+impl ProgressEvent {
     #[must_use]
     pub fn new(id: impl Into<String>, status: impl Into<String>, state: State) -> Self {
         Self { id: id.into(), status: status.into(), state, ..Self::default() }
@@ -180,7 +180,7 @@ impl Progress {
         Self { shared, ticker }
     }
 
-    pub fn event(&self, event: Event) {
+    pub fn event(&self, event: ProgressEvent) {
         let mut inner = self.shared.lock();
         let now = inner.begin.elapsed();
         let before = inner.board.apply(&event, now);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Event, State};
+use super::{ProgressEvent, State};
 
 /// What is none of the phases.
 pub(super) const OTHER: &str = "other";
@@ -33,7 +33,7 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    pub(super) fn advance(&mut self, now: Duration, event: &Event) {
+    pub(super) fn advance(&mut self, now: Duration, event: &ProgressEvent) {
         if event.parent.is_some() {
             return;
         }
@@ -68,7 +68,7 @@ impl Phases {
 }
 
 impl Phase {
-    fn of(event: &Event) -> Option<Self> {
+    fn of(event: &ProgressEvent) -> Option<Self> {
         if event.state != State::Working {
             return None;
         }
@@ -109,7 +109,7 @@ mod tests {
     fn the_times_add_up() {
         let mut phases = Phases::default();
         let mut at = |seconds: u64, id: &str, status: &str, state: State| {
-            phases.advance(Duration::from_secs(seconds), &Event::new(id, status, state));
+            phases.advance(Duration::from_secs(seconds), &ProgressEvent::new(id, status, state));
         };
         at(0, "Toolchain node 22", "Downloading", State::Working);
         at(2, "Toolchain node 22", "Ready", State::Done);

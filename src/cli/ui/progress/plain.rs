@@ -1,12 +1,12 @@
 //! Progress where nothing can be drawn over: one line when something changes, no line for bytes.
 
 use super::board::Task;
-use super::{Event, State};
+use super::{ProgressEvent, State};
 use crate::cli::ui::human;
 use crate::cli::ui::style::{Meaning, Palette, printable};
 
 /// ` Container shop-web-1  Started 0.3s`; `None` when nothing changed that is worth a line.
-pub(super) fn line(event: &Event, before: Option<&Task>, palette: Palette) -> Option<String> {
+pub(super) fn line(event: &ProgressEvent, before: Option<&Task>, palette: Palette) -> Option<String> {
     // Layers of an image are too many for a log.
     let part = event.parent.is_some() && event.state != State::Error;
     let detail = printable(event.detail.as_deref().unwrap_or_default());

@@ -92,21 +92,22 @@ fn seconds(seconds: f64) -> Duration {
 
 fn stack() -> Board {
     let mut board = Board::new("up");
-    let mut at = |time: f64, event: Event| {
+    let mut at = |time: f64, event: ProgressEvent| {
         board.apply(&event, seconds(time));
     };
-    at(0.0, Event::new("Image redis:7", "Pulling", State::Working));
-    at(0.1, Event::new("aaa", "Downloading", State::Working).of("Image redis:7").bytes(1, 30_000_000));
-    at(0.1, Event::new("bbb", "Pull complete", State::Done).of("Image redis:7").bytes(1_200_000, 1_200_000));
-    at(2.0, Event::new("aaa", "Downloading", State::Working).of("Image redis:7").bytes(12_000_000, 30_000_000));
-    at(0.2, Event::new("Network shop_default", "Created", State::Done));
-    at(0.3, Event::new("Container shop-db-1", "Starting", State::Working));
+    at(0.0, ProgressEvent::new("Image redis:7", "Pulling", State::Working));
+    at(0.1, ProgressEvent::new("aaa", "Downloading", State::Working).of("Image redis:7").bytes(1, 30_000_000));
+    at(0.1, ProgressEvent::new("bbb", "Pull complete", State::Done).of("Image redis:7").bytes(1_200_000, 1_200_000));
+    at(2.0, ProgressEvent::new("aaa", "Downloading", State::Working).of("Image redis:7").bytes(12_000_000, 30_000_000));
+    at(0.2, ProgressEvent::new("Network shop_default", "Created", State::Done));
+    at(0.3, ProgressEvent::new("Container shop-db-1", "Starting", State::Working));
     at(
         0.5,
-        Event::new("Container shop-db-1", "Waiting", State::Working).detail("for a healthy answer (2 of 30 tries)"),
+        ProgressEvent::new("Container shop-db-1", "Waiting", State::Working)
+            .detail("for a healthy answer (2 of 30 tries)"),
     );
-    at(0.4, Event::new("Container shop-a-very-long-service-name-worker-1", "Started", State::Done));
-    at(0.4, Event::new("Container shop-web-1", "Error", State::Error).detail("port 8080 is taken"));
+    at(0.4, ProgressEvent::new("Container shop-a-very-long-service-name-worker-1", "Started", State::Done));
+    at(0.4, ProgressEvent::new("Container shop-web-1", "Error", State::Error).detail("port 8080 is taken"));
     board
 }
 
@@ -173,8 +174,8 @@ fn frames_replace_each_other_through_notes_and_resizes() {
     terminal.resize(60);
     let lines = board.lines(60, 24, seconds(3.3), Palette::plain());
     terminal.write(&block.frame(Some("a note that stays"), &lines, 60));
-    board.apply(&Event::new("Container shop-db-1", "Healthy", State::Done), seconds(4.0));
-    board.apply(&Event::new("Image redis:7", "Pulled", State::Done), seconds(4.0));
+    board.apply(&ProgressEvent::new("Container shop-db-1", "Healthy", State::Done), seconds(4.0));
+    board.apply(&ProgressEvent::new("Image redis:7", "Pulled", State::Done), seconds(4.0));
     // Fewer rows than before: nothing of the last frame may stay below.
     draw(&mut block, &mut terminal, &board, 4, 4.0);
     insta::assert_snapshot!(terminal.screen(), @r"
@@ -190,21 +191,21 @@ fn frames_replace_each_other_through_notes_and_resizes() {
 #[test]
 fn what_is_expected_has_its_place_and_is_done_when_it_runs() {
     let mut board = Board::new("up");
-    let mut at = |time: f64, event: Event| {
+    let mut at = |time: f64, event: ProgressEvent| {
         board.apply(&event, seconds(time));
     };
-    at(0.0, Event::new("Image redis:7", "Pulling", State::Working));
-    at(2.0, Event::new("Image redis:7", "Pulled", State::Done));
+    at(0.0, ProgressEvent::new("Image redis:7", "Pulling", State::Working));
+    at(2.0, ProgressEvent::new("Image redis:7", "Pulled", State::Done));
     board.expect(["Network shop_default", "Container shop-db-1", "Container shop-web-1"].map(String::from).into_iter());
-    let mut at = |time: f64, event: Event| {
+    let mut at = |time: f64, event: ProgressEvent| {
         board.apply(&event, seconds(time));
     };
     // Nothing is heard in the order in which it is needed.
-    at(2.0, Event::new("Container shop-web-1", "Creating", State::Working));
-    at(2.1, Event::new("Container shop-web-1", "Created", State::Done));
-    at(2.1, Event::new("Container shop-db-1", "Created", State::Done));
-    at(2.1, Event::new("Container shop-web-1", "Waiting", State::Working).detail("for db to be healthy"));
-    at(2.2, Event::new("Network shop_default", "Created", State::Done));
+    at(2.0, ProgressEvent::new("Container shop-web-1", "Creating", State::Working));
+    at(2.1, ProgressEvent::new("Container shop-web-1", "Created", State::Done));
+    at(2.1, ProgressEvent::new("Container shop-db-1", "Created", State::Done));
+    at(2.1, ProgressEvent::new("Container shop-web-1", "Waiting", State::Working).detail("for db to be healthy"));
+    at(2.2, ProgressEvent::new("Network shop_default", "Created", State::Done));
     let (mut block, mut terminal) = (Block::default(), Terminal::new(60));
     draw(&mut block, &mut terminal, &board, 24, 5.1);
     insta::assert_snapshot!(terminal.screen(), @r"
@@ -241,13 +242,16 @@ fn run(mode: Mode) -> String {
     let output = Shared::default();
     let size = Box::new(|| (60, 20));
     let progress = Progress::start_on("up", mode, Palette::plain(), Box::new(output.clone()), size);
-    let image = |current| Event::new("Image redis", "Pulling", State::Working).bytes(current, 10);
+    let image = |current| ProgressEvent::new("Image redis", "Pulling", State::Working).bytes(current, 10);
     progress.event(image(0));
-    progress.event(Event::new("aaa", "Downloading", State::Working).of("Image redis").bytes(4, 10));
+    progress.event(ProgressEvent::new("aaa", "Downloading", State::Working).of("Image redis").bytes(4, 10));
     progress.event(image(9));
     progress.note("a note");
-    progress.event(Event { elapsed: Some(seconds(1.25)), ..Event::new("Image redis", "Pulled", State::Done) });
-    progress.event(Event::new("Container web-1", "Error", State::Error).detail("taken\x1b[2J"));
+    progress.event(ProgressEvent {
+        elapsed: Some(seconds(1.25)),
+        ..ProgressEvent::new("Image redis", "Pulled", State::Done)
+    });
+    progress.event(ProgressEvent::new("Container web-1", "Error", State::Error).detail("taken\x1b[2J"));
     progress.finish();
     let bytes = output.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
