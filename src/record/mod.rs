@@ -5,6 +5,7 @@ pub mod event;
 mod id;
 pub mod inventory;
 pub mod logs;
+pub mod restarts;
 pub mod signal;
 pub mod truth;
 pub mod users;

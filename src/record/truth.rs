@@ -1,8 +1,11 @@
 //! The state of a container as it is, not as it was last written: a supervisor or keeper may have died, the machine
 //! may have been started anew.
 
+use std::time::Duration;
+
 use crate::keeper::protocol::ExitRecord;
-use crate::record::{ObservedContainer, Status};
+use crate::record::restarts::Restarts;
+use crate::record::{ContainerState, ObservedContainer, Status};
 use crate::runtime::spec::ExitStatus;
 use crate::state::{ContainerPaths, ProjectPaths, process, record};
 
@@ -32,9 +35,29 @@ pub fn readable(paths: &ProjectPaths) -> (Vec<ObservedContainer>, Vec<record::Re
 fn corrected(paths: &ProjectPaths, mut containers: Vec<ObservedContainer>) -> Vec<ObservedContainer> {
     for container in &mut containers {
         let places = paths.container(&container.record.id);
-        container.state.status = now(&places, container.state.status.clone(), &|| is_supervised(paths));
+        let status = now(&places, container.state.status.clone(), &|| is_supervised(paths));
+        let ObservedContainer { record, state } = container;
+        let restarts = Restarts::new(record.restart.clone(), record.restart_limits.clone(), state.restarts);
+        state.status = foreseen(state, restarts, status, &|| is_supervised(paths));
     }
     containers
+}
+
+/// Between the end of a container and its supervisor's word there is a moment: what is about to be started again has not
+/// exited for good in it.
+fn foreseen(state: &ContainerState, mut restarts: Restarts, now: Status, supervised: &dyn Fn() -> bool) -> Status {
+    match (&state.status, &now) {
+        (Status::Running { .. }, Status::Exited { exit, started: Some(started), finished })
+            if *exit != ExitStatus::Unknown && !state.stopped_by_user =>
+        {
+            let ran = Duration::try_from(finished.duration_since(*started)).unwrap_or_default();
+            match restarts.after_exit(*exit, ran) {
+                Some(_) if supervised() => Status::Restarting { exit: *exit, finished: *finished },
+                _ => now,
+            }
+        }
+        _ => now,
+    }
 }
 
 /// The same for one container, whose restarts are believed.
@@ -110,6 +133,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::record::{RestartLimits, RestartPolicy};
     use crate::state::Paths;
     use crate::state::record::Durability;
 
@@ -153,5 +177,30 @@ mod tests {
         let restarting = Status::Restarting { exit: ExitStatus::Code(1), finished: at };
         assert_eq!(now(&paths, restarting.clone(), &|| true), restarting);
         assert!(matches!(now(&paths, restarting, &|| false), Status::Exited { exit: ExitStatus::Code(1), .. }));
+    }
+
+    #[test]
+    fn what_is_about_to_be_restarted_has_not_exited() {
+        let at = Timestamp::UNIX_EPOCH;
+        let mut state = ContainerState::created();
+        state.status = running(1, 1, "boot".into());
+        let exited = |exit: ExitStatus| Status::Exited { exit, started: Some(at), finished: at };
+        let failed = exited(ExitStatus::Code(1));
+        let again = Status::Restarting { exit: ExitStatus::Code(1), finished: at };
+        let restarts = |restarts: u32| {
+            Restarts::new(RestartPolicy::OnFailure { max_retries: Some(2) }, RestartLimits::default(), restarts)
+        };
+        assert_eq!(foreseen(&state, restarts(1), failed.clone(), &|| true), again);
+        // Nobody is there to do it; it was the last attempt; it ended well; nobody knows how it ended.
+        assert_eq!(foreseen(&state, restarts(1), failed.clone(), &|| false), failed);
+        assert_eq!(foreseen(&state, restarts(2), failed.clone(), &|| true), failed);
+        for exit in [ExitStatus::Code(0), ExitStatus::Unknown] {
+            assert_eq!(foreseen(&state, restarts(0), exited(exit), &|| true), exited(exit));
+        }
+        // A person has stopped it, or its supervisor has said so.
+        let stopped = ContainerState { stopped_by_user: true, ..state.clone() };
+        assert_eq!(foreseen(&stopped, restarts(0), failed.clone(), &|| true), failed);
+        state.status = failed.clone();
+        assert_eq!(foreseen(&state, restarts(0), failed.clone(), &|| true), failed);
     }
 }

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::life::restart::Restarts;
 use super::network::Attached;
 use super::output::Output;
 use crate::network::spec::PublishedPort;
+use crate::record::restarts::Restarts;
 use crate::record::{ContainerRecord, ContainerState, EndpointState, Health, HealthStatus, Status};
 use crate::runtime::Pipes;
 use crate::runtime::spec::ExitStatus;

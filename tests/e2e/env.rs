@@ -163,6 +163,12 @@ impl TestEnv {
         self.ok(&["exec", "-T", service, "sh", "-c", script]).stdout.trim_end().to_owned()
     }
 
+    /// The same for who asks until it is so: a script that fails has not said it yet.
+    pub fn asks(&self, service: &str, script: &str, wanted: &str) -> Result<(), String> {
+        let output = self.run(&["exec", "-T", service, "sh", "-c", script]);
+        if output.stdout.trim_end() == wanted { Ok(()) } else { Err(output.text()) }
+    }
+
     /// The rows of `ps -a --format json`.
     #[track_caller]
     pub fn ps(&self) -> Vec<serde_json::Value> {

@@ -66,10 +66,7 @@ fn exec_on_a_terminal_is_a_terminal() {
     // Ctrl-C belongs to what runs inside.
     terminal.type_text("sleep 1000\n");
     terminal.wait_for("sleep 1000");
-    support::eventually("it sleeps", PATIENCE, || {
-        let count = env.sh("box", "ps | grep -c '[s]leep 1000'");
-        if count == "2" { Ok(()) } else { Err(count) }
-    });
+    support::eventually("it sleeps", PATIENCE, || env.asks("box", "ps | grep -c '[s]leep 1000'", "2"));
     terminal.type_text("\x03");
     terminal.type_text("exit 9\n");
     assert_eq!(terminal.finish(), 9);

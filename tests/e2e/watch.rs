@@ -61,10 +61,8 @@ impl Watch {
 /// What a shell script in the container says, once it says that.
 #[track_caller]
 fn eventually_says(env: &TestEnv, service: &str, script: &str, wanted: &str) {
-    support::eventually(&format!("`{script}` says {wanted:?}"), PATIENCE, || {
-        let said = env.sh(service, script);
-        if said == wanted { Ok(()) } else { Err(said) }
-    });
+    let what = format!("`{script}` says {wanted:?}");
+    support::eventually(&what, PATIENCE, || env.asks(service, script, wanted));
 }
 
 /// The process that the service's container runs, as the host counts.

@@ -1,4 +1,3 @@
 //! The pure part of supervision: what follows from what, with the clock passed in.
 
 pub mod health;
-pub mod restart;

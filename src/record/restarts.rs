@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::record::{RestartLimits, RestartPolicy};
+use super::{RestartLimits, RestartPolicy};
 use crate::runtime::spec::ExitStatus;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
