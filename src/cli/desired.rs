@@ -16,7 +16,7 @@ use super::{Context, mounted, names, ui};
 use crate::compose::model::{Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
-use crate::plan::desired::{address_key, port_key, source_key};
+use crate::plan::desired::{address_key, parent_key, port_key, source_key};
 use crate::plan::lower::{Fault, Inputs, PACKAGES, check, lower, warnings};
 use crate::plan::{Desired, DesiredService};
 use crate::record::Origin;
@@ -174,6 +174,9 @@ fn origins(project: &Project, service: &DesiredService) -> BTreeMap<String, Orig
     for (index, mount) in written.volumes.iter().enumerate().filter(|(_, mount)| mount.kind == VolumeMountType::Bind) {
         let source = mount.source.as_deref().unwrap_or_default();
         paths.push((source_key(Path::new(source)), of_service(format!("volumes[{index}]"))));
+    }
+    for (index, from) in service.template.volumes_from.iter().enumerate() {
+        paths.push((parent_key(&from.from), of_service(format!("volumes_from[{index}]"))));
     }
     for (index, device) in service.template.spec.devices.iter().enumerate() {
         paths.push((source_key(&device.source), of_service(format!("devices[{index}]"))));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::inherit::inherit;
 use crate::network::Claims;
 use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
 use crate::record::{ContainerRecord, Origin, ProjectRecord};
@@ -55,7 +56,7 @@ pub struct DesiredService {
     /// Where the file says what a container is made anew for, by path below the service; for `--dry-run`.
     #[serde(default)]
     pub places: BTreeMap<String, String>,
-    /// Where the file asks for what a start may fail for: by attribute, [`source_key`], [`port_key`] or [`address_key`].
+    /// Where the file asks for what a start may fail for: by attribute, [`source_key`], [`port_key`], [`parent_key`] or [`address_key`].
     #[serde(default)]
     pub origins: BTreeMap<String, Origin>,
 }
@@ -70,6 +71,12 @@ pub fn source_key(path: &Path) -> String {
 pub fn port_key(port: &PortSpec) -> String {
     let (first, last) = port.published.unwrap_or_default();
     format!("port {first}-{last}/{}", port.protocol)
+}
+
+/// `service:NAME` or `container:NAME` of `volumes_from`.
+#[must_use]
+pub fn parent_key(from: &str) -> String {
+    format!("volumes of {from}")
 }
 
 /// A static address in a network.
@@ -156,17 +163,16 @@ pub const SERVICE_PREFIX: &str = "service:";
 impl DesiredService {
     /// The record of replica `number`.
     ///
-    /// `resolve` gives the container id of another service's first replica; `inherited` are the anonymous volumes of
-    /// the container that this one replaces, as (target, volume name).
+    /// `replaces` is the container whose place and anonymous volumes it takes.
     #[must_use]
     pub fn instantiate(
         &self,
         id: &str,
         number: u32,
         paths: &ProjectPaths,
-        volumes: &std::path::Path,
-        resolve: &dyn Fn(&str) -> Option<String>,
-        inherited: &[(std::path::PathBuf, String)],
+        volumes: &Path,
+        others: &dyn Others,
+        replaces: Option<&ContainerRecord>,
     ) -> ContainerRecord {
         let mut record = self.template.clone();
         id.clone_into(&mut record.id);
@@ -206,14 +212,14 @@ impl DesiredService {
         {
             if let Namespace::Container(target) = namespace
                 && let Some(service) = target.strip_prefix(SERVICE_PREFIX)
-                && let Some(id) = resolve(service)
+                && let Some(id) = others.first(service)
             {
                 *target = id;
             }
         }
         if let NetworkNamespace::Container(target) = &mut record.spec.namespaces.network
             && let Some(service) = target.strip_prefix(SERVICE_PREFIX)
-            && let Some(id) = resolve(service)
+            && let Some(id) = others.first(service)
         {
             *target = id;
         }
@@ -226,10 +232,8 @@ impl DesiredService {
                 continue;
             }
             let target = record.volumes[index].target.clone();
-            let name = inherited
-                .iter()
-                .find(|(path, _)| *path == target)
-                .map_or_else(|| anonymous_name(id, &target), |(_, name)| name.clone());
+            let kept = replaces.and_then(|old| old.own_anonymous_volumes().find(|volume| volume.target == target));
+            let name = kept.map_or_else(|| anonymous_name(id, &target), |kept| kept.volume.clone());
             let data = volumes.join(&name).join("_data");
             for mount in &mut record.spec.mounts {
                 if mount.target == target
@@ -241,8 +245,18 @@ impl DesiredService {
             }
             record.volumes[index].volume = name;
         }
+        inherit(&mut record, |from| others.parent(from));
         record
     }
+}
+
+/// The other containers that one is made beside.
+pub trait Others {
+    /// The id of a service's first container.
+    fn first(&self, service: &str) -> Option<String>;
+
+    /// The container that `volumes_from` means by `service:NAME` or `container:NAME`.
+    fn parent(&self, from: &str) -> Option<&ContainerRecord>;
 }
 
 fn name_endpoint(endpoint: &mut EndpointSpec, name: &str, short: &str) {
@@ -254,7 +268,7 @@ fn name_endpoint(endpoint: &mut EndpointSpec, name: &str, short: &str) {
 }
 
 /// 64 hexadecimal digits, as Docker names anonymous volumes; the same container always gets the same name.
-fn anonymous_name(id: &str, target: &std::path::Path) -> String {
+fn anonymous_name(id: &str, target: &Path) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     hash.update(id.as_bytes());

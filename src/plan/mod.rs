@@ -3,6 +3,7 @@
 pub mod act;
 pub mod desired;
 pub mod down;
+mod inherit;
 pub mod install;
 pub mod lower;
 pub mod observed;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{ObservedContainer, ProjectRecord};
+use crate::record::{ContainerRecord, ObservedContainer, ProjectRecord};
 
 /// What exists of a project.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Observed {
     pub diverged: BTreeMap<String, String>,
     /// Volumes that exist and were not made for this project: for which one, if for any.
     pub foreign: BTreeMap<String, Option<String>>,
+    /// Containers of other projects that volumes are taken from, by the name that the file has for them.
+    pub peers: BTreeMap<String, ContainerRecord>,
     /// Names of the volumes whose packages are all there.
     pub installed: BTreeSet<String>,
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::desired::{Desired, DesiredService, LABEL_NUMBER, OnFailure, SERVICE_PREFIX};
+use super::inherit::disinherit;
 use super::observed::Observed;
 use crate::record::{ContainerRecord, Health, HealthStatus, ObservedContainer, Status};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
@@ -53,6 +54,7 @@ fn is_well(have: &ObservedContainer) -> bool {
 /// What [`DesiredService::instantiate`] made a container of.
 fn template(record: &ContainerRecord, observed: &Observed, paths: &ProjectPaths) -> ContainerRecord {
     let mut template = record.clone();
+    disinherit(&mut template);
     let short = &record.id[..record.id.len().min(12)];
     template.labels.remove(LABEL_NUMBER);
     if template.spec.hostname == short {

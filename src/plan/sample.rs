@@ -77,6 +77,7 @@ pub(crate) fn record(service: &str) -> ContainerRecord {
         extra_hosts: vec![],
         links: vec![],
         volumes: vec![],
+        volumes_from: vec![],
         binds: vec![],
         files: vec![],
         health: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub struct ContainerRecord {
     pub links: Vec<Link>,
     /// Volumes in use, for `ps`, `down -v` and the fill at first use.
     pub volumes: Vec<VolumeUse>,
+    /// Other containers whose mounts it has too, in the order of the file.
+    #[serde(default)]
+    pub volumes_from: Vec<VolumesFrom>,
     /// Files and folders of the host that are mounted; they must exist, or are created, before every start.
     #[serde(default)]
     pub binds: Vec<BindSource>,
@@ -98,6 +101,34 @@ impl Record for ContainerRecord {
     const VERSION: u32 = 1;
 }
 
+impl ContainerRecord {
+    /// Whether `text` is its name, or enough of its id.
+    #[must_use]
+    pub fn is_called(&self, text: &str) -> bool {
+        is_called(text, &self.name, &self.id)
+    }
+
+    /// Whether what is mounted there is another container's (`volumes_from`).
+    #[must_use]
+    pub fn is_inherited(&self, target: &Path) -> bool {
+        self.volumes_from.iter().any(|from| from.targets.iter().any(|inherited| inherited == target))
+    }
+
+    /// Its anonymous volumes that are no other container's: they are carried over to its replacement.
+    pub fn own_anonymous_volumes(&self) -> impl Iterator<Item = &VolumeUse> {
+        self.volumes.iter().filter(|volume| volume.anonymous && !self.is_inherited(&volume.target))
+    }
+}
+
+/// Digits of an id that are enough to name a container.
+const SHORTEST_ID: usize = 12;
+
+/// Whether `text` is the name of a container, or enough of its id.
+#[must_use]
+pub fn is_called(text: &str, name: &str, id: &str) -> bool {
+    name == text || text.len() >= SHORTEST_ID && id.starts_with(text)
+}
+
 /// What is known of a project as a whole: written by `up`, removed by `down` with the last container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectRecord {
@@ -138,6 +169,20 @@ pub struct Link {
     pub alias: String,
 }
 
+/// Another container whose mounts are also those of this one (`volumes_from`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// `service:NAME` or `container:NAME`.
+    pub from: String,
+    pub read_only: bool,
+    /// Which one that was when this one was made.
+    #[serde(default)]
+    pub container: Option<ContainerId>,
+    /// Where what comes from it is mounted.
+    #[serde(default)]
+    pub targets: Vec<PathBuf>,
+}
+
 /// A volume mounted by a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeUse {
@@ -148,6 +193,9 @@ pub struct VolumeUse {
     pub anonymous: bool,
     /// Do not fill from the image (`volume.nocopy`, and `external` volumes that hold something).
     pub no_copy: bool,
+    /// For a VOLUME of the image: gives way to what other containers have there (`volumes_from`).
+    #[serde(default)]
+    pub of_image: bool,
 }
 
 /// The source of a bind mount.

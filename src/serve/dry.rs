@@ -33,13 +33,13 @@ pub fn answer(
         Request::Up { desired, options, .. } => {
             world.refuse_damaged()?;
             let mut observed = world.observed.clone();
-            look_for(&mut observed, &world.volumes, desired, None);
+            look_for(&mut observed, paths, &world.volumes, desired, None);
             let plan = world.with_names(|names| plan::up(desired, &observed, options, names));
             world.tell(&plan, Some(desired), say)
         }
         Request::Run { desired, oneoff, options, .. } => {
             let mut observed = world.observed.clone();
-            look_for(&mut observed, &world.volumes, desired, Some(oneoff));
+            look_for(&mut observed, paths, &world.volumes, desired, Some(oneoff));
             let (plan, _) = world.with_names(|names| plan::run(desired, oneoff, &observed, options, names));
             let mut whole = (**desired).clone();
             whole.services.push((**oneoff).clone());

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::engine::Engine;
 use crate::message::ContainerRef;
 use crate::plan::{Desired, DesiredService, Observed};
-use crate::record::ObservedContainer;
-use crate::supervisor::{KnownVolumes, View};
+use crate::record::{CONTAINER_PREFIX, ObservedContainer};
+use crate::state::Paths;
+use crate::supervisor::{KnownVolumes, View, peers};
 
 impl Engine {
     /// The containers of the desired services, in the order of the file.
@@ -25,7 +26,7 @@ impl Engine {
     /// With the volumes and packages that are wanted, also those that outlived an earlier `down`.
     pub(super) fn observe_for(&self, desired: &Desired, oneoff: Option<&DesiredService>) -> Observed {
         let mut observed = self.observe();
-        look_for(&mut observed, &self.project.known_volumes(), desired, oneoff);
+        look_for(&mut observed, self.project.paths(), &self.project.known_volumes(), desired, oneoff);
         observed
     }
 
@@ -39,6 +40,7 @@ impl Engine {
         Observed {
             adrift: adrift.collect(),
             diverged: BTreeMap::new(),
+            peers: BTreeMap::new(),
             foreign: BTreeMap::new(),
             containers: containers
                 .into_iter()
@@ -52,9 +54,10 @@ impl Engine {
     }
 }
 
-/// Adds what there is of the volumes and packages that are wanted.
+/// Adds what there is of the volumes and packages that are wanted, and of the containers of others.
 pub(super) fn look_for(
     observed: &mut Observed,
+    paths: &Paths,
     known: &KnownVolumes,
     desired: &Desired,
     oneoff: Option<&DesiredService>,
@@ -68,6 +71,11 @@ pub(super) fn look_for(
         if let Some(change) = known.divergence(volume) {
             observed.diverged.insert(volume.name.clone(), change);
         }
+    }
+    for from in desired.services.iter().chain(oneoff).flat_map(|service| &service.template.volumes_from) {
+        let Some(name) = from.from.strip_prefix(CONTAINER_PREFIX) else { continue };
+        let found = peers::elsewhere(paths, &desired.project.name, name);
+        observed.peers.extend(found.map(|record| (name.to_owned(), record)));
     }
     for install in desired.services.iter().chain(oneoff).filter_map(|service| service.install.as_ref()) {
         let (exists, complete) = known.has_packages(&install.volume.name);

@@ -10,9 +10,9 @@ use crate::message::Failure;
 use crate::network::ports::PortConflict;
 use crate::network::spec::{NetworkSpec, PortSpec, PublishedPort};
 use crate::network::{NetworkError, StaticWish, check_addresses};
-use crate::plan::desired::{address_key, port_key, source_key};
+use crate::plan::desired::{SERVICE_PREFIX, address_key, parent_key, port_key, source_key};
 use crate::plan::{Desired, OperationKind, Plan};
-use crate::record::{ContainerRecord, Origin, Status, inventory};
+use crate::record::{CONTAINER_PREFIX, ContainerRecord, Origin, Status, inventory};
 use crate::runtime::preflight::Part;
 use crate::state::{Paths, remedy};
 use crate::supervisor::preflight::{About, files_made_as_folders, obstacles};
@@ -114,6 +114,9 @@ impl Scene<'_> {
                     ..finding(&record.name, &record.service, origin, &obstacle.reason, hint)
                 });
             }
+        }
+        for record in &records {
+            findings.extend(without_parent(record, origins(desired, record)));
         }
         self.reserve(plan, &records, desired, &mut findings);
         self.check_addresses(plan, &records, desired, &mut findings);
@@ -297,6 +300,23 @@ fn finding(name: &str, service: &str, origin: Option<&Origin>, reason: &str, hin
         }
         None => Finding { place: String::new(), text: format!("container {name}: {reason}"), hint, code },
     }
+}
+
+/// A container to take volumes from that is not there.
+fn without_parent(record: &ContainerRecord, origins: &BTreeMap<String, Origin>) -> Option<Finding> {
+    let missing = record.volumes_from.iter().find(|from| from.container.is_none())?;
+    let origin = origins.get(&parent_key(&missing.from));
+    let (reason, hint) = match missing.from.strip_prefix(CONTAINER_PREFIX) {
+        Some(name) => (
+            format!("there is no container {name} to take volumes from"),
+            "start the project that it belongs to first, or write the name of the one that is meant",
+        ),
+        None => (
+            format!("{} has no container to take volumes from", missing.from.trim_start_matches(SERVICE_PREFIX)),
+            "start that service first; `--no-deps` leaves it out",
+        ),
+    };
+    Some(finding(&record.name, &record.service, origin, &reason, Some(hint)))
 }
 
 /// Where an origin is looked for, the best first; and what helps.

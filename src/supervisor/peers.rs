@@ -4,16 +4,13 @@ use std::fs;
 use std::rc::Rc;
 
 use super::container::Container;
-use super::error::SupervisorError;
+use super::error::{Holder, SupervisorError};
 use super::holders::holders;
 use super::project::Project;
 use crate::keeper::OtherProcess;
-use crate::record::{CONTAINER_PREFIX, ContainerRecord, ContainerState, Status};
+use crate::record::{CONTAINER_PREFIX, ContainerRecord, ContainerState, Status, is_called};
 use crate::runtime::spec::{ContainerSpec, Namespace, Namespaces, NetworkNamespace};
-use crate::state::{process, record};
-
-/// Digits of an id that are enough to name a container.
-const SHORTEST_ID: usize = 12;
+use crate::state::{Paths, process, record};
 
 struct Peer {
     record: Rc<ContainerRecord>,
@@ -87,21 +84,15 @@ impl Project {
         let Some(wanted) = target.strip_prefix(CONTAINER_PREFIX) else {
             return self.find(target).ok().map(|container| own_peer(&container));
         };
-        let is_meant = |name: &str, id: &str| name == wanted || wanted.len() >= SHORTEST_ID && id.starts_with(wanted);
-        let own = self.all().into_iter().find(|container| is_meant(&container.record.name, container.id()));
-        own.map_or_else(|| self.foreign_peer(is_meant), |container| Some(own_peer(&container)))
+        let own = self.all().into_iter().find(|container| container.record.is_called(wanted));
+        own.map_or_else(|| self.foreign_peer(wanted), |container| Some(own_peer(&container)))
     }
 
-    fn foreign_peer(&self, is_meant: impl Fn(&str, &str) -> bool) -> Option<Peer> {
+    fn foreign_peer(&self, wanted: &str) -> Option<Peer> {
         let paths = &self.inner.paths;
-        let projects = fs::read_dir(paths.projects()).ok()?.flatten();
-        let mut others = projects
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|project| project != self.inner.project.name())
-            .flat_map(|project| holders(paths, &project));
-        let holder = others.find(|holder| is_meant(&holder.name, &holder.id))?;
+        let (holder, record) = foreign(paths, self.inner.project.name(), wanted)?;
         let places = paths.project(&holder.project).container(&holder.id);
-        let record = Rc::new(record::read::<ContainerRecord>(&places.record()).ok()??);
+        let record = Rc::new(record);
         let status = record::read::<ContainerState>(&places.state()).ok().flatten().map(|state| state.status);
         let process = match status {
             Some(Status::Running { pid, start_time, ref boot_id, .. })
@@ -114,6 +105,23 @@ impl Project {
         let target = process.map_or_else(|| holder.id.clone(), |process| process.to_string());
         Some(Peer { record, target, pid: process.map(|process| process.pid) })
     }
+}
+
+/// The container of any project but `except` that is called so.
+#[must_use]
+pub fn elsewhere(paths: &Paths, except: &str, wanted: &str) -> Option<ContainerRecord> {
+    foreign(paths, except, wanted).map(|(_, record)| record)
+}
+
+fn foreign(paths: &Paths, except: &str, wanted: &str) -> Option<(Holder, ContainerRecord)> {
+    let projects = fs::read_dir(paths.projects()).ok()?.flatten();
+    let mut others = projects
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|project| project != except)
+        .flat_map(|project| holders(paths, &project));
+    let holder = others.find(|holder| is_called(wanted, &holder.name, &holder.id))?;
+    let record = record::read(&paths.project(&holder.project).container(&holder.id).record()).ok()??;
+    Some((holder, record))
 }
 
 fn own_peer(container: &Container) -> Peer {

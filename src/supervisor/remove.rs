@@ -9,6 +9,7 @@ use super::project::{Project, remove_tree};
 use crate::record::event::What;
 use crate::runtime::cgroup::ControlGroup;
 use crate::sys::fault;
+use crate::volumes::VolumeError;
 
 /// Threads that delete folders.
 const WORKERS: usize = 4;
@@ -117,7 +118,11 @@ impl Project {
                 continue;
             }
             let result = if used.anonymous && anonymous {
-                self.remove_volume(&used.volume).await
+                match self.remove_volume(&used.volume).await {
+                    // A container of another project has taken it from one of this.
+                    Err(SupervisorError::Volume(VolumeError::InUse { .. })) => Ok(()),
+                    result => result,
+                }
             } else {
                 let (store, name) = (self.inner.volumes.clone(), used.volume.clone());
                 let others = self.users_elsewhere(&name);

@@ -68,6 +68,7 @@ mod toolchains;
 mod unique;
 mod up;
 mod volumes;
+mod volumes_from;
 mod watch;
 
 use std::path::PathBuf;

@@ -316,6 +316,7 @@ const ATTRIBUTES: &[(&[&str], &str)] = &[
         "e2e/attributes.rs::mounts_and_volumes_have_their_options",
     ),
     (&["services.*.volumes.*.volume.nocopy"], "e2e/volumes.rs::a_named_volume_is_filled_at_first_use_shared_and_kept"),
+    (&["services.*.volumes_from"], "e2e/volumes_from.rs::files_are_seen_from_both_containers"),
     (&["services.*.x-windlass.bind-idmap"], "e2e/ownership.rs::another_user_of_the_container_can_be_the_one"),
     (&["services.*.x-windlass.restart_unhealthy"], "e2e/restarts.rs::what_is_unhealthy_is_restarted_when_it_says_so"),
     (

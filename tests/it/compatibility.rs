@@ -180,6 +180,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "they belong to the container that has the network; the peer finds out when the others run already",
     ),
     (
+        "`volumes_from`: the mode `ro` is honoured; a container is made anew when the one that it takes volumes from has other ones now (`up -V`); a mode that is none, a circle, or a container that is not there is told with its place before anything is made",
+        "the peer loses the mode on the way, and leaves the container with volumes that nobody else has any more",
+    ),
+    (
         "What follows a container of the same file as `container:NAME` starts after it, as with `service:`",
         "the peer starts both at once, and fails when the follower is quicker",
     ),

@@ -175,8 +175,13 @@ fn secrets_volumes_and_etc() {
         gid: Some(13),
         mode: 0o440,
     }];
-    record.volumes =
-        vec![VolumeUse { volume: "0123456789abcdef".into(), target: "/keep".into(), anonymous: true, no_copy: false }];
+    record.volumes = vec![VolumeUse {
+        volume: "0123456789abcdef".into(),
+        target: "/keep".into(),
+        anonymous: true,
+        no_copy: false,
+        of_image: false,
+    }];
     let data = project.paths.volumes().join("0123456789abcdef/_data");
     record.spec.mounts = vec![windlass::runtime::spec::Mount {
         target: "/keep".into(),

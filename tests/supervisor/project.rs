@@ -140,6 +140,7 @@ impl TestProject {
             extra_hosts: vec![],
             links: vec![],
             volumes: vec![],
+            volumes_from: vec![],
             binds: vec![],
             files: vec![],
             health: None,

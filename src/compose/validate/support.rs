@@ -95,7 +95,6 @@ pub static TABLE: &[Row] = &[
     refused("services.*.provider", "start it by hand, and give the services its address in `environment`"),
     refused("services.*.use_api_socket", "remove it; there is no Docker socket to give"),
     refused("services.*.userns_mode", "remove it; containers share the user namespace of windlass"),
-    refused("services.*.volumes_from", "name the volumes in both services"),
 ];
 
 /// What happens with the attribute at `path` of the table's form.

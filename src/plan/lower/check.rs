@@ -65,8 +65,10 @@ fn lowered(project: &Project, name: &str, service: &Service, inputs: &Inputs<'_>
     network::ports(name, service, faults);
     super::namespaces(name, service, faults);
     super::devices(name, service, faults);
-    super::restart(name, service, faults);
+    super::restarts::policy(name, service, faults);
     super::logging::lower(name, service, faults);
+    super::volumes_from::lower(name, service, faults);
+    super::volumes_from::check(project, name, service, faults);
 }
 
 /// What is one of a few words, or has a form.

@@ -158,7 +158,13 @@ pub(super) fn lower(
         below.map(|source| BindSource { like_parent: source.starts_with(&project.working_dir), source, create: true });
     Ok(Some(Packages {
         point,
-        uses: VolumeUse { volume: volume.clone(), target: target.clone(), anonymous: false, no_copy: true },
+        uses: VolumeUse {
+            volume: volume.clone(),
+            target: target.clone(),
+            anonymous: false,
+            no_copy: true,
+            of_image: false,
+        },
         mount: Mount {
             target,
             kind: MountKind::Bind {

@@ -11,8 +11,10 @@ mod logging;
 mod mounts;
 mod network;
 mod process;
+mod restarts;
 mod security;
 mod shared;
+mod volumes_from;
 mod watch;
 
 #[cfg(test)]
@@ -22,10 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::compose::model::{self, Duration, Project, Service, UpdateConfig};
-use crate::record::{
-    Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, ProjectRecord, RestartLimits,
-    RestartPolicy,
-};
+use crate::record::{Condition, ContainerRecord, Dependency, DnsOptions, Hook, ImageIdentity, Link, ProjectRecord};
 use crate::runtime::spec::{
     Cgroup, ContainerSpec, Device, EtcFiles, Mount, MountKind, Namespace, Namespaces, NetworkNamespace, Propagation,
     Rootfs,
@@ -288,7 +287,8 @@ fn lower_service(
     }
     let namespaces = namespaces(name, service, &mut faults);
     let devices = devices(name, service, &mut faults);
-    let restart = restart(name, service, &mut faults);
+    let restart = restarts::policy(name, service, &mut faults);
+    let volumes_from = volumes_from::lower(name, service, &mut faults);
     let logging = logging::lower(name, service, &mut faults);
     let mut depends_on: Vec<Dependency> = service
         .depends_on
@@ -397,11 +397,12 @@ fn lower_service(
             })
             .collect(),
         volumes: mounts.volumes,
+        volumes_from,
         binds: mounts.binds,
         files: mounts.files,
         health,
         restart,
-        restart_limits: restart_limits(service),
+        restart_limits: restarts::limits(service),
         restart_unhealthy: service.windlass.restart_unhealthy,
         auto_remove: false,
         stop_signal: service
@@ -512,51 +513,6 @@ fn update(config: Option<&UpdateConfig>) -> Option<Update> {
             _ => OnFailure::Pause,
         },
     })
-}
-
-/// What `deploy.restart_policy` says besides its condition.
-fn restart_limits(service: &Service) -> RestartLimits {
-    let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) else {
-        return RestartLimits::default();
-    };
-    RestartLimits {
-        delay_ms: policy.delay.map(Duration::as_millis).filter(|&delay| delay > 0),
-        max_attempts: policy.max_attempts.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0),
-        window_ms: policy.window.map(Duration::as_millis).filter(|&window| window > 0),
-    }
-}
-
-/// `deploy.restart_policy` wins over `restart`.
-fn restart(name: &str, service: &Service, faults: &mut Vec<Fault>) -> RestartPolicy {
-    if let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) {
-        return match policy.condition.as_deref() {
-            Some("none" | "no") => RestartPolicy::No,
-            Some("on-failure") => RestartPolicy::OnFailure { max_retries: None },
-            Some("unless-stopped") => RestartPolicy::UnlessStopped,
-            _ => RestartPolicy::Always,
-        };
-    }
-    match service.restart.as_deref() {
-        None | Some("" | "no") => RestartPolicy::No,
-        Some("always") => RestartPolicy::Always,
-        Some("unless-stopped") => RestartPolicy::UnlessStopped,
-        Some(text) => {
-            let (policy, count) = text.split_once(':').unwrap_or((text, ""));
-            let retries = if count.is_empty() { Some(None) } else { count.parse::<u32>().ok().map(Some) };
-            match (policy, retries) {
-                ("on-failure", Some(max_retries)) => {
-                    RestartPolicy::OnFailure { max_retries: max_retries.filter(|&count| count > 0) }
-                }
-                _ => {
-                    faults.push(
-                        Fault::new(format!("services.{name}.restart"), format!("unknown restart policy `{text}`"))
-                            .hint("use no, always, unless-stopped or on-failure[:RETRIES]"),
-                    );
-                    RestartPolicy::No
-                }
-            }
-        }
-    }
 }
 
 /// Ports that are only told, as `80/tcp`: EXPOSE of the image and `expose`.

@@ -99,7 +99,7 @@ pub(super) fn lower(
     for target in &image.volumes {
         let target = PathBuf::from("/").join(target);
         if covered.insert(target.clone()) {
-            anonymous(target, &mut made);
+            anonymous(target, true, &mut made);
         }
     }
     for reference in &service.secrets {
@@ -220,7 +220,7 @@ fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &m
         VolumeMountType::Volume => {
             let options = mount.volume.clone().unwrap_or_default();
             let Some(key) = mount.source.as_deref().filter(|key| !key.is_empty()) else {
-                anonymous(target, made);
+                anonymous(target, false, made);
                 return;
             };
             let Some(volume) = project.volumes.get(key) else { return };
@@ -229,6 +229,7 @@ fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &m
                 target: target.clone(),
                 anonymous: false,
                 no_copy: options.nocopy,
+                of_image: false,
             });
             made.mounts.push(Mount {
                 target,
@@ -277,8 +278,9 @@ fn of_image(mount: &VolumeMount, mounted: &MountedImage, made: &mut Mounts) {
     made.mounts.push(Mount { target: Path::new("/").join(&mount.target), kind });
 }
 
-fn anonymous(target: PathBuf, made: &mut Mounts) {
-    made.volumes.push(VolumeUse { volume: String::new(), target: target.clone(), anonymous: true, no_copy: false });
+fn anonymous(target: PathBuf, of_image: bool, made: &mut Mounts) {
+    let volume = String::new();
+    made.volumes.push(VolumeUse { volume, target: target.clone(), anonymous: true, no_copy: false, of_image });
     made.mounts.push(Mount {
         target,
         // The source is filled in with the container's id.

@@ -6,7 +6,7 @@ use crate::compose::model::{Project, Service};
 use crate::record::{CONTAINER_PREFIX, Condition, Dependency};
 
 use super::super::desired::SERVICE_PREFIX;
-use super::Fault;
+use super::{Fault, volumes_from};
 
 /// Whose network a service is in: `service:vpn` and `vpn`.
 fn leader(service: &Service) -> Option<(&str, &str)> {
@@ -46,25 +46,35 @@ pub(super) fn warnings(name: &str, service: &Service) -> Vec<Fault> {
 }
 
 /// What a service starts after because it shares a namespace with `container:NAME`, which a service of the file is
-/// called, as with `service:NAME`.
+/// called, or takes volumes from it, as with `service:NAME`.
 pub(super) fn dependencies(project: &Project, name: &str, service: &Service, depends_on: &mut Vec<Dependency>) {
-    for mode in [&service.network_mode, &service.ipc, &service.pid].into_iter().flatten() {
-        let Some(container) = mode.strip_prefix(CONTAINER_PREFIX) else { continue };
-        let called = |(other, service): &(&String, &Service)| match &service.container_name {
-            Some(called) => called == container,
-            None => container == format!("{}-{other}-1", project.name),
-        };
-        let Some((leader, _)) = project.services.iter().find(called) else { continue };
-        let is_known = depends_on.iter().any(|needed| needed.service == *leader);
+    let modes = [&service.network_mode, &service.ipc, &service.pid].into_iter().flatten();
+    let sharing = modes.filter_map(|mode| service_of(project, mode.strip_prefix(CONTAINER_PREFIX)?));
+    let taking = service.volumes_from.iter().filter_map(|text| volumes_from::leader(project, text));
+    for (leader, restart) in sharing.map(|leader| (leader, true)).chain(taking.map(|leader| (leader, false))) {
+        let is_known = depends_on.iter().any(|needed| needed.service == leader);
         if !is_known && !needs(project, leader, name) {
             depends_on.push(Dependency {
-                service: leader.clone(),
+                service: leader.to_owned(),
                 condition: Condition::ServiceStarted,
                 required: true,
-                restart: true,
+                restart,
             });
         }
     }
+}
+
+/// The service of the file whose container, one of them, is called so.
+pub(super) fn service_of<'a>(project: &'a Project, container: &str) -> Option<&'a str> {
+    let called = |(name, service): &(&String, &Service)| match &service.container_name {
+        Some(called) => called == container,
+        None => {
+            let separator = project.separator();
+            let number = container.strip_prefix(&format!("{}{separator}{name}{separator}", project.name));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        }
+    };
+    project.services.iter().find(called).map(|(name, _)| name.as_str())
 }
 
 /// Whether a service needs another one, at whatever distance.

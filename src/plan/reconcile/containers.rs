@@ -1,7 +1,5 @@
 //! What becomes of one container in an `up`.
 
-use std::path::PathBuf;
-
 use super::Up;
 use super::batches::can_start_first;
 use super::followers::namespace_parents;
@@ -55,8 +53,7 @@ impl Up<'_> {
             return Some(index);
         }
         let id = (names.new_id)();
-        let resolve = |service: &str| self.first_container(service);
-        let record = step(service, install).instantiate(&id, 1, names.paths, names.volumes, &resolve, &[]);
+        let record = step(service, install).instantiate(&id, 1, names.paths, names.volumes, self, None);
         let parents = namespace_parents(&service.template).filter_map(|parent| self.placed.get(parent));
         let parents = parents.flatten().filter_map(|(_, start)| *start);
         let after = self.foundation.iter().copied().chain(parents).collect();
@@ -87,17 +84,8 @@ impl Up<'_> {
     ) -> (String, Option<usize>) {
         let packages = self.packages(service, if replaces.is_some() { cause } else { NOT_INSTALLED }, names);
         let id = (names.new_id)();
-        let inherited: Vec<(PathBuf, String)> = match replaces {
-            Some(old) if !self.options.renew_anonymous_volumes => old
-                .volumes
-                .iter()
-                .filter(|volume| volume.anonymous)
-                .map(|volume| (volume.target.clone(), volume.volume.clone()))
-                .collect(),
-            _ => vec![],
-        };
-        let resolve = |service: &str| self.first_container(service);
-        let record = service.instantiate(&id, number, names.paths, names.volumes, &resolve, &inherited);
+        let kept = replaces.filter(|_| !self.options.renew_anonymous_volumes);
+        let record = service.instantiate(&id, number, names.paths, names.volumes, self, kept);
         let name = record.name.clone();
         let kind =
             OperationKind::CreateContainer { record: Box::new(record), replaces: replaces.map(|old| old.id.clone()) };

@@ -6,11 +6,13 @@ mod containers;
 mod difference;
 mod followers;
 mod networks;
+mod parents;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::difference::difference;
+use self::networks::other_networks;
 use super::desired::{Desired, DesiredService};
 use super::down::stop_in_reverse;
 use super::install::is_step;
@@ -60,6 +62,8 @@ struct Up<'a> {
     placed: BTreeMap<String, Vec<(String, Option<usize>)>>,
     /// Services of which a container is made anew.
     recreated: BTreeSet<String>,
+    /// Services whose first container is made, or made anew, and what it will mount.
+    projected: BTreeMap<String, ContainerRecord>,
     /// Services that are restarted because one that they depend on is made anew, with the operations that stop them.
     restarted: BTreeMap<String, Vec<usize>>,
     /// Containers that are stopped while a network of theirs is made anew: the network, by id.
@@ -91,6 +95,7 @@ impl<'a> Up<'a> {
             foundation: Vec::new(),
             placed: BTreeMap::new(),
             recreated: BTreeSet::new(),
+            projected: BTreeMap::new(),
             restarted: BTreeMap::new(),
             detached: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -145,6 +150,7 @@ impl<'a> Up<'a> {
         if self.existing(&service.name).iter().any(|have| self.must_recreate(service, have).is_some()) {
             self.recreated.insert(service.name.clone());
         }
+        self.project(service);
     }
 
     /// Stops what wants to be restarted with something that is made anew, the last in the chain first.
@@ -268,10 +274,10 @@ impl<'a> Up<'a> {
         {
             return Some(difference(&have.record.config, &service.template.config, &service.places));
         }
-        if let Some(cause) = self.other_parent(service, have) {
+        if let Some(cause) = self.other_parent(service, have).or_else(|| self.other_mounts(service, have)) {
             return Some(cause);
         }
-        if self.options.renew_anonymous_volumes && named && have.record.volumes.iter().any(|volume| volume.anonymous) {
+        if self.options.renew_anonymous_volumes && named && have.record.own_anonymous_volumes().next().is_some() {
             return Some("--renew-anon-volumes".to_owned());
         }
         if is_known(&service.template.image.id) && have.record.image.id != service.template.image.id {
@@ -283,16 +289,6 @@ impl<'a> Up<'a> {
         {
             return Some(format!("its packages are not those of {}", install.lock));
         }
-        let networks = |record: &ContainerRecord| -> BTreeSet<String> {
-            record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
-        };
-        if networks(&have.record) != networks(&service.template) {
-            return Some("its networks changed".to_owned());
-        }
-        // As the peer; networks that it was connected to besides are no reason.
-        let endpoints = have.endpoints();
-        let is_in = |network: &String| endpoints.iter().any(|endpoint| endpoint.network == *network);
-        let left = networks(&have.record).into_iter().find(|network| !is_in(network));
-        left.filter(|_| have.is_running()).map(|network| format!("it was disconnected from network {network}"))
+        other_networks(service, have)
     }
 }

@@ -1,11 +1,14 @@
 //! Networks and volumes of an `up`: what is missing, and what is made anew below its containers.
 
+use std::collections::BTreeSet;
+
 use super::Up;
 use crate::network::spec::NetworkSpec;
+use crate::plan::desired::DesiredService;
 use crate::plan::down::stop_in_reverse;
 use crate::plan::lower::labels;
 use crate::plan::operation::OperationKind;
-use crate::record::ObservedContainer;
+use crate::record::{ContainerRecord, ObservedContainer};
 
 impl Up<'_> {
     /// Starts the containers of services that were not named and were stopped with their network.
@@ -86,4 +89,19 @@ fn without_own_labels(network: &NetworkSpec) -> NetworkSpec {
     let mut network = network.clone();
     network.labels.retain(|key, _| !key.starts_with(labels::PREFIX));
     network
+}
+
+/// Why a container is not in the networks that it is to be in.
+pub(super) fn other_networks(service: &DesiredService, have: &ObservedContainer) -> Option<String> {
+    let networks = |record: &ContainerRecord| -> BTreeSet<String> {
+        record.endpoints.iter().map(|endpoint| endpoint.network.clone()).collect()
+    };
+    if networks(&have.record) != networks(&service.template) {
+        return Some("its networks changed".to_owned());
+    }
+    // As the peer; networks that it was connected to besides are no reason.
+    let endpoints = have.endpoints();
+    let is_in = |network: &String| endpoints.iter().any(|endpoint| endpoint.network == *network);
+    let left = networks(&have.record).into_iter().find(|network| !is_in(network));
+    left.filter(|_| have.is_running()).map(|network| format!("it was disconnected from network {network}"))
 }

@@ -14,8 +14,13 @@ fn summaries() -> Vec<Summary> {
     web.command = "/docker-entrypoint.sh nginx -g 'daemon off;'".into();
     web.exposed = vec!["80/tcp".into(), "443/tcp".into()];
     web.labels.insert("com.docker.compose.service".into(), "web".into());
-    web.volumes =
-        vec![VolumeUse { volume: "shop_data".into(), target: "/data".into(), anonymous: false, no_copy: false }];
+    web.volumes = vec![VolumeUse {
+        volume: "shop_data".into(),
+        target: "/data".into(),
+        anonymous: false,
+        no_copy: false,
+        of_image: false,
+    }];
     web.spec.mounts = vec![crate::runtime::spec::Mount {
         target: "/data".into(),
         kind: crate::runtime::spec::MountKind::Bind {

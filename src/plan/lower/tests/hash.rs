@@ -302,6 +302,7 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "a",
         "b",
     ),
+    ("volumes_from", "volumes_from: ['@']", "other", "other:ro"),
     ("working_dir", "working_dir: @", "/a", "/b"),
     ("x-windlass.bind-idmap", "x-windlass: { bind-idmap: @ }", "off", "match-user"),
     ("x-windlass.install.command", "x-windlass: { install: { command: @, target: /b } }", "a", "b"),
