@@ -24,7 +24,7 @@ pub(super) struct Pipes {
 impl Pipes {
     /// Makes what is missing and opens them.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        crate::state::folder::make(folder)?;
         let one = |name: &str| -> io::Result<OwnedFd> {
             let path = folder.join(name);
             let mode = Mode::from_raw_mode(0o600);

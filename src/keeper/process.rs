@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -168,7 +167,7 @@ impl Project {
         if self.is_known() {
             return Ok(());
         }
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.paths.run())?;
+        crate::state::folder::make(self.paths.run())?;
         record::write(&self.paths.keeper(), &self.record, Durability::Process).map_err(io::Error::other)
     }
 

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -85,9 +84,7 @@ pub fn spawn(paths: &Paths, project: &str, lock: &Lock, predecessor: Option<&Pre
 }
 
 fn make_folder(project: &ProjectPaths) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    fault::around("make the runtime folder", || builder.create(project.run()))
+    fault::around("make the runtime folder", || crate::state::folder::make(project.run()))
 }
 
 /// The living keeper of a project whose record is gone, because somebody has cleared the runtime folder. All processes

@@ -133,7 +133,7 @@ fn holder(path: &Path) -> Option<i32> {
 
 fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        super::folder::make(folder)?;
     }
     let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
     fault::around_file("lock", path, open)

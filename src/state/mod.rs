@@ -1,5 +1,6 @@
 //! What is on disk: paths, locks, and atomic records with a version.
 
+pub mod folder;
 pub mod lock;
 pub mod messages;
 pub mod notice;

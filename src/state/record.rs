@@ -217,7 +217,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
         fault::around_file("write", path, || {
             let mut file = match create() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(folder)?;
+                    super::folder::make(folder)?;
                     create()?
                 }
                 other => other?,

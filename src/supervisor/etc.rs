@@ -106,7 +106,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), SupervisorError> {
     let mut file = match options.open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(SupervisorError::io("create", folder))?;
+                crate::state::folder::make(folder).map_err(SupervisorError::io("create", folder))?;
             }
             options.open(path).map_err(SupervisorError::io("create", path))?
         }

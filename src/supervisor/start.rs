@@ -1,10 +1,10 @@
 //! Starting a container: network, files, ports, then the process. What a failed start has made is undone.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-use std::{fs, io};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -160,7 +160,7 @@ impl Project {
             None => etc::write(record, &addresses)?,
         }
         let run = container.paths.run();
-        fs::create_dir_all(run).map_err(SupervisorError::io("create", run))?;
+        crate::state::folder::make(run).map_err(SupervisorError::io("create", run))?;
         // An exit of an earlier run must not be taken for one of this.
         let exit = container.paths.exit();
         record::remove(&exit).map_err(SupervisorError::io("remove", &exit))?;

@@ -7,8 +7,9 @@
 //! of its own: the folders in a folder with the flag `T` (chattr(1), "top of a directory hierarchy") are put where few
 //! others are.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -16,8 +17,8 @@ use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 /// `FS_TOPDIR_FL` of linux/fs.h.
 const TOP: IFlags = IFlags::from_bits_retain(0x0002_0000);
 
-/// Makes a folder whose subfolders will lie apart, where the file system can; with everything above it, as
-/// `create_dir_all`.
+/// Makes a folder whose subfolders will lie apart, where the file system can; with everything above it, for
+/// root alone.
 ///
 /// # Errors
 /// As `mkdir(2)`.
@@ -25,7 +26,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     below(folder);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Secrets and configs as files: written for one container, mounted read-only into it one by one.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A file that a container is to find.
@@ -38,7 +38,7 @@ pub fn write(folder: &Path, files: &[FileSpec<'_>]) -> Result<Vec<PathBuf>, File
         let path = path.to_owned();
         move |source| FileError { action, path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("create", folder))?;
+    crate::state::folder::make(folder).map_err(failed("create", folder))?;
     fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed("protect", folder))?;
     let mut paths = Vec::with_capacity(files.len());
     for (index, spec) in files.iter().enumerate() {

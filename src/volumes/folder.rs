@@ -44,7 +44,7 @@ impl Folder {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         if let Some(root) = path.parent() {
             // Nobody but root passes: a volume may hold set-user-id programs and device nodes of an image.
-            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+            crate::state::folder::make(root)?;
             spread::below(root);
         }
         loop {

@@ -58,7 +58,7 @@ pub fn run(args: &EventsArgs, context: &Context) -> CommandResult {
     };
     if !past {
         // To see the project come.
-        std::fs::create_dir_all(context.paths.projects())?;
+        crate::state::folder::make(&context.paths.projects())?;
         events.watch.add(&context.paths.projects())?;
     }
     match events.show(&interrupts, past, Standstill::new(context, &project)) {

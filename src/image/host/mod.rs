@@ -18,9 +18,9 @@ mod system;
 mod tests;
 mod walk;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use error::HostError;
@@ -85,7 +85,7 @@ pub fn foresee(store: &Path) -> Result<HostRootfs, HostError> {
 
 fn prepare_from(root: &Path, store: &Path) -> Result<HostRootfs, HostError> {
     let failed = HostError::io("create", store);
-    DirBuilder::new().recursive(true).mode(0o700).create(store).map_err(failed)?;
+    crate::state::folder::make(store).map_err(failed)?;
     let canonical = store.canonicalize().map_err(HostError::io("find", store))?;
     let systems = system::find(root)?;
     refuse_inside(&canonical, &systems)?;
@@ -151,7 +151,7 @@ fn prune_from(root: &Path, store: &Path, used: &[PathBuf]) -> Result<u64, HostEr
 pub fn make_upper(lower: &Path, upper: &Path, work: &Path) -> io::Result<()> {
     let like = fs::metadata(lower)?;
     for folder in [upper, work] {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        crate::state::folder::make(folder)?;
     }
     std::os::unix::fs::chown(upper, Some(like.uid()), Some(like.gid()))?;
     fs::set_permissions(upper, fs::Permissions::from_mode(like.mode() & 0o7777))

@@ -200,7 +200,7 @@ impl SnapshotLayout {
     }
 
     fn write_into(&self, root: &Path, folder: &Path) -> Result<(), HostError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(HostError::io("create", folder))?;
+        crate::state::folder::make(folder).map_err(HostError::io("create", folder))?;
         let top = folder.join("root");
         self.skeleton(&top).map_err(HostError::io("write", &top))?;
         let etc = top.join("etc");

@@ -24,7 +24,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -112,11 +112,7 @@ impl Store {
         let folders = ["names", "images", "blobs", "layers", "empty", "locks", "tmp"];
         for folder in std::iter::once(root.to_owned()).chain(folders.map(|name| root.join(name))) {
             // Nobody but root may enter: set-user programs of images must not be within reach (CVE-2021-41091).
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(ImageError::io("create", &folder))?;
+            crate::state::folder::make(&folder).map_err(ImageError::io("create", &folder))?;
         }
         // It becomes the root of containers, whoever they run as.
         let empty = store.empty_layer();

@@ -1,8 +1,8 @@
 //! What was fetched, for all projects. A folder is whole or it is not there.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256, Sha512};
@@ -79,7 +79,7 @@ impl Cache {
             return Err(ToolchainError::NotHere { what: name.to_owned() });
         }
         let failed = ToolchainError::io("create", &self.folder);
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+        crate::state::folder::make(&self.folder).map_err(failed)?;
         let lock = self.folder.join(format!(".{name}.lock"));
         let held = Lock::acquire(&lock).map_err(ToolchainError::io("lock", &lock))?;
         let folder = self.folder.join(name);

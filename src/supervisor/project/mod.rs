@@ -397,7 +397,7 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<(), SupervisorError> {
-    let made = fault::around_file("make the folder", path, || fs::create_dir_all(path));
+    let made = fault::around_file("make the folder", path, || crate::state::folder::make(path));
     made.map_err(SupervisorError::io("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(SupervisorError::io("create", path))
 }
