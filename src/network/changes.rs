@@ -113,7 +113,7 @@ fn concerns_rules(kind: u16, body: &[u8], own: &str) -> bool {
     let table = table.strip_suffix(&[0]).unwrap_or(table);
     let what = kind & 0xff;
     // Others' filters: what they let through of ours is gone with a reload, and a new one is to be asked.
-    let foreign = table == b"filter" && (DELETED.contains(&what) || what == NEW_CHAIN);
+    let foreign = (table == b"filter" || table == b"firewalld") && (DELETED.contains(&what) || what == NEW_CHAIN);
     foreign || table == own.as_bytes()
 }
 

@@ -208,6 +208,14 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "after a firewall's reload the peer's networks are dead until its daemon is restarted",
     ),
     (
+        "A port that goes from a container to the one that takes its place is never free in between: it stays bound, and clients wait",
+        "the peer's is anybody's for a moment, and clients are refused",
+    ),
+    (
+        "Beside ufw, and whatever else denies what comes in by `iptables`, a container reaches the ports that it publishes itself by the machine's address",
+        "the peer's own proxy is what the firewall keeps it from",
+    ),
+    (
         "`oci://` and git addresses in `include` and `-f` are refused with the place",
         "nothing is fetched that the project's folder does not hold",
     ),

@@ -127,18 +127,7 @@ fn encode_condition(out: &mut Vec<Expression>, condition: &Condition) {
             out.push(other("fib", &[(1, R1.into()), (2, ADDRESS_TYPE), (3, OF_DESTINATION)]));
             out.push(compare(true, LOCAL.to_ne_bytes().to_vec()));
         }
-        Condition::Port { protocol, port } => {
-            let number = match protocol {
-                Protocol::Tcp => 6,
-                Protocol::Udp => 17,
-                Protocol::Sctp => 132,
-            };
-            out.push(meta(MetaKey::L4Proto));
-            out.push(compare(true, vec![number]));
-            // Source and destination port lead every transport header.
-            out.push(payload(2, 2, 2));
-            out.push(compare(true, port.to_be_bytes().to_vec()));
-        }
+        Condition::Port { protocol, port } => ports(out, *protocol, *port, *port),
         Condition::EstablishedOrRelated => {
             const STATE: u32 = 0;
             tracked(out, STATE, 2 | 4);
@@ -154,6 +143,25 @@ fn tracked(out: &mut Vec<Expression>, key: u32, bits: u32) {
     out.push(other("ct", &[(1, R1.into()), (2, key)]));
     out.push(mask(bits.to_ne_bytes().to_vec()));
     out.push(compare(false, vec![0; 4]));
+}
+
+/// The destination port is one from the first to the last.
+pub fn ports(out: &mut Vec<Expression>, protocol: Protocol, first: u16, last: u16) {
+    let number = match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    };
+    out.push(meta(MetaKey::L4Proto));
+    out.push(compare(true, vec![number]));
+    // Source and destination port lead every transport header.
+    out.push(payload(2, 2, 2));
+    if first == last {
+        out.push(compare(true, first.to_be_bytes().to_vec()));
+    } else {
+        out.push(compared(Operator::GreatherThanEqual, first.to_be_bytes().to_vec()));
+        out.push(compared(Operator::LessThanEqual, last.to_be_bytes().to_vec()));
+    }
 }
 
 /// The first bytes of an interface's name: the way in which `iptables` compares them.
@@ -231,7 +239,10 @@ fn meta(key: MetaKey) -> Expression {
 }
 
 fn compare(equal: bool, bytes: Vec<u8>) -> Expression {
-    let operator = if equal { Operator::Equal } else { Operator::NotEqual };
+    compared(if equal { Operator::Equal } else { Operator::NotEqual }, bytes)
+}
+
+fn compared(operator: Operator, bytes: Vec<u8>) -> Expression {
     Expressions::Cmp(vec![Cmp::SourceRegister(R1), Cmp::Op(operator), Cmp::Data(DataAttribute::Value(bytes))]).into()
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use super::neighbours::{FILTER, Interfaces, PASSAGES, Passage};
+use super::neighbours::{DOCKER, Door, FILTER, Interfaces, Passage, Way};
 use crate::network::names;
 use crate::sys::fault;
 
@@ -22,9 +22,10 @@ const VERSIONS: [(&str, [&str; 4]); 2] = [
     ),
 ];
 
-/// One version's filter that drops what it forwards.
-struct Door {
+/// A chain of one version's filter that drops what it is not told to let pass.
+struct Closed {
     tool: &'static str,
+    door: Door,
     chain: &'static str,
     rules: String,
 }
@@ -35,17 +36,15 @@ struct Door {
 /// When `iptables` refuses a rule or cannot be run.
 pub fn ask_for_passage(project_id: &str, passages: &[Passage]) -> io::Result<Vec<String>> {
     let mut obstacles = Vec::new();
-    for door in doors(&mut obstacles) {
-        let wanted = wanted(project_id, passages);
-        if own(&door.rules, project_id).count() == wanted.len() {
+    for closed in doors(project_id, &mut obstacles) {
+        let wanted = wanted(project_id, passages, closed.door);
+        if is_there(&closed, project_id, &wanted) {
             continue;
         }
-        withdraw_from(&door, project_id)?;
+        withdraw_from(&closed, project_id)?;
         for rule in wanted {
-            run(
-                door.tool,
-                &[&["-w", "-I", door.chain], &rule.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
-            )?;
+            let rule: Vec<&str> = rule.iter().map(String::as_str).collect();
+            run(closed.tool, &[&["-w", "-I", closed.chain], &rule[..]].concat())?;
         }
     }
     Ok(obstacles)
@@ -53,8 +52,15 @@ pub fn ask_for_passage(project_id: &str, passages: &[Passage]) -> io::Result<Vec
 
 /// Whether everything that was asked for is there.
 pub fn is_granted(project_id: &str, passages: &[Passage]) -> bool {
-    let wanted = wanted(project_id, passages).len();
-    doors(&mut Vec::new()).iter().all(|door| own(&door.rules, project_id).count() == wanted)
+    let doors = doors(project_id, &mut Vec::new());
+    doors.iter().all(|closed| is_there(closed, project_id, &wanted(project_id, passages, closed.door)))
+}
+
+/// Whether these rules are there, in the words in which `iptables` lists them, and no others of ours.
+fn is_there(closed: &Closed, project_id: &str, wanted: &[Vec<String>]) -> bool {
+    let own: Vec<String> = own(closed, project_id).map(|line| line.replace('"', "")).collect();
+    let line = |rule: &Vec<String>| format!("-A {} {}", closed.chain, rule.join(" "));
+    own.len() == wanted.len() && wanted.iter().all(|rule| own.contains(&line(rule)))
 }
 
 /// Takes back what was asked for.
@@ -62,10 +68,10 @@ pub fn is_granted(project_id: &str, passages: &[Passage]) -> bool {
 /// # Errors
 /// When `iptables` refuses to delete a rule or cannot be run.
 pub fn withdraw(project_id: &str) -> io::Result<()> {
-    doors(&mut Vec::new()).iter().try_for_each(|door| withdraw_from(door, project_id))
+    doors(project_id, &mut Vec::new()).iter().try_for_each(|closed| withdraw_from(closed, project_id))
 }
 
-fn doors(obstacles: &mut Vec<String>) -> Vec<Door> {
+fn doors(project_id: &str, obstacles: &mut Vec<String>) -> Vec<Closed> {
     let mut doors = Vec::new();
     for (names, tools) in VERSIONS {
         // To read this loads nothing and makes no table.
@@ -76,19 +82,23 @@ fn doors(obstacles: &mut Vec<String>) -> Vec<Door> {
         let Some(tool) = tools.into_iter().find(|tool| Path::new(tool).exists() && is_legacy(tool)) else {
             obstacles.push(format!(
                 "this machine filters packets by iptables of the old kind, and there is no `iptables-legacy` to ask it \
-                 for passage: containers may not reach the outside or each other until its chain {} accepts \
-                 interfaces named wl*",
-                PASSAGES[1]
+                 for passage: containers may not reach the outside or each other until it accepts the project's \
+                 interfaces: iptables-legacy -I {chain} -i {prefix}+ -j ACCEPT && iptables-legacy -I {chain} -o \
+                 {prefix}+ -j ACCEPT",
+                chain = Door::Elsewhere.chain(),
+                prefix = names::prefix(project_id)
             ));
             continue;
         };
         let Ok(rules) = run(tool, &["-w", "-S"]) else { continue };
-        if !rules.lines().any(|line| line == format!("-P {} DROP", PASSAGES[1])) {
-            continue;
+        let has = |wanted: String| rules.lines().any(|line| line == wanted);
+        for door in Door::ALL {
+            if has(format!("-P {} DROP", door.chain())) {
+                let docker = door == Door::Elsewhere && has(format!("-N {DOCKER}"));
+                let chain = if docker { DOCKER } else { door.chain() };
+                doors.push(Closed { tool, door, chain, rules: rules.clone() });
+            }
         }
-        let docker = format!("-N {}", PASSAGES[0]);
-        let chain = if rules.lines().any(|line| line == docker) { PASSAGES[0] } else { PASSAGES[1] };
-        doors.push(Door { tool, chain, rules });
     }
     doors
 }
@@ -97,17 +107,26 @@ fn is_legacy(tool: &str) -> bool {
     tool.ends_with("-legacy") || run(tool, &["-V"]).is_ok_and(|version| !version.contains("nf_tables"))
 }
 
-/// The rules, as arguments.
-fn wanted(project_id: &str, passages: &[Passage]) -> Vec<Vec<String>> {
+/// The rules for a door, as arguments.
+fn wanted(project_id: &str, passages: &[Passage], door: Door) -> Vec<Vec<String>> {
     let mut rules = Vec::new();
-    for passage in passages {
+    for passage in passages.iter().filter(|passage| passage.door() == door) {
         let name = match &passage.interfaces {
             Interfaces::StartingWith(prefix) => format!("{prefix}+"),
             Interfaces::Named(name) => name.clone(),
         };
-        let directions: &[&[&str]] = if passage.within { &[&["-i", "-o"]] } else { &[&["-i"], &["-o"]] };
+        let directions: &[&[&str]] = match passage.way {
+            Way::Through => &[&["-i"], &["-o"]],
+            Way::Within => &[&["-i", "-o"]],
+            Way::To(..) => &[&["-i"]],
+        };
         for direction in directions {
             let mut rule: Vec<String> = direction.iter().flat_map(|key| [(*key).to_owned(), name.clone()]).collect();
+            if let Way::To(protocol, first, last) = passage.way {
+                let protocol = protocol.to_string();
+                let ports = if first == last { first.to_string() } else { format!("{first}:{last}") };
+                rule.extend(["-p", &protocol, "-m", &protocol, "--dport", &ports].map(str::to_owned));
+            }
             let comment = ["-m", "comment", "--comment", &names::table(project_id), "-j", "ACCEPT"];
             rule.extend(comment.map(str::to_owned));
             rules.push(rule);
@@ -116,18 +135,19 @@ fn wanted(project_id: &str, passages: &[Passage]) -> Vec<Vec<String>> {
     rules
 }
 
-/// The lines that carry our mark.
-fn own<'a>(rules: &'a str, project_id: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-    let mark = names::table(project_id);
-    rules
+/// The lines of the chain that carry our mark.
+fn own<'a>(closed: &'a Closed, project_id: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let (mark, chain) = (names::table(project_id), format!("-A {} ", closed.chain));
+    closed
+        .rules
         .lines()
-        .filter(move |line| line.starts_with("-A ") && line.split(' ').any(|word| word.trim_matches('"') == mark))
+        .filter(move |line| line.starts_with(&chain) && line.split(' ').any(|word| word.trim_matches('"') == mark))
 }
 
-fn withdraw_from(door: &Door, project_id: &str) -> io::Result<()> {
-    for line in own(&door.rules, project_id) {
+fn withdraw_from(closed: &Closed, project_id: &str) -> io::Result<()> {
+    for line in own(closed, project_id) {
         let rule: Vec<&str> = line.split(' ').skip(1).map(|word| word.trim_matches('"')).collect();
-        run(door.tool, &[&["-w", "-D"], &rule[..]].concat())?;
+        run(closed.tool, &[&["-w", "-D"], &rule[..]].concat())?;
     }
     Ok(())
 }

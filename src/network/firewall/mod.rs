@@ -26,8 +26,10 @@
 
 mod conntrack;
 mod encode;
+mod firewalld;
 mod legacy;
 mod neighbours;
+mod passages;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -44,7 +46,8 @@ use super::names;
 use super::netlink::Netlink;
 use super::spec::{Protocol, PublishedPort};
 use crate::sys::fault;
-use neighbours::{Interfaces, Passage};
+use neighbours::Passage;
+use passages::passages;
 use rules::{Action, Base, Chain, Condition, HookPoint, Kind, Rule, Table};
 
 /// A published port and where it leads.
@@ -108,22 +111,6 @@ fn table(project_id: &str, networks: &[NetworkLease], ports: &[Publication]) -> 
     chains.push(base("postrouting", Kind::Nat, HookPoint::Postrouting, SRCNAT, postrouting));
     chains.extend(publishing(networks, ports));
     Table { name: names::table(project_id), chains }
-}
-
-/// What other packet filters are asked for: a way out for what has one, and within each network for all.
-fn passages(prefix: &str, networks: &[NetworkLease]) -> Vec<Passage> {
-    let (own, foreign): (Vec<_>, Vec<_>) = networks.iter().partition(|network| network.bridge.starts_with(prefix));
-    let mut passages = Vec::new();
-    if !own.is_empty() {
-        let within = own.iter().all(|network| network.internal);
-        passages.push(Passage { interfaces: Interfaces::StartingWith(prefix.to_owned()), within });
-    }
-    passages.extend(
-        foreign
-            .into_iter()
-            .map(|network| Passage { interfaces: Interfaces::Named(network.bridge.clone()), within: network.internal }),
-    );
-    passages
 }
 
 fn loopback(ipv4: bool) -> IpNetwork {
@@ -227,6 +214,8 @@ struct State {
     /// What was asked of other packet filters.
     passage: Option<Vec<Passage>>,
     obstacles: Vec<String>,
+    /// firewalld lets them pass, as far as it does what it is asked for.
+    trusted: firewalld::Trust,
     /// The table as the kernel told of it after it was written.
     written: Option<Vec<String>>,
     /// UDP ports, and where the rules lead them.
@@ -280,7 +269,7 @@ impl Firewall {
             .commit(encode::replace(&table), |_| false)
             .map_err(NetworkError::kernel("write the packet filter rules"))?;
         state.written = state.netlink().and_then(|netlink| neighbours::content(netlink, &table.name)).ok();
-        self.pass(&mut state, networks);
+        self.pass(&mut state, networks, ports);
         let udp: BTreeSet<_> = ports
             .iter()
             .filter(|publication| publication.port.protocol == Protocol::Udp)
@@ -314,7 +303,9 @@ impl Firewall {
             .netlink()
             .and_then(|netlink| neighbours::is_granted(netlink, &self.project_id, &asked))
             .map_err(failed())?;
-        if !granted || !legacy::is_granted(&self.project_id, &asked) {
+        let trusted = state.trusted.clone();
+        let trusted = state.netlink().and_then(|netlink| firewalld::is_granted(netlink, &trusted)).map_err(failed())?;
+        if !granted || !trusted || !legacy::is_granted(&self.project_id, &asked) {
             state.passage = None;
         }
         Ok(found == written && state.passage.is_some())
@@ -336,6 +327,9 @@ impl Firewall {
         state.passage = None;
         let withdrawn = state.netlink().and_then(|netlink| neighbours::withdraw(netlink, &self.project_id));
         let withdrawn = withdrawn.and(legacy::withdraw(&self.project_id));
+        let own = names::prefix(&self.project_id);
+        let distrusted = state.netlink().and_then(|netlink| firewalld::withdraw(netlink, &own));
+        let withdrawn = withdrawn.and(distrusted);
         withdrawn.map_err(NetworkError::kernel("take back rules from the host's packet filter"))
     }
 
@@ -345,24 +339,30 @@ impl Firewall {
     }
 
     /// Asks other packet filters for passage, once for the same interfaces.
-    fn pass(&self, state: &mut State, networks: &[NetworkLease]) {
-        let wanted = passages(&names::prefix(&self.project_id), networks);
-        if state.passage.as_ref() == Some(&wanted) {
+    fn pass(&self, state: &mut State, networks: &[NetworkLease], ports: &[Publication]) {
+        let wanted = passages(&names::prefix(&self.project_id), networks, ports);
+        // What stood in the way may be gone.
+        if state.passage.as_ref() == Some(&wanted) && state.obstacles.is_empty() {
             return;
         }
+        let bridges = networks.iter().map(|network| names::prefix(&network.project_id)).collect();
         let asked = state.netlink().and_then(|netlink| {
             let mut obstacles = neighbours::ask_for_passage(netlink, &self.project_id, &wanted)?;
             obstacles.extend(legacy::ask_for_passage(&self.project_id, &wanted)?);
-            Ok(obstacles)
+            let (trusted, obstacle) = firewalld::ask_for_passage(netlink, bridges)?;
+            obstacles.extend(obstacle);
+            Ok((obstacles, trusted))
         });
+        let before = std::mem::take(&mut state.obstacles);
         match asked {
-            Ok(obstacles) => {
+            Ok((obstacles, trusted)) => {
                 state.passage = Some(wanted);
                 state.obstacles = obstacles;
+                state.trusted = trusted;
             }
             Err(error) => state.obstacles = vec![format!("cannot look at the host's packet filters: {error}")],
         }
-        for obstacle in &state.obstacles {
+        for obstacle in state.obstacles.iter().filter(|obstacle| !before.contains(obstacle)) {
             tracing::warn!("{obstacle}");
         }
     }

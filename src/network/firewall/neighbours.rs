@@ -1,5 +1,8 @@
 //! Other packet filters on the same host. `accept` in a table of ours cannot undo a `drop` in one of theirs, so we ask
 //! for passage where a well-known chain is made for that, and tell people about the rest.
+//!
+//! What is asked for is as narrow as it can be: what is forwarded from and to our bridges, and from there to the published
+//! ports of this machine. Their `deny incoming` goes on to hold for everything else, and for everybody else.
 
 use std::io;
 
@@ -13,11 +16,31 @@ use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, Netfilte
 use super::encode::{self, Request};
 use crate::network::names;
 use crate::network::netlink::Netlink;
+use crate::network::spec::Protocol;
 
-/// Docker's chain for rules of other people, then the hook's own chain as `iptables` names it.
-pub const PASSAGES: [&str; 2] = ["DOCKER-USER", "FORWARD"];
+/// Docker's chain for rules of other people.
+pub const DOCKER: &str = "DOCKER-USER";
 
 pub const FILTER: &str = "filter";
+
+/// What packets are on their way to when they are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Elsewhere,
+    ThisMachine,
+}
+
+impl Door {
+    pub const ALL: [Self; 2] = [Self::Elsewhere, Self::ThisMachine];
+
+    /// The hook's own chain as `iptables` names it.
+    pub fn chain(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "FORWARD",
+            Self::ThisMachine => "INPUT",
+        }
+    }
+}
 
 /// A chain of somebody else.
 #[derive(Debug)]
@@ -25,8 +48,8 @@ struct Foreign {
     family: NetfilterProtoFamily,
     table: String,
     name: String,
-    /// Drops what its rules let through at the forward hook.
-    drops: bool,
+    /// Where it drops what its rules let through.
+    drops: Option<Door>,
 }
 
 /// Interfaces that are ours.
@@ -41,14 +64,31 @@ pub enum Interfaces {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
     pub interfaces: Interfaces,
+    pub way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// By these interfaces, in and out.
+    Through,
     /// Only from these interfaces to these, for what has no way out.
-    pub within: bool,
+    Within,
+    /// From these interfaces to ports of this machine, from the first to the last.
+    To(Protocol, u16, u16),
 }
 
 impl Passage {
+    pub fn door(&self) -> Door {
+        if matches!(self.way, Way::To(..)) { Door::ThisMachine } else { Door::Elsewhere }
+    }
+
     /// The directions of each rule.
     fn rules(&self) -> &'static [&'static [MetaKey]] {
-        if self.within { &[&[MetaKey::Iifname, MetaKey::Oifname]] } else { &[&[MetaKey::Iifname], &[MetaKey::Oifname]] }
+        match self.way {
+            Way::Through => &[&[MetaKey::Iifname], &[MetaKey::Oifname]],
+            Way::Within => &[&[MetaKey::Iifname, MetaKey::Oifname]],
+            Way::To(..) => &[&[MetaKey::Iifname]],
+        }
     }
 }
 
@@ -60,44 +100,49 @@ impl Passage {
 pub fn ask_for_passage(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<Vec<String>> {
     let chains = foreign_chains(netlink)?;
     let mut requests = withdrawals(netlink, project_id, &chains)?;
-    for chain in doors(&chains) {
-        for asked in passages {
-            requests.extend(asked.rules().iter().map(|keys| passage(chain, project_id, keys, &asked.interfaces)));
+    for (door, chain) in doors(&chains) {
+        for asked in passages.iter().filter(|asked| asked.door() == door) {
+            requests.extend(asked.rules().iter().map(|keys| passage(chain, project_id, keys, asked)));
         }
     }
-    let mut obstacles = Vec::new();
-    for chain in chains.iter().filter(|chain| chain.drops) {
-        let iptables = matches!(chain.family, NetfilterProtoFamily::IPv4 | NetfilterProtoFamily::IPv6)
-            && chain.table == FILTER
-            && chain.name == PASSAGES[1];
-        if !iptables {
-            obstacles.push(format!(
-                "the chain {} of the packet filter table {} drops forwarded packets: containers may not reach the \
-                 outside until it accepts interfaces named {}*",
-                chain.name,
-                chain.table,
-                names::prefix(project_id)
-            ));
-        }
-    }
-    if chains.iter().any(|chain| chain.table == "firewalld") {
-        let bridges = format!("{}+", names::prefix(project_id));
-        obstacles.push(format!(
-            "firewalld is active and rejects what containers send to the outside, unless the project's bridges are in \
-             its zone `trusted`: firewall-cmd --permanent --zone=trusted --add-interface={bridges} && firewall-cmd \
-             --reload"
-        ));
-    }
+    let prefix = names::prefix(project_id);
+    let closed = chains.iter().filter(|chain| chain.drops == Some(Door::Elsewhere) && !is_iptables(chain));
+    let obstacles = closed.map(|chain| obstacle(chain, &prefix)).collect();
     commit(netlink, requests)?;
     Ok(obstacles)
 }
 
+fn is_iptables(chain: &Foreign) -> bool {
+    matches!(chain.family, NetfilterProtoFamily::IPv4 | NetfilterProtoFamily::IPv6)
+        && chain.table == FILTER
+        && Door::ALL.iter().any(|door| chain.name == door.chain())
+}
+
+/// What a chain keeps from passing that nobody may write into but its owner, and what its owner can do.
+fn obstacle(chain: &Foreign, prefix: &str) -> String {
+    let Foreign { family, table, name, .. } = chain;
+    let family = match family {
+        NetfilterProtoFamily::IPv4 => "ip",
+        NetfilterProtoFamily::IPv6 => "ip6",
+        _ => "inet",
+    };
+    let rule = |key: &str| format!("insert rule {family} {table} {name} {key} \"{prefix}*\" accept");
+    format!(
+        "the chain {name} of the packet filter table {table} drops forwarded packets: containers may not reach the \
+         outside, and published ports not be reached from there, until it accepts the project's interfaces: nft '{}; {}'",
+        rule("iifname"),
+        rule("oifname")
+    )
+}
+
 /// The chains that are to be asked for passage.
-fn doors(chains: &[Foreign]) -> impl Iterator<Item = &Foreign> {
-    [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6].into_iter().filter_map(|family| {
+fn doors(chains: &[Foreign]) -> impl Iterator<Item = (Door, &Foreign)> {
+    let families = [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6];
+    families.into_iter().flat_map(|family| Door::ALL.map(|door| (family, door))).filter_map(|(family, door)| {
         let find = |name: &str| chains.iter().find(|c| c.family == family && c.table == FILTER && c.name == name);
-        let [docker, forward] = PASSAGES.map(find);
-        forward.filter(|chain| chain.drops).map(|forward| docker.unwrap_or(forward))
+        let chain = find(door.chain()).filter(|chain| chain.drops == Some(door))?;
+        let docker = find(DOCKER).filter(|_| door == Door::Elsewhere);
+        Some((door, docker.unwrap_or(chain)))
     })
 }
 
@@ -107,9 +152,10 @@ fn doors(chains: &[Foreign]) -> impl Iterator<Item = &Foreign> {
 /// When others' chains cannot be read.
 pub fn is_granted(netlink: &mut Netlink, project_id: &str, passages: &[Passage]) -> io::Result<bool> {
     let chains = foreign_chains(netlink)?;
-    let wanted: usize = passages.iter().map(|asked| asked.rules().len()).sum();
+    let rules = |door| passages.iter().filter(move |asked| asked.door() == door).map(|asked| asked.rules().len());
+    let wanted: usize = doors(&chains).flat_map(|(door, _)| rules(door)).sum();
     let there = withdrawals(netlink, project_id, &chains)?.len();
-    Ok(there == wanted * doors(&chains).count())
+    Ok(there == wanted)
 }
 
 /// Takes back what was asked for.
@@ -197,14 +243,19 @@ pub fn content(netlink: &mut Netlink, table: &str) -> io::Result<Vec<String>> {
 
 fn foreign(message: NetfilterMessage) -> Option<Foreign> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = message.inner else { return None };
-    let mut found = Foreign { family: message.header.family, table: String::new(), name: String::new(), drops: false };
-    let (mut forward, mut drop) = (false, false);
+    let mut found = Foreign { family: message.header.family, table: String::new(), name: String::new(), drops: None };
+    let (mut door, mut drop) = (None, false);
     for attribute in chain.attributes {
         match attribute {
             ChainAttribute::Table(table) => found.table = table,
             ChainAttribute::Name(name) => found.name = name,
             ChainAttribute::Hook(hook) => {
-                forward = hook.contains(&Hook::Number(HookNumber::Inet(InetHookNumber::Forward)));
+                let is = |number| hook.contains(&Hook::Number(HookNumber::Inet(number)));
+                door = match (is(InetHookNumber::Forward), is(InetHookNumber::LocalIn)) {
+                    (true, _) => Some(Door::Elsewhere),
+                    (_, true) => Some(Door::ThisMachine),
+                    _ => None,
+                };
             }
             ChainAttribute::Policy(policy) => drop = policy == 0,
             _ => {}
@@ -212,7 +263,7 @@ fn foreign(message: NetfilterMessage) -> Option<Foreign> {
     }
     let ip =
         matches!(found.family, NetfilterProtoFamily::IPv4 | NetfilterProtoFamily::IPv6 | NetfilterProtoFamily::Inet);
-    found.drops = forward && drop && ip;
+    found.drops = door.filter(|_| drop && ip);
     (!found.table.starts_with("windlass-")).then_some(found)
 }
 
@@ -226,15 +277,18 @@ fn mark(project_id: &str) -> Vec<u8> {
 }
 
 /// An `-i`/`-o … -j ACCEPT` at the head of a chain.
-fn passage(chain: &Foreign, project_id: &str, keys: &[MetaKey], interfaces: &Interfaces) -> Request {
+fn passage(chain: &Foreign, project_id: &str, keys: &[MetaKey], asked: &Passage) -> Request {
     let mut expressions = Vec::new();
     for key in keys {
-        match interfaces {
+        match &asked.interfaces {
             Interfaces::StartingWith(prefix) => encode::interface_bytes(&mut expressions, *key, prefix.as_bytes()),
             Interfaces::Named(name) => {
                 encode::interface_bytes(&mut expressions, *key, &[name.as_bytes(), &[0]].concat());
             }
         }
+    }
+    if let Way::To(protocol, first, last) = asked.way {
+        encode::ports(&mut expressions, protocol, first, last);
     }
     // As iptables has it: a rule without counters is one that its tools do not understand.
     expressions
@@ -255,7 +309,7 @@ fn passage(chain: &Foreign, project_id: &str, keys: &[MetaKey], interfaces: &Int
 fn withdrawals(netlink: &mut Netlink, project_id: &str, chains: &[Foreign]) -> io::Result<Vec<Request>> {
     let mark = mark(project_id);
     let mut requests = Vec::new();
-    for chain in chains.iter().filter(|chain| chain.table == FILTER && PASSAGES.contains(&chain.name.as_str())) {
+    for chain in chains.iter().filter(|chain| chain.table == FILTER && (is_iptables(chain) || chain.name == DOCKER)) {
         let place = || vec![RuleAttribute::Table(chain.table.clone()), RuleAttribute::Chain(chain.name.clone())];
         let all = NfTablesMessage::GetRule(RuleMessage { attributes: place() });
         for found in netlink.dump(encode::message(chain.family, all))? {

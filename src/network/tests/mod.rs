@@ -2,6 +2,7 @@
 
 mod addresses;
 mod damaged;
+mod firewalls;
 mod mending;
 
 use std::io::{Read, Write};
@@ -650,7 +651,7 @@ fn other_packet_filters_let_containers_pass() {
         assert!(networks.obstacles().is_empty());
         let web = attach_one(&networks, "web", &[endpoint("front")]);
         shout(neighbour, 80);
-        assert!(talks(web.namespace.as_fd(), "203.0.113.254:80".parse().unwrap()));
+        assert!(talks_soon(web.namespace.as_fd(), "203.0.113.254:80".parse().unwrap()));
         let listed = output("iptables", "-S");
         let id = world.paths.project("shop").id().to_owned();
         for direction in ["-i", "-o"] {
@@ -664,10 +665,6 @@ fn other_packet_filters_let_containers_pass() {
             text.split_whitespace().filter(counts).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(without_counts(&output("nft", "list ruleset")), without_counts(&before));
-        nft("table inet paranoid {\n chain everything { type filter hook forward priority 5; policy drop; }\n}");
-        networks.update_firewall(&leases, &[]).unwrap();
-        assert!(networks.obstacles()[0].contains("the chain everything of the packet filter table paranoid drops"));
-        networks.remove_all().unwrap();
     });
 }
 
