@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -19,6 +20,11 @@ use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
 use crate::state::process;
 use crate::state::stuck::{LOOK, Stuck, Watch};
 use crate::sys::{descriptors, readiness};
+
+/// A keeper is asked whether it is well every so many looks.
+const ASKED_EVERY: u32 = 6;
+/// It answers at once; a machine that has no memory left may need this long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A container whose program has been executed.
 #[derive(Debug)]
@@ -260,15 +266,28 @@ impl Link {
         }
     }
 
-    /// Returns when the keeper has been standing still for some time.
-    pub(super) async fn stuck(&self) -> Stuck {
+    /// Returns when the keeper has been standing still for some time, or does not answer though it is not stopped.
+    pub(super) async fn stuck(self: &Rc<Self>) -> Stuck {
         let mut watch = Watch::of(self.keeper);
-        loop {
+        for look in 1_u32.. {
             if let Some(stuck) = watch.look(keeper::CALLED) {
                 return stuck;
             }
             tokio::time::sleep(LOOK).await;
+            if look.is_multiple_of(ASKED_EVERY) && !self.answers(PATIENCE).await {
+                break;
+            }
         }
+        watch.silent(keeper::CALLED)
+    }
+
+    /// Whether the keeper says in time that it has come to a question; one that has died is not waited for.
+    async fn answers(self: &Rc<Self>, patience: Duration) -> bool {
+        let (seq, answer) = self.ask();
+        self.tell(KeeperRequest::CatchUp { seq }, Vec::new());
+        let answered = tokio::time::timeout(patience, answer).await.is_ok();
+        self.asked.borrow_mut().remove(&seq);
+        answered
     }
 
     /// Says something that has no answer. Never waits; the order is kept.
@@ -319,4 +338,38 @@ fn lost() -> StartError {
 
 fn unanswered(detail: &str) -> StartError {
     StartError { step: "start".to_owned(), detail: detail.to_owned(), errno: None, exit_code: 125 }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    /// What hangs is not stopped, and no look at its process tells it.
+    #[test]
+    fn a_keeper_that_hangs_is_noticed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let flags = SocketFlags::CLOEXEC;
+            let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+            let link = Link::new(ours).unwrap();
+            assert!(!link.answers(Duration::from_millis(50)).await, "nobody answers");
+            assert!(link.asked.borrow().is_empty(), "and nothing is left of the question");
+            let keeper = std::thread::spawn(move || {
+                loop {
+                    match protocol::recv::<KeeperRequest>(theirs.as_fd()).unwrap().unwrap().0 {
+                        KeeperRequest::CatchUp { seq } if seq > 1 => {
+                            return protocol::send(&theirs, &KeeperEvent::CaughtUp { seq }, &[]).unwrap();
+                        }
+                        _ => {}
+                    }
+                }
+            });
+            let listening = Rc::clone(&link);
+            tokio::task::spawn_local(async move { while let Ok(Some(_)) = listening.next().await {} });
+            assert!(link.answers(Duration::from_secs(60)).await, "it does");
+            keeper.join().unwrap();
+        });
+    }
 }

@@ -45,6 +45,8 @@ pub(super) struct Network {
     publications: RefCell<BTreeMap<ContainerId, Vec<Publication>>>,
     /// Bound before anything is started.
     reserved: RefCell<BTreeMap<ContainerId, Vec<Reservation>>>,
+    /// Ports that go from a container to the one that takes its place, without being anybody's in between.
+    inherited: RefCell<BTreeMap<ContainerId, Vec<PublishedPort>>>,
     /// Ports that stopped containers had: they get the same ones again when they can.
     last: RefCell<BTreeMap<ContainerId, Vec<PublishedPort>>>,
     queue: RefCell<Vec<Wish>>,
@@ -123,10 +125,6 @@ impl Attached {
         let all = |pick: fn(&EndpointState) -> Option<IpAddr>| self.endpoints.iter().filter_map(pick);
         all(|endpoint| endpoint.ipv4).chain(all(|endpoint| endpoint.ipv6)).collect()
     }
-
-    pub(super) fn ports(&self) -> Vec<PublishedPort> {
-        self.reservations.iter().map(|reservation| reservation.port.clone()).collect()
-    }
 }
 
 impl Network {
@@ -143,6 +141,7 @@ impl Network {
             claims: RefCell::default(),
             publications: RefCell::default(),
             reserved: RefCell::default(),
+            inherited: RefCell::default(),
             last: RefCell::default(),
             queue: RefCell::default(),
             left: RefCell::default(),
@@ -351,6 +350,7 @@ impl Network {
         if !attached.reservations.is_empty() {
             self.last.borrow_mut().insert(record.id.clone(), attached.ports());
         }
+        self.hand_down(attached.reservations);
         self.publications.borrow_mut().remove(&record.id).is_some()
     }
 

@@ -12,8 +12,8 @@ use crate::runtime::spec::ContainerId;
 use crate::supervisor::error::SupervisorError;
 
 impl Network {
-    /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are bound
-    /// when it has gone.
+    /// Binds the ports of a container that will be started. Ports that a container in `leaving` still has are handed down
+    /// when it goes.
     pub(in crate::supervisor) fn reserve(
         &self,
         record: &ContainerRecord,
@@ -24,7 +24,23 @@ impl Network {
         }
         let reservations = ports::reserve(&free_of(record, leaving))?;
         self.reserved.borrow_mut().insert(record.id.clone(), reservations);
+        // Of a range, several replicas may want the same one.
+        let insists = |port: &&PortSpec| port.published.is_some_and(|(first, last)| first == last);
+        let inherits = |held: &&PublishedPort| record.ports.iter().filter(insists).any(|port| meets(port, held));
+        let inherited = leaving.iter().flatten().filter(inherits).cloned().collect();
+        self.inherited.borrow_mut().insert(record.id.clone(), inherited);
         Ok(())
+    }
+
+    /// What a container had and another one waits for stays bound: nobody else gets it, and clients wait meanwhile.
+    pub(super) fn hand_down(&self, reservations: Vec<Reservation>) {
+        let inherited = self.inherited.borrow();
+        for reservation in reservations {
+            let heir = inherited.iter().find(|(_, ports)| ports.contains(&reservation.port));
+            if let Some((heir, _)) = heir {
+                self.reserved.borrow_mut().entry(heir.clone()).or_default().push(reservation);
+            }
+        }
     }
 
     /// In the host's network, in another container's and in none there is nothing to publish, and an internal network is
@@ -37,6 +53,7 @@ impl Network {
     /// Gives back what was reserved and not used.
     pub(in crate::supervisor) fn release_reserved(&self, container: &str) {
         self.reserved.borrow_mut().remove(container);
+        self.inherited.borrow_mut().remove(container);
     }
 
     pub(in crate::supervisor) fn reserved_for(&self) -> Vec<ContainerId> {
@@ -53,6 +70,7 @@ impl Network {
             return Ok(());
         }
         let mut reservations = self.reserved.borrow_mut().remove(&record.id).unwrap_or_default();
+        self.inherited.borrow_mut().remove(&record.id);
         let missing: Vec<PortSpec> = record
             .ports
             .iter()
@@ -95,6 +113,12 @@ impl Network {
             .collect();
         self.publications.borrow_mut().insert(record.id.clone(), publications);
         Ok(())
+    }
+}
+
+impl Attached {
+    pub(in crate::supervisor) fn ports(&self) -> Vec<PublishedPort> {
+        self.reservations.iter().map(|reservation| reservation.port.clone()).collect()
     }
 }
 
