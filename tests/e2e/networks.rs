@@ -8,7 +8,9 @@ use crate::env::{PATIENCE, TestEnv};
 use crate::net::{free_port, get_eventually, loopback, try_get};
 
 /// The calling thread, and what it starts, has a network of its own, with a neighbour that answers nobody.
-fn on_a_machine_of_its_own() {
+pub fn on_a_machine_of_its_own() {
+    // Other tests need it where they are.
+    crate::registry();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     for arguments in [
         "link set lo up",
@@ -44,7 +46,7 @@ fn ask(env: &TestEnv) -> crate::env::Output {
     env.run(&["exec", "-T", "asker", "timeout", "2", "bash", "-c", script])
 }
 
-const HOST: &str = "x-windlass: { rootfs: host }, stop_signal: SIGKILL";
+pub const HOST: &str = "x-windlass: { rootfs: host }, stop_signal: SIGKILL";
 
 #[test]
 fn a_container_made_anew_keeps_its_address() {
@@ -140,6 +142,129 @@ fn what_others_take_away_is_noticed_and_mended() {
         assert!(ip(&format!("addr show {bridge}")).contains("172.18.0.1/16"), "{what}");
     }
     env.down();
+}
+
+/// Waits until an event says that the rules were mended, for the time that `count` says.
+fn rules_mended(env: &TestEnv, count: usize) {
+    support::eventually("an event says it", PATIENCE, || {
+        let events = env.ok(&["events", "--since", "1h", "--until", "0s"]).stdout;
+        let said = |line: &&str| line.contains("network mend") && line.contains("packet filter rules were gone");
+        if events.lines().filter(said).count() >= count { Ok(()) } else { Err(events) }
+    });
+}
+
+/// Beside a real firewall (`scripts/beside-firewall`) that is reloaded as people do it, else on a machine without one.
+#[test]
+fn a_firewall_that_is_reloaded_costs_nothing() {
+    let tool = std::env::var("FIREWALL").ok();
+    let port = free_port();
+    let file = format!(
+        r#"
+services:
+  web:
+    image: busybox:1.35
+    command: sh -c "echo hello > /tmp/index.html && exec httpd -f -p 80 -h /tmp"
+    ports: ["{port}:80"]
+    stop_signal: SIGKILL
+  asker: {{ image: "busybox:1.35", command: sleep 1000, stop_signal: SIGKILL }}
+"#
+    );
+    let env = TestEnv::with("reloaded", &file);
+    env.ok(&["pull"]);
+    if tool.is_none() {
+        on_a_machine_of_its_own();
+    }
+    let up = env.ok(&["up", "-d"]);
+    assert!(!up.stderr.contains("firewall"), "{}", up.text());
+    let address = crate::net::host_address();
+    let works = |after: &str| {
+        for (service, to) in [
+            ("asker", "web 80".to_owned()),
+            ("asker", format!("{address} {port}")),
+            ("web", format!("{address} {port}")),
+        ] {
+            support::eventually(&format!("{after}: {service} reaches {to}"), PATIENCE, || {
+                let ask = format!("printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 {to} | tail -n 1");
+                let said = env.sh(service, &ask);
+                if said == "hello" { Ok(()) } else { Err(said) }
+            });
+        }
+    };
+    let reload: &[&str] = match &tool {
+        Some(tool) if tool.ends_with("ufw") => &["reload"],
+        Some(_) => &["--reload"],
+        None => &[],
+    };
+    works("at first");
+    let mut mended = 0;
+    if let Some(tool) = &tool {
+        run(tool.split(' ').next().unwrap(), &format!("{} {}", tool.split_once(' ').unwrap().1, reload.join(" ")));
+        if tool.ends_with("firewall-cmd") {
+            // ufw leaves the rules of others where they are.
+            mended += 1;
+            rules_mended(&env, mended);
+        }
+        works("after its reload");
+    }
+    run("nft", "flush ruleset");
+    rules_mended(&env, mended + 1);
+    works("without any rule");
+    if let Some(tool) = &tool {
+        let mut again: Vec<&str> = tool.split(' ').collect();
+        again.extend(if tool.ends_with("ufw") { &["--force", "enable"][..] } else { &["--complete-reload"] });
+        // firewalld misses its own table once, and makes it anew then.
+        support::eventually("it is there again", PATIENCE, || {
+            let output = Command::new(again[0]).args(&again[1..]).output().unwrap();
+            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        });
+        rules_mended(&env, mended + 2);
+        works("with its rules again");
+    }
+    env.down();
+    assert!(!run("nft", "list ruleset").contains(&env.id()));
+}
+
+/// Whichever command is the first that needs a folder.
+#[test]
+fn folders_of_state_are_closed_to_others_from_the_first_command_on() {
+    use std::os::unix::fs::PermissionsExt;
+
+    on_a_machine_of_its_own();
+    let file =
+        format!("services:\n  a: {{ {HOST}, command: sleep 1000, volumes: [\"kept:/kept\"] }}\nvolumes: {{ kept: }}\n");
+    let closed = |env: &TestEnv, first: &str| {
+        let within = |folder: &std::path::Path| -> Vec<_> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+        };
+        let mut folders = within(&env.home());
+        assert!(!folders.is_empty(), "{first} makes a folder");
+        folders.extend(folders.clone().iter().flat_map(|folder| within(folder)));
+        for folder in folders {
+            let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o700, "{} after {first}", folder.display());
+        }
+    };
+    let commands: [&[&str]; 6] = [
+        &["network", "create", "lan"],
+        &["volume", "create", "data"],
+        &["create"],
+        &["up", "-d"],
+        &["image", "prune", "-f"],
+        &["run", "--rm", "a", "true"],
+    ];
+    for (number, command) in commands.into_iter().enumerate() {
+        let env = TestEnv::with(&format!("first-{number}"), &file);
+        env.ok(command);
+        closed(&env, &command.join(" "));
+        env.run(&["network", "rm", "-f", "lan"]);
+    }
+    let env = TestEnv::with("first-events", &file);
+    let mut events = env.start(&["events"]);
+    support::eventually("it waits for the project", PATIENCE, || {
+        if env.home().join("data/projects").exists() { Ok(()) } else { Err(events.stderr()) }
+    });
+    closed(&env, "events");
 }
 
 #[test]

@@ -190,3 +190,38 @@ fn who_follows_files_hears_that_nobody_writes_them() {
     }
     env.down();
 }
+
+/// Not stopped, and yet it never comes to anything: a file that it writes has become a pipe that nobody reads.
+#[test]
+fn a_supervisor_that_hangs_is_named_and_not_waited_for() {
+    let env = TestEnv::with("stuck-hangs", BOX);
+    env.ok(&["up", "-d"]);
+    let pid = supervisor(&env).expect("a supervisor");
+    let id = env.ok(&["ps", "-q", "box"]).stdout.trim().to_owned();
+    let hosts = env.home().join("data/projects/stuck-hangs/containers").join(id).join("etc/hosts");
+    std::fs::remove_file(&hosts).unwrap();
+    nix::unistd::mkfifo(&hosts, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let restart = env.start(&["restart", "-t", "0"]);
+    support::eventually("it has come to the pipe", PATIENCE, || match crate::lifecycle::running_pid_of(&env, "box") {
+        None => Ok(()),
+        Some(runs) => Err(format!("{runs} runs")),
+    });
+    // Somebody who comes now, and somebody who waits for an answer already.
+    let commands: [&[&str]; 2] = [&["up", "-d"], &["down", "-t", "0"]];
+    let mut begun: Vec<_> = commands.map(|command| (command, env.start(command))).into_iter().collect();
+    begun.push((&["restart"], restart));
+    let named =
+        format!("the supervisor of project stuck-hangs (process {pid}) does not answer: it is asleep (state S)");
+    for (command, running) in begun {
+        let output = running.finish(3 * PATIENCE);
+        assert_eq!(output.code, 1, "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&named), "{command:?}: {}", output.text());
+        assert!(output.stderr.contains(&format!("kill -KILL {pid}")), "{command:?}: {}", output.text());
+    }
+    // What it says helps.
+    std::fs::remove_file(&hosts).unwrap();
+    kill(pid, Signal::SIGKILL).unwrap();
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("box", "echo on"), "on");
+    env.down();
+}
