@@ -12,6 +12,7 @@ use crate::network::spec::{EndpointSpec, NetworkSpec, PortSpec};
 use crate::record::{ContainerRecord, Origin, ProjectRecord};
 use crate::runtime::spec::{MountKind, Namespace, NetworkNamespace};
 use crate::state::ProjectPaths;
+use crate::state::paths::volume_data;
 use crate::volumes::spec::VolumeSpec;
 use crate::watch::Transfer;
 
@@ -234,7 +235,7 @@ impl DesiredService {
             let target = record.volumes[index].target.clone();
             let kept = replaces.and_then(|old| old.own_anonymous_volumes().find(|volume| volume.target == target));
             let name = kept.map_or_else(|| anonymous_name(id, &target), |kept| kept.volume.clone());
-            let data = volumes.join(&name).join("_data");
+            let data = volume_data(&volumes.join(&name));
             for mount in &mut record.spec.mounts {
                 if mount.target == target
                     && let MountKind::Bind { source, .. } = &mut mount.kind

@@ -178,7 +178,7 @@ impl ProjectPaths {
 
     #[must_use]
     pub fn containers(&self) -> PathBuf {
-        self.data.join("containers")
+        containers(&self.data)
     }
 
     #[must_use]
@@ -208,7 +208,7 @@ impl ContainerPaths {
     /// What the container is: written once, when it is created.
     #[must_use]
     pub fn record(&self) -> PathBuf {
-        self.data.join("record.json")
+        container_record(&self.data)
     }
 
     /// What the container does: written at every change. On disk, not in the runtime root, so that `ps` after a
@@ -246,11 +246,41 @@ impl ContainerPaths {
         self.data.join("etc").join(name)
     }
 
+    /// Secrets and configs as files, written at every start.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.run.join("files")
+    }
+
     /// The named pipe of `stdin`, `stdout` or `stderr`.
     #[must_use]
     pub fn fifo(&self, stream: &str) -> PathBuf {
         self.run.join(stream)
     }
+}
+
+/// The folders of its containers, in the folder of a project.
+#[must_use]
+pub fn containers(project: &Path) -> PathBuf {
+    project.join("containers")
+}
+
+/// What the container is, in its folder.
+#[must_use]
+pub fn container_record(container: &Path) -> PathBuf {
+    container.join("record.json")
+}
+
+/// What is known of a volume, in its folder.
+#[must_use]
+pub fn volume_record(volume: &Path) -> PathBuf {
+    volume.join("volume.json")
+}
+
+/// What containers mount of a volume, in its folder.
+#[must_use]
+pub fn volume_data(volume: &Path) -> PathBuf {
+    volume.join("_data")
 }
 
 #[cfg(test)]

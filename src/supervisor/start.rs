@@ -366,7 +366,7 @@ impl Project {
                     mode: file.mode,
                 })
                 .collect();
-            let paths = files::write(&container.paths.run().join("files"), &specs)?;
+            let paths = files::write(&container.paths.files(), &specs)?;
             for (file, source) in record.files.iter().zip(paths) {
                 spec.mounts.push(Mount {
                     target: file.target.clone(),

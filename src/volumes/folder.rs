@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use crate::state::paths::{volume_data, volume_record};
 use crate::sys::{fault, spread};
 
 /// `<volumes>/<name>`, under an exclusive `flock(2)` on the folder itself, so that no lock file outlives the volume.
@@ -59,11 +60,11 @@ impl Folder {
     }
 
     pub(super) fn record(&self) -> PathBuf {
-        self.path.join("volume.json")
+        volume_record(&self.path)
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.path.join("_data")
+        volume_data(&self.path)
     }
 
     /// Makes `_data` when missing.

@@ -12,6 +12,7 @@ use super::folder::{self, Folder};
 use super::name;
 use super::spec::{FillState, InstallState, VolumeRecord, VolumeSpec};
 use crate::state::Paths;
+use crate::state::paths::{volume_data, volume_record};
 use crate::state::record::{self, Durability, ReadError};
 use crate::sys::mountinfo;
 
@@ -38,7 +39,7 @@ impl Store {
     /// once [`Store::mount`] did.
     #[must_use]
     pub fn data(&self, name: &str) -> PathBuf {
-        self.root.join(name).join("_data")
+        volume_data(&self.root.join(name))
     }
 
     /// Refuses a volume that cannot be made anywhere.
@@ -106,7 +107,7 @@ impl Store {
     /// When the name is none, or the record cannot be read.
     pub fn find(&self, name: &str) -> Result<Option<VolumeRecord>, VolumeError> {
         name::check(name)?;
-        Ok(record::read(&self.root.join(name).join("volume.json"))?)
+        Ok(record::read(&volume_record(&self.root.join(name)))?)
     }
 
     /// In what a volume that exists and was made for `project` differs from what is wanted now: it would have to be made
@@ -162,7 +163,7 @@ impl Store {
                 continue;
             }
             // Removed in the meantime, or not finished yet: not a volume.
-            volumes.extend(record::read_if_whole::<VolumeRecord>(&entry.path().join("volume.json")));
+            volumes.extend(record::read_if_whole::<VolumeRecord>(&volume_record(&entry.path())));
         }
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)

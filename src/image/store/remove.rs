@@ -10,7 +10,7 @@ use super::{Image, NameRecord, Session, Store, name_key, session};
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::reference::Reference;
-use crate::state::record;
+use crate::state::{paths, record};
 use crate::sys::regular;
 
 /// Longer records are not ours.
@@ -64,8 +64,8 @@ impl Uses {
     pub fn read(projects: &Path) -> Result<Self, ImageError> {
         let mut uses = Self::default();
         for project in entries(projects)? {
-            for container in entries(&project.join("containers"))? {
-                let path = container.join("record.json");
+            for container in entries(&paths::containers(&project))? {
+                let path = paths::container_record(&container);
                 match regular::read(&path, LONGEST_RECORD).map(|text| serde_json::from_slice::<ContainerImage>(&text)) {
                     Ok(Ok(read)) => {
                         // Containers on the host root file system have an identity that is no digest.

@@ -10,6 +10,7 @@ use crate::compose::model::{self, Project, Service, VolumeMount, VolumeMountType
 use crate::plan::desired::Install;
 use crate::record::{BindSource, VolumeUse};
 use crate::runtime::spec::{DEFAULT_PATH, Mount, MountKind, Process, Propagation};
+use crate::state::paths::volume_data;
 use crate::volumes::packages;
 use crate::volumes::spec::VolumeSpec;
 
@@ -168,7 +169,7 @@ pub(super) fn lower(
         mount: Mount {
             target,
             kind: MountKind::Bind {
-                source: volumes.join(&volume).join("_data"),
+                source: volume_data(&volumes.join(&volume)),
                 subpath: None,
                 read_only: false,
                 recursive: true,

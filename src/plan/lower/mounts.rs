@@ -10,6 +10,7 @@ use crate::compose::model::{
 };
 use crate::record::{BindSource, ImageIdentity, InjectedFile, VolumeUse};
 use crate::runtime::spec::{MatchUser, Mount, MountKind, Propagation};
+use crate::state::paths::volume_data;
 use crate::volumes::spec::VolumeSpec;
 
 use super::labels::of_resource;
@@ -234,7 +235,7 @@ fn one(project: &Project, path: &str, mount: &VolumeMount, root: &Path, made: &m
             made.mounts.push(Mount {
                 target,
                 kind: MountKind::Bind {
-                    source: root.join(&volume.name).join("_data"),
+                    source: volume_data(&root.join(&volume.name)),
                     subpath: options.subpath.map(PathBuf::from),
                     read_only: mount.read_only,
                     recursive: true,
