@@ -63,8 +63,8 @@ fn lowered(project: &Project, name: &str, service: &Service, inputs: &Inputs<'_>
     network::endpoints(project, name, service, faults);
     network::check_words(name, service, faults);
     network::ports(name, service, faults);
-    super::namespaces(name, service, faults);
-    super::devices(name, service, faults);
+    super::namespaces::lower(name, service, faults);
+    super::devices::lower(name, service, faults);
     super::restarts::policy(name, service, faults);
     super::logging::lower(name, service, faults);
     super::volumes_from::lower(name, service, faults);

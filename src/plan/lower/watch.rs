@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Fault, Locks, hook};
+use super::service::hook;
+use super::{Fault, Locks};
 use crate::compose::model::{Project, Service, VolumeMountType, WatchAction, WatchRule};
 use crate::record::Hook;
 use crate::watch::{Action, Lists, Rule};
