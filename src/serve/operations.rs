@@ -10,9 +10,10 @@ use super::failure::{condition_failure, start_failure};
 use super::observe::reference;
 use super::report::Report;
 use super::run::Attach;
-use crate::message::{Failure, ObjectKind, Response};
+use crate::message::ObjectKind::{self, Container, Network, Volume};
+use crate::message::{Failure, Response};
 use crate::plan::{Desired, Operation, OperationKind};
-use crate::record::Status;
+use crate::record::{ContainerRecord, Status};
 use crate::runtime::spec::{ExitStatus, Namespace};
 use crate::supervisor::SupervisorError;
 use crate::volumes::VolumeError;
@@ -62,84 +63,24 @@ impl Engine {
     }
 
     async fn one(&self, task: &Task<'_>, operation: &Operation, cancelled: Cancelled) -> Result<(), Failure> {
-        use ObjectKind::{Container, Network, Volume};
-        let Task { desired, grace, attach, report, ref failed } = *task;
+        let report = task.report;
         match &operation.kind {
-            OperationKind::CreateNetwork { name } => {
-                let find =
-                    |desired: &'_ Desired| desired.networks.iter().find(|network| network.name == *name).cloned();
-                let Some(spec) = desired.and_then(find) else { return Ok(()) };
-                report.working(Network, name, "Creating");
-                let result = self.project.ensure_network(&spec).await;
-                self.project.network_obstacles().into_iter().for_each(|obstacle| report.warning(obstacle));
-                finish(report, Network, name, "Created", result, "cannot create network")
-            }
-            OperationKind::CreateVolume { name } => {
-                let find = |desired: &'_ Desired| desired.volumes.iter().find(|volume| volume.name == *name).cloned();
-                let Some(spec) = desired.and_then(find) else { return Ok(()) };
-                report.working(Volume, name, "Creating");
-                let result = self.project.ensure_volume(&spec).await;
-                finish(report, Volume, name, "Created", result, "cannot create volume")
-            }
+            OperationKind::CreateNetwork { name } => self.create_network(task, name).await,
+            OperationKind::CreateVolume { name } => self.create_volume(task, name).await,
             OperationKind::Install { record, install } => self.install(record, install, cancelled, report).await,
             OperationKind::CreateContainer { record, replaces } => {
-                let (doing, done) =
-                    if replaces.is_some() { ("Recreate", "Recreated") } else { ("Creating", "Created") };
-                report.working(Container, &record.name, doing);
-                let result = self.project.create((**record).clone()).await;
-                finish(report, Container, &record.name, done, result, "cannot create container")
+                self.create_container(record, replaces.is_some(), report).await
             }
             OperationKind::StartContainer { id, name, service, needs } => {
                 self.wait_for_needs(name, needs, cancelled, report).await?;
-                if let Some(transfers) = desired.and_then(|desired| desired.initial_sync.get(service)) {
-                    self.copy_first(id, name, transfers, report).await;
-                }
-                report.working(Container, name, "Starting");
-                let started = match attach.filter(|attach| attach.id == *id) {
-                    None => self.project.start(id).await,
-                    Some(attach) => {
-                        let streams = attach.streams.borrow_mut().take();
-                        let started = self.project.start_attached(id, streams).await;
-                        started.map(|terminal| *attach.terminal.borrow_mut() = terminal)
-                    }
-                };
-                for warning in self.project.start_warnings(id) {
-                    report.warning(format!("{name}: {warning}"));
-                }
-                self.tell_hooks(id, report);
-                match started {
-                    Ok(()) => {
-                        report.done(Container, name, "Started");
-                        Ok(())
-                    }
-                    Err(error) => {
-                        report.error(Container, name, "Error", &error.to_string());
-                        Err(start_failure(name, &error))
-                    }
-                }
+                self.start_container(task, id, name, service).await
             }
-            OperationKind::StopContainer { id, name, restart: false } => {
-                report.working(Container, name, "Stopping");
-                let begin = Instant::now();
-                let result = self.project.stop(id, grace).await;
-                self.tell_hooks(id, report);
-                self.tell_patience(id, grace, begin, report);
-                finish(report, Container, name, "Stopped", result, "cannot stop container")
-            }
-            OperationKind::StopContainer { id, name, restart: true } => {
-                report.working(Container, name, "Restarting");
-                let begin = Instant::now();
-                let result = self.project.stop_to_restart(id, grace).await;
-                self.tell_patience(id, grace, begin, report);
-                result.map_err(|error| {
-                    report.error(Container, name, "Error", &error.to_string());
-                    Failure::caused(format!("cannot stop container {name}"), &error)
-                })
-            }
+            OperationKind::StopContainer { id, name, restart: false } => self.stop_container(task, id, name).await,
+            OperationKind::StopContainer { id, name, restart: true } => self.stop_to_restart(task, id, name).await,
             OperationKind::AwaitContainer { id, name, monitor_ms, service, tolerated } => {
                 let given_up = cancelled.clone();
                 match self.await_updated(id, name, Duration::from_millis(*monitor_ms), cancelled, report).await {
-                    Err(failure) if !*given_up.borrow() && count_failure(failed, service) <= *tolerated => {
+                    Err(failure) if !*given_up.borrow() && count_failure(&task.failed, service) <= *tolerated => {
                         report.warning(format!("the update goes on in spite of {name}: {}", failure.message));
                         Ok(())
                     }
@@ -147,56 +88,143 @@ impl Engine {
                 }
             }
             OperationKind::Delay { ms, .. } => {
-                let mut cancelled = cancelled;
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(*ms)) => {}
-                    _ = cancelled.wait_for(|cancelled| *cancelled) => {}
-                }
+                rest(Duration::from_millis(*ms), cancelled).await;
                 Ok(())
             }
             OperationKind::SignalContainer { id, name, signal } => {
-                report.working(Container, name, "Killing");
-                let result = self.project.kill(id, signal).await;
-                finish(report, Container, name, "Killed", result, "cannot kill container")
+                self.signal_container(id, name, signal, report).await
             }
             OperationKind::PauseContainer { id, name } => {
-                let result = self.project.pause(id).await;
-                finish(report, Container, name, "Paused", result, "cannot pause container")
+                finish(report, Container, name, "Paused", self.project.pause(id).await, "cannot pause container")
             }
             OperationKind::UnpauseContainer { id, name } => {
-                let result = self.project.unpause(id).await;
-                finish(report, Container, name, "Unpaused", result, "cannot unpause container")
+                finish(report, Container, name, "Unpaused", self.project.unpause(id).await, "cannot unpause container")
             }
             OperationKind::RemoveContainers { containers, anonymous_volumes } => {
-                for (_, name) in containers {
-                    report.working(Container, name, "Removing");
-                }
-                let ids: Vec<String> = containers.iter().map(|(id, _)| id.clone()).collect();
-                let result = self.project.remove(&ids, *anonymous_volumes).await;
-                for (_, name) in containers {
-                    if result.is_ok() {
-                        report.done(Container, name, "Removed");
-                    }
-                }
-                result.map_err(|error| Failure::caused("cannot remove the containers", &error))
+                self.remove_containers(containers, *anonymous_volumes, report).await
             }
-            OperationKind::RemoveNetwork { name } => {
-                report.working(Network, name, "Removing");
-                let result = self.project.remove_networks(std::slice::from_ref(name)).await;
-                finish(report, Network, name, "Removed", result, "cannot remove network")
+            OperationKind::RemoveNetwork { name } => self.remove_network(name, report).await,
+            OperationKind::RemoveVolume { name } => self.remove_volume(name, report).await,
+        }
+    }
+
+    async fn create_network(&self, task: &Task<'_>, name: &str) -> Result<(), Failure> {
+        let known = task.desired.and_then(|desired| desired.networks.iter().find(|network| network.name == name));
+        let Some(spec) = known else { return Ok(()) };
+        task.report.working(Network, name, "Creating");
+        let result = self.project.ensure_network(spec).await;
+        self.project.network_obstacles().into_iter().for_each(|obstacle| task.report.warning(obstacle));
+        finish(task.report, Network, name, "Created", result, "cannot create network")
+    }
+
+    async fn remove_network(&self, name: &str, report: &Report) -> Result<(), Failure> {
+        report.working(Network, name, "Removing");
+        let result = self.project.remove_networks(&[name.to_owned()]).await;
+        finish(report, Network, name, "Removed", result, "cannot remove network")
+    }
+
+    async fn create_volume(&self, task: &Task<'_>, name: &str) -> Result<(), Failure> {
+        let known = task.desired.and_then(|desired| desired.volumes.iter().find(|volume| volume.name == name));
+        let Some(spec) = known else { return Ok(()) };
+        task.report.working(Volume, name, "Creating");
+        let result = self.project.ensure_volume(spec).await;
+        finish(task.report, Volume, name, "Created", result, "cannot create volume")
+    }
+
+    async fn remove_volume(&self, name: &str, report: &Report) -> Result<(), Failure> {
+        report.working(Volume, name, "Removing");
+        let result = self.project.remove_volume(name).await;
+        if let Err(SupervisorError::Volume(VolumeError::InUse { users, .. })) = &result {
+            // Another project mounts it: as the peer, that is no failure.
+            report.warning(format!("volume {name} is used by {}", users.join(", ")));
+            report.done(Volume, name, "Resource is still in use");
+            return Ok(());
+        }
+        finish(report, Volume, name, "Removed", result, "cannot remove volume")
+    }
+
+    async fn create_container(&self, record: &ContainerRecord, again: bool, report: &Report) -> Result<(), Failure> {
+        let (doing, done) = if again { ("Recreate", "Recreated") } else { ("Creating", "Created") };
+        report.working(Container, &record.name, doing);
+        let result = self.project.create(record.clone()).await;
+        finish(report, Container, &record.name, done, result, "cannot create container")
+    }
+
+    /// With the streams of the client, when one attaches to it.
+    async fn start_container(&self, task: &Task<'_>, id: &str, name: &str, service: &str) -> Result<(), Failure> {
+        let Task { desired, attach, report, .. } = *task;
+        if let Some(transfers) = desired.and_then(|desired| desired.initial_sync.get(service)) {
+            self.copy_first(id, name, transfers, report).await;
+        }
+        report.working(Container, name, "Starting");
+        let started = match attach.filter(|attach| attach.id == id) {
+            None => self.project.start(id).await,
+            Some(attach) => {
+                let streams = attach.streams.borrow_mut().take();
+                let started = self.project.start_attached(id, streams).await;
+                started.map(|terminal| *attach.terminal.borrow_mut() = terminal)
             }
-            OperationKind::RemoveVolume { name } => {
-                report.working(Volume, name, "Removing");
-                let result = self.project.remove_volume(name).await;
-                if let Err(SupervisorError::Volume(VolumeError::InUse { users, .. })) = &result {
-                    // Another project mounts it: as the peer, that is no failure.
-                    report.warning(format!("volume {name} is used by {}", users.join(", ")));
-                    report.done(Volume, name, "Resource is still in use");
-                    return Ok(());
-                }
-                finish(report, Volume, name, "Removed", result, "cannot remove volume")
+        };
+        for warning in self.project.start_warnings(id) {
+            report.warning(format!("{name}: {warning}"));
+        }
+        self.tell_hooks(id, report);
+        match started {
+            Ok(()) => {
+                report.done(Container, name, "Started");
+                Ok(())
+            }
+            Err(error) => {
+                report.error(Container, name, "Error", &error.to_string());
+                Err(start_failure(name, &error))
             }
         }
+    }
+
+    async fn stop_container(&self, task: &Task<'_>, id: &str, name: &str) -> Result<(), Failure> {
+        let Task { grace, report, .. } = *task;
+        report.working(Container, name, "Stopping");
+        let begin = Instant::now();
+        let result = self.project.stop(id, grace).await;
+        self.tell_hooks(id, report);
+        self.tell_patience(id, grace, begin, report);
+        finish(report, Container, name, "Stopped", result, "cannot stop container")
+    }
+
+    /// It is started again by an operation of its own, which tells that it is done.
+    async fn stop_to_restart(&self, task: &Task<'_>, id: &str, name: &str) -> Result<(), Failure> {
+        let Task { grace, report, .. } = *task;
+        report.working(Container, name, "Restarting");
+        let begin = Instant::now();
+        let result = self.project.stop_to_restart(id, grace).await;
+        self.tell_patience(id, grace, begin, report);
+        result.map_err(|error| {
+            report.error(Container, name, "Error", &error.to_string());
+            Failure::caused(format!("cannot stop container {name}"), &error)
+        })
+    }
+
+    async fn signal_container(&self, id: &str, name: &str, signal: &str, report: &Report) -> Result<(), Failure> {
+        report.working(Container, name, "Killing");
+        let result = self.project.kill(id, signal).await;
+        finish(report, Container, name, "Killed", result, "cannot kill container")
+    }
+
+    async fn remove_containers(
+        &self,
+        containers: &[(String, String)],
+        anonymous_volumes: bool,
+        report: &Report,
+    ) -> Result<(), Failure> {
+        for (_, name) in containers {
+            report.working(Container, name, "Removing");
+        }
+        let ids: Vec<String> = containers.iter().map(|(id, _)| id.clone()).collect();
+        let result = self.project.remove(&ids, anonymous_volumes).await;
+        for (_, name) in containers.iter().filter(|_| result.is_ok()) {
+            report.done(Container, name, "Removed");
+        }
+        result.map_err(|error| Failure::caused("cannot remove the containers", &error))
     }
 
     fn tell_hooks(&self, id: &str, report: &Report) {
@@ -258,7 +286,7 @@ impl Engine {
         mut cancelled: Cancelled,
         report: &Report,
     ) -> Result<(), Failure> {
-        report.working(ObjectKind::Container, name, "Waiting");
+        report.working(Container, name, "Waiting");
         let settled = async {
             let status = self.project.wait_up(id).await.map_err(|error| condition_failure("", name, &error))?;
             if status != "Exited" && !monitor.is_zero() {
@@ -270,13 +298,21 @@ impl Engine {
                     }
                 }
             }
-            report.done(ObjectKind::Container, name, status);
+            report.done(Container, name, status);
             Ok(())
         };
         tokio::select! {
             result = settled => result,
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(Failure::new("given up, because something else failed")),
         }
+    }
+}
+
+/// Between two batches of an update; less when it is given up.
+async fn rest(time: Duration, mut cancelled: Cancelled) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        _ = cancelled.wait_for(|cancelled| *cancelled) => {}
     }
 }
 
