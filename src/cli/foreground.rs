@@ -62,129 +62,60 @@ impl Foreground<'_> {
     pub fn run(
         &self,
         screen: &mut Screen<'_>,
-        mut watching: Option<Watching>,
+        watching: Option<Watching>,
         keys: &Keys<'_>,
         mut menu: Option<Menu>,
     ) -> CommandResult {
         if let Some(menu) = &mut menu {
             menu.watching = watching.is_some();
         }
-        let mut follower = if self.attached.is_empty() {
-            None
-        } else {
-            let lines = LogSelection { services: self.attached.to_vec(), ..LogSelection::default() };
-            let span = Span { since: Some(self.since), ..Span::default() };
-            let mut follower = Follower::open(self.paths, lines, span, true).map_err(unreadable)?;
-            follower.tell_ends_since(self.since);
-            let names: Vec<&str> = follower.sources().map(short_name).collect();
-            eprintln!("Attaching to {}", names.join(", "));
-            self.show_hooks(screen, self.hooks).map_err(unreadable)?;
-            Some(follower)
+        let follower = self.follow(screen)?;
+        let client = Some(self.wait_for_ends()?);
+        let mut wait = Wait { up: self, screen, keys, follower, client, watching, menu, ending: Ending::default() };
+        let end = loop {
+            if let Some(end) = wait.next()? {
+                break end;
+            }
         };
+        // Nothing is started again from here on, and nothing drawn below what is printed.
+        wait.watching = None;
+        wait.menu = None;
+        match end {
+            End::Reached => wait.last_words()?,
+            End::Interrupted => {
+                eprintln!("Gracefully stopping... (press Ctrl+C again to force)");
+                return wait.stopped();
+            }
+            End::GivenUp => return wait.stopped(),
+            End::Detached => {
+                eprintln!("Detached: `windlass logs -f` follows the services, `windlass stop` stops them");
+                return Ok(0);
+            }
+        }
+        Ok(u8::try_from(wait.ending.code(self.exit_code_from.is_some()) & 0xff).unwrap_or(1))
+    }
+
+    /// The lines of the services that are shown, from what the hooks of their start have written on.
+    fn follow(&self, screen: &mut Screen<'_>) -> Result<Option<Follower>, CommandError> {
+        if self.attached.is_empty() {
+            return Ok(None);
+        }
+        let lines = LogSelection { services: self.attached.to_vec(), ..LogSelection::default() };
+        let span = Span { since: Some(self.since), ..Span::default() };
+        let mut follower = Follower::open(self.paths, lines, span, true).map_err(unreadable)?;
+        follower.tell_ends_since(self.since);
+        let names: Vec<&str> = follower.sources().map(short_name).collect();
+        eprintln!("Attaching to {}", names.join(", "));
+        self.show_hooks(screen, self.hooks).map_err(unreadable)?;
+        Ok(Some(follower))
+    }
+
+    /// A client that is told when a container ends.
+    fn wait_for_ends(&self) -> Result<Client, CommandError> {
         let mut client = Client::connect_or_start(&self.context.paths, self.paths)?;
-        let awaited: Vec<String> =
-            self.containers.iter().filter(|it| self.is_awaited(it)).map(|it| it.id.clone()).collect();
+        let awaited = self.containers.iter().filter(|it| self.is_awaited(it)).map(|it| it.id.clone()).collect();
         client.send(&Request::Follow { containers: awaited })?;
-        let mut client = Some(client);
-        let mut ending = Ending::default();
-        loop {
-            if let Some(follower) = &mut follower {
-                screen.drain(follower).map_err(unreadable)?;
-            }
-            if let Some(menu) = &mut menu {
-                menu.show();
-            }
-            let mut others = vec![self.interrupts.as_fd()];
-            others.extend(client.iter().map(Client::as_fd));
-            others.extend(watching.iter().map(Watching::as_fd));
-            others.extend(menu.iter().flat_map(Menu::fds));
-            let woken = match &mut follower {
-                Some(follower) => follower.wait(&others, None).map_err(unreadable)?,
-                None => match self.interrupts.wait(&others[1..])? {
-                    signals::Wake::Interrupted => {
-                        drop((watching, menu));
-                        return self.interrupted(None, screen);
-                    }
-                    signals::Wake::Ready => Waited::Other,
-                },
-            };
-            // Whatever is printed next is printed above it.
-            if let Some(menu) = &mut menu {
-                menu.hide();
-            }
-            if woken != Waited::Other {
-                continue;
-            }
-            if self.interrupts.pending() {
-                // Nothing is started again from here on.
-                drop((watching, menu));
-                return self.interrupted(follower, screen);
-            }
-            if let Some(menu) = &mut menu {
-                match menu.typed()? {
-                    None => {}
-                    Some(Choice::Watch) => keys.watch(menu, &mut watching),
-                    Some(Choice::Restart(service)) => {
-                        let goes_on = keys.restart(menu, &service);
-                        if !goes_on {
-                            drop((watching, menu.hide()));
-                            return self.ended(follower, screen);
-                        }
-                    }
-                    Some(Choice::Shell(service)) => keys.shell(menu, &service),
-                    Some(Choice::Logs(service)) => {
-                        let shown = keys.logs(menu, service.as_deref(), self.attached).map_err(unreadable)?;
-                        follower = (service.is_some() || !self.attached.is_empty()).then_some(shown);
-                    }
-                    Some(Choice::Detach) => {
-                        eprintln!("Detached: `windlass logs -f` follows the services, `windlass stop` stops them");
-                        return Ok(0);
-                    }
-                    Some(Choice::Quit) => {
-                        drop((watching, menu.hide()));
-                        return self.interrupted(follower, screen);
-                    }
-                }
-            }
-            // Everything has ended, and nobody makes an edit run any more.
-            if client.is_none() && watching.is_none() {
-                break;
-            }
-            if let Some(watching) = &watching {
-                watching.print();
-            }
-            let Some(following) = &mut client else { continue };
-            if !readable(following)? {
-                continue;
-            }
-            match following.receive()?.0 {
-                Response::Exited { container, exit_code, last: true } => {
-                    if self.exit_code_from == Some(container.service.as_str()) {
-                        ending.from.get_or_insert(exit_code);
-                    }
-                    if !ending.aborted && self.ends_all(&container, exit_code) {
-                        ending.aborted = true;
-                        ending.first = exit_code;
-                        if let Some(follower) = &mut follower {
-                            screen.drain(follower).map_err(unreadable)?;
-                        }
-                        eprintln!("Aborting on container exit...");
-                        self.stop(screen)?;
-                    }
-                }
-                // What was edited may run again.
-                Response::Done { .. } if watching.is_some() && !ending.aborted => client = None,
-                Response::Done { .. } => break,
-                Response::Failed(failure) => return Err(failure.into()),
-                _ => {}
-            }
-        }
-        if let Some(follower) = &mut follower {
-            // Its last words may be newer than what woke us.
-            follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
-            screen.drain(follower).map_err(unreadable)?;
-        }
-        Ok(u8::try_from(ending.code(self.exit_code_from.is_some()) & 0xff).unwrap_or(1))
+        Ok(client)
     }
 
     /// What only has to end for `up` to end: what is shown, or everything when the end of anything counts.
@@ -201,20 +132,6 @@ impl Foreground<'_> {
         }
     }
 
-    fn interrupted(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
-        eprintln!("Gracefully stopping... (press Ctrl+C again to force)");
-        self.ended(follower, screen)
-    }
-
-    fn ended(&self, follower: Option<Follower>, screen: &mut Screen<'_>) -> CommandResult {
-        self.stop(screen)?;
-        if let Some(mut follower) = follower {
-            follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
-            screen.drain(&mut follower).map_err(unreadable)?;
-        }
-        Ok(INTERRUPTED)
-    }
-
     fn show_hooks(&self, screen: &mut Screen<'_>, hooks: &[(ContainerRef, Vec<String>)]) -> io::Result<()> {
         let services: Vec<String> = self.containers.iter().map(|container| container.service.clone()).collect();
         for (container, lines) in hooks.iter().filter(|(container, _)| self.attached.contains(&container.service)) {
@@ -229,6 +146,153 @@ impl Foreground<'_> {
         let hooks = stop(self.context, self.paths, self.interrupts, &progress, self.stopped.to_vec(), self.timeout)?;
         progress.finish();
         self.show_hooks(screen, &hooks).map_err(unreadable)
+    }
+}
+
+/// Why nothing is waited for any more.
+enum End {
+    /// Everything that is waited for has ended.
+    Reached,
+    /// The person wants everything stopped.
+    Interrupted,
+    /// The same, and it was said already.
+    GivenUp,
+    Detached,
+}
+
+/// What goes on until an end.
+struct Wait<'a, 's> {
+    up: &'a Foreground<'a>,
+    screen: &'a mut Screen<'s>,
+    keys: &'a Keys<'a>,
+    follower: Option<Follower>,
+    /// Tells of ends; `None` once everything has ended that may run again after an edit.
+    client: Option<Client>,
+    watching: Option<Watching>,
+    menu: Option<Menu>,
+    ending: Ending,
+}
+
+impl Wait<'_, '_> {
+    /// Waits for something to happen, and does what that asks for.
+    fn next(&mut self) -> Result<Option<End>, CommandError> {
+        self.drain()?;
+        if let Some(menu) = &mut self.menu {
+            menu.show();
+        }
+        let woken = self.woken()?;
+        // Whatever is printed next is printed above it.
+        if let Some(menu) = &mut self.menu {
+            menu.hide();
+        }
+        match woken {
+            None => return Ok(Some(End::Interrupted)),
+            Some(Waited::Other) => {}
+            Some(_) => return Ok(None),
+        }
+        if self.up.interrupts.pending() {
+            return Ok(Some(End::Interrupted));
+        }
+        if let Some(end) = self.typed()? {
+            return Ok(Some(end));
+        }
+        // Everything has ended, and nobody makes an edit run any more.
+        if self.client.is_none() && self.watching.is_none() {
+            return Ok(Some(End::Reached));
+        }
+        if let Some(watching) = &self.watching {
+            watching.print();
+        }
+        self.told()
+    }
+
+    /// What has happened; `None` when the person has interrupted, unless the lines are followed as well.
+    fn woken(&mut self) -> Result<Option<Waited>, CommandError> {
+        let interrupts = self.up.interrupts;
+        let mut others = vec![interrupts.as_fd()];
+        others.extend(self.client.iter().map(Client::as_fd));
+        others.extend(self.watching.iter().map(Watching::as_fd));
+        others.extend(self.menu.iter().flat_map(Menu::fds));
+        match &mut self.follower {
+            Some(follower) => follower.wait(&others, None).map(Some).map_err(unreadable),
+            None => match interrupts.wait(&others[1..])? {
+                signals::Wake::Interrupted => Ok(None),
+                signals::Wake::Ready => Ok(Some(Waited::Other)),
+            },
+        }
+    }
+
+    /// Does what was chosen by a key.
+    fn typed(&mut self) -> Result<Option<End>, CommandError> {
+        let Some(menu) = &mut self.menu else { return Ok(None) };
+        match menu.typed()? {
+            None => {}
+            Some(Choice::Watch) => self.keys.watch(menu, &mut self.watching),
+            Some(Choice::Restart(service)) => {
+                let goes_on = self.keys.restart(menu, &service);
+                return Ok((!goes_on).then_some(End::GivenUp));
+            }
+            Some(Choice::Shell(service)) => self.keys.shell(menu, &service),
+            Some(Choice::Logs(service)) => {
+                let attached = self.up.attached;
+                let shown = self.keys.logs(menu, service.as_deref(), attached).map_err(unreadable)?;
+                self.follower = (service.is_some() || !attached.is_empty()).then_some(shown);
+            }
+            Some(Choice::Detach) => return Ok(Some(End::Detached)),
+            Some(Choice::Quit) => return Ok(Some(End::Interrupted)),
+        }
+        Ok(None)
+    }
+
+    /// What the supervisor tells, if it does.
+    fn told(&mut self) -> Result<Option<End>, CommandError> {
+        let Some(client) = &mut self.client else { return Ok(None) };
+        if !readable(client)? {
+            return Ok(None);
+        }
+        match client.receive()?.0 {
+            Response::Exited { container, exit_code, last: true } => self.exited(&container, exit_code)?,
+            // What was edited may run again.
+            Response::Done { .. } if self.watching.is_some() && !self.ending.aborted => self.client = None,
+            Response::Done { .. } => return Ok(Some(End::Reached)),
+            Response::Failed(failure) => return Err(failure.into()),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn exited(&mut self, container: &ContainerRef, exit_code: i32) -> Result<(), CommandError> {
+        if self.up.exit_code_from == Some(container.service.as_str()) {
+            self.ending.from.get_or_insert(exit_code);
+        }
+        if self.ending.aborted || !self.up.ends_all(container, exit_code) {
+            return Ok(());
+        }
+        self.ending.aborted = true;
+        self.ending.first = exit_code;
+        self.drain()?;
+        eprintln!("Aborting on container exit...");
+        self.up.stop(self.screen)
+    }
+
+    fn drain(&mut self) -> Result<(), CommandError> {
+        let Self { follower, screen, .. } = self;
+        follower.as_mut().map_or(Ok(()), |follower| screen.drain(follower)).map_err(unreadable)
+    }
+
+    /// They may be newer than what woke us.
+    fn last_words(&mut self) -> Result<(), CommandError> {
+        if let Some(follower) = &mut self.follower {
+            follower.wait(&[], Some(Duration::ZERO)).map_err(unreadable)?;
+        }
+        self.drain()
+    }
+
+    /// Stops the services, because the person wants that.
+    fn stopped(&mut self) -> CommandResult {
+        self.up.stop(self.screen)?;
+        self.last_words()?;
+        Ok(INTERRUPTED)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::converging::{Orphans, volumes_to_renew};
-use crate::cli::conversation::converge;
+use crate::cli::conversation::{Answer, converge};
 use crate::cli::desired::{ImageArgs, desired, scale};
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::foreground::{Abort, Foreground, give_up, interruptible, stop};
@@ -18,7 +18,7 @@ use crate::cli::menu::Menu;
 use crate::cli::names::choose;
 use crate::cli::signals::Interrupts;
 use crate::cli::ui::prefix::Prefixes;
-use crate::cli::ui::progress::Mode;
+use crate::cli::ui::progress::{Mode, Progress};
 use crate::cli::ui::style::Palette;
 use crate::cli::watching::{self, Following};
 use crate::cli::{CommandResult, Context, ended, names, trace};
@@ -27,7 +27,8 @@ use crate::engine::client::Client;
 use crate::message::Request;
 use crate::network::ports::listens;
 use crate::network::spec::PublishedPort;
-use crate::plan::UpOptions;
+use crate::plan::lower::Watched;
+use crate::plan::{Desired, UpOptions};
 use crate::record::Status;
 use crate::state::ProjectPaths;
 
@@ -127,9 +128,8 @@ pub struct UpArgs {
 pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     context.require_root()?;
     let begun = Timestamp::now();
-    let detached = args.detach || args.wait || args.no_start || context.global.dry_run;
     // Before any thread begins, so that all of them leave Ctrl-C to us.
-    let interrupts = if detached { None } else { Some(Interrupts::catch()?) };
+    let interrupts = if args.returns_at_once(context) { None } else { Some(Interrupts::catch()?) };
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let project = &loaded.project;
     let chosen = choose(project, &args.services, !args.no_deps)?;
@@ -139,105 +139,161 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     // There is nothing to wait for without services.
     let interrupts = interrupts.filter(|_| !chosen.is_empty());
     let attached = attachable(project, &chosen, args)?;
-    // As the peer: what was only started because others depend on it goes on.
-    let only_named = !args.services.is_empty() && !args.attach_dependencies;
-    let stopped = if only_named { args.services.clone() } else { chosen.clone() };
     let scale = scale(&args.scale, project)?;
     let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
-    let progress = context.progress("up");
-    let want = || desired(context, &loaded, &chosen, &scale, &args.images, &progress);
-    // A pull that is broken off costs nothing but itself.
-    let mut desired = interrupts.as_ref().map_or_else(want, |interrupts| interrupts.at_default(want))?;
-    desired.initial_sync = crate::engine::watch::initial(&watched).into_iter().collect();
-    let services = desired.project.services.clone();
-    let orphans = Orphans::of(args.remove_orphans, &project.environment)?;
-    let renew_volumes = volumes_to_renew(context, &desired, args.yes)?;
+    let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
     let paths = context.paths.project(&project.name);
-    let request = Request::Up {
-        desired: Box::new(desired),
-        options: UpOptions {
-            force_recreate: args.force_recreate,
-            no_recreate: args.no_recreate,
-            always_recreate_deps: args.always_recreate_deps,
-            no_start: args.no_start,
-            remove_orphans: orphans.remove,
-            ignore_orphans: orphans.ignore,
-            renew_volumes,
-            renew_anonymous_volumes: args.renew_anon_volumes,
-            named: args.services.clone(),
-        },
-        timeout_ms: args.timeout.map(|seconds| seconds.saturating_mul(1000)),
-        dry_run: context.global.dry_run,
-    };
-    let answer = {
-        let _span = tracing::info_span!(target: trace::TIMING, "converge").entered();
-        match &interrupts {
-            None => converge(context, &paths, &request, &progress)?,
-            Some(interrupts) => {
-                let mut client = Client::connect_or_start(&context.paths, &paths)?;
-                client.send(&request)?;
-                match interruptible(&mut client, interrupts, &progress)? {
-                    Some(answer) => answer,
-                    None => {
-                        give_up(context, &paths, client, interrupts, &progress, &chosen)?;
-                        stop(context, &paths, interrupts, &progress, stopped, args.timeout)?;
-                        return Ok(INTERRUPTED);
-                    }
-                }
-            }
-        }
-    };
+    let up = Up { args, context, begun, paths: &paths, following };
+    let progress = context.progress("up");
+    let desired = up.desired(&watched, interrupts.as_ref(), &progress)?;
+    let services = desired.project.services.clone();
+    let request = up.request(desired)?;
+    let Some(answer) = up.converge(&request, interrupts.as_ref(), &progress)? else { return Ok(INTERRUPTED) };
     if context.global.dry_run || args.no_start {
         return Ok(0);
     }
     if args.wait {
-        let containers = answer.containers.iter().map(|container| container.id.clone()).collect();
-        let timeout_ms = args.wait_timeout.map(|seconds| seconds.saturating_mul(1000));
-        converge(context, &paths, &Request::Wait { containers, timeout_ms }, &progress)?;
+        up.wait(&answer, &progress)?;
     }
-    let mode = progress.mode();
+    let is_read = matches!(progress.mode(), Mode::Tty | Mode::Plain);
     progress.finish();
-    if matches!(mode, Mode::Tty | Mode::Plain) {
-        show_urls(context, &paths, &services)?;
+    if is_read {
+        show_urls(context, up.paths, &services)?;
     }
-    let Some(interrupts) = interrupts else {
-        if matches!(mode, Mode::Tty | Mode::Plain) && !args.wait {
-            ended::tell(context, &paths, &services, begun)?;
+    if let Some(interrupts) = interrupts {
+        return up.stay(&interrupts, &answer, &attached, watched);
+    }
+    if is_read && !args.wait {
+        ended::tell(context, up.paths, &services, begun)?;
+    }
+    Ok(0)
+}
+
+/// One `up`, once it is known what it is about.
+struct Up<'a> {
+    args: &'a UpArgs,
+    context: &'a Context,
+    begun: Timestamp,
+    paths: &'a ProjectPaths,
+    following: Following<'a>,
+}
+
+impl Up<'_> {
+    /// What is to be, with the images for it: a pull that is broken off costs nothing but itself.
+    fn desired(
+        &self,
+        watched: &[Watched],
+        interrupts: Option<&Interrupts>,
+        progress: &Progress,
+    ) -> Result<Desired, CommandError> {
+        let Following { context, loaded, services, scale } = self.following;
+        let want = || desired(context, loaded, services, scale, &self.args.images, progress);
+        let mut desired = interrupts.map_or_else(want, |interrupts| interrupts.at_default(want))?;
+        desired.initial_sync = crate::engine::watch::initial(watched).into_iter().collect();
+        Ok(desired)
+    }
+
+    fn request(&self, desired: Desired) -> Result<Request, CommandError> {
+        let Self { args, context, .. } = *self;
+        let orphans = Orphans::of(args.remove_orphans, &self.following.loaded.project.environment)?;
+        let renew_volumes = volumes_to_renew(context, &desired, args.yes)?;
+        Ok(Request::Up {
+            desired: Box::new(desired),
+            options: UpOptions {
+                force_recreate: args.force_recreate,
+                no_recreate: args.no_recreate,
+                always_recreate_deps: args.always_recreate_deps,
+                no_start: args.no_start,
+                remove_orphans: orphans.remove,
+                ignore_orphans: orphans.ignore,
+                renew_volumes,
+                renew_anonymous_volumes: args.renew_anon_volumes,
+                named: args.services.clone(),
+            },
+            timeout_ms: args.timeout.map(|seconds| seconds.saturating_mul(1000)),
+            dry_run: context.global.dry_run,
+        })
+    }
+
+    /// `None` when the person has interrupted it, and everything is stopped.
+    fn converge(
+        &self,
+        request: &Request,
+        interrupts: Option<&Interrupts>,
+        progress: &Progress,
+    ) -> Result<Option<Answer>, CommandError> {
+        let Self { args, context, paths, following, .. } = *self;
+        let _span = tracing::info_span!(target: trace::TIMING, "converge").entered();
+        let Some(interrupts) = interrupts else { return converge(context, paths, request, progress).map(Some) };
+        let mut client = Client::connect_or_start(&context.paths, paths)?;
+        client.send(request)?;
+        let answer = interruptible(&mut client, interrupts, progress)?;
+        if answer.is_none() {
+            give_up(context, paths, client, interrupts, progress, following.services)?;
+            stop(context, paths, interrupts, progress, self.stopped().to_vec(), args.timeout)?;
         }
-        return Ok(0);
-    };
-    let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
-    // Before the watch's threads: they inherit which signals are ours.
-    let menu = args.menu.then(|| Menu::open(context, chosen.clone(), true)).flatten();
-    let watching = match args.watch {
-        true => Some(watching::start(&following, watched, watching::Format::Text)?),
-        false => None,
-    };
-    let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
-    // Not Rust's own stdout, which writes at every line end.
-    let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let prefixes = Prefixes::new(palette, args.no_log_prefix);
-    let mut screen = Screen::new(prefixes, args.timestamps, Box::new(stdout), Box::new(io::stderr()));
-    let foreground = Foreground {
-        context,
-        paths: &paths,
-        interrupts: &interrupts,
-        attached: &attached,
-        stopped: &stopped,
-        containers: &answer.containers,
-        hooks: &answer.hooks,
-        ended_before: &ended_before(&paths, begun)?,
-        abort: args.abort(),
-        exit_code_from: args.exit_code_from.as_deref(),
-        timeout: args.timeout,
-        since: begun,
-    };
-    let keys =
-        Keys { context, following, paths: &paths, interrupts: &interrupts, services: &chosen, timeout: args.timeout };
-    foreground.run(&mut screen, watching, &keys, menu)
+        Ok(answer)
+    }
+
+    /// Until the services run or are healthy.
+    fn wait(&self, answer: &Answer, progress: &Progress) -> Result<(), CommandError> {
+        let containers = answer.containers.iter().map(|container| container.id.clone()).collect();
+        let timeout_ms = self.args.wait_timeout.map(|seconds| seconds.saturating_mul(1000));
+        converge(self.context, self.paths, &Request::Wait { containers, timeout_ms }, progress).map(drop)
+    }
+
+    /// In the foreground until an end.
+    fn stay(
+        &self,
+        interrupts: &Interrupts,
+        answer: &Answer,
+        attached: &[String],
+        watched: Vec<Watched>,
+    ) -> CommandResult {
+        let Self { args, context, paths, following, begun } = *self;
+        // Before the watch's threads: they inherit which signals are ours.
+        let menu = args.menu.then(|| Menu::open(context, following.services.to_vec(), true)).flatten();
+        let watching = match args.watch {
+            true => Some(watching::start(&following, watched, watching::Format::Text)?),
+            false => None,
+        };
+        let palette = if args.no_color { Palette::plain() } else { context.palette_of_stdout() };
+        // Not Rust's own stdout, which writes at every line end.
+        let stdout = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let prefixes = Prefixes::new(palette, args.no_log_prefix);
+        let mut screen = Screen::new(prefixes, args.timestamps, Box::new(stdout), Box::new(io::stderr()));
+        let foreground = Foreground {
+            context,
+            paths,
+            interrupts,
+            attached,
+            stopped: self.stopped(),
+            containers: &answer.containers,
+            hooks: &answer.hooks,
+            ended_before: &ended_before(paths, begun)?,
+            abort: args.abort(),
+            exit_code_from: args.exit_code_from.as_deref(),
+            timeout: args.timeout,
+            since: begun,
+        };
+        let (services, timeout) = (following.services, args.timeout);
+        let keys = Keys { context, following, paths, interrupts, services, timeout };
+        foreground.run(&mut screen, watching, &keys, menu)
+    }
+
+    /// What is stopped with it. As the peer: what was only started because others depend on it goes on.
+    fn stopped(&self) -> &[String] {
+        let only_named = !self.args.services.is_empty() && !self.args.attach_dependencies;
+        if only_named { &self.args.services } else { self.following.services }
+    }
 }
 
 impl UpArgs {
+    /// Nothing is followed once everything is as it is to be.
+    fn returns_at_once(&self, context: &Context) -> bool {
+        self.detach || self.wait || self.no_start || context.global.dry_run
+    }
+
     fn abort(&self) -> Option<Abort> {
         if self.abort_on_container_failure {
             return Some(Abort::OnFailure);
