@@ -15,7 +15,7 @@ use crate::compose::merge::{merge, settle, unify};
 use crate::compose::model::Project;
 use crate::compose::normalise;
 use crate::compose::paths::{self, Base};
-use crate::compose::project;
+use crate::compose::project::{self, Enabled};
 use crate::compose::provenance::{History, Provenance, Reason, Rule};
 use crate::compose::request::{LoadFailure, LoadRequest, Loaded};
 use crate::compose::resolve;
@@ -68,6 +68,13 @@ fn sort(diagnostics: &mut [Diagnostic]) {
     });
 }
 
+/// What is read, and where it is.
+struct Found {
+    environment: Environment,
+    dir: PathBuf,
+    compose_files: Vec<PathBuf>,
+}
+
 struct Parts {
     project: Project,
     environment: Environment,
@@ -78,33 +85,7 @@ struct Parts {
 
 impl Loader<'_> {
     fn load(&mut self, request: &LoadRequest) -> Option<Parts> {
-        let mut environment = Environment::from_shell(&request.environment);
-        let absolute = |path: &Path| request.current_dir.join(path);
-        let asked_dir = request.project_directory.as_deref().map(absolute);
-        let named_dir = request
-            .files
-            .first()
-            .filter(|path| !is_stdin(path))
-            .and_then(|path| absolute(path).parent().map(Path::to_owned));
-        let first_dir = asked_dir.clone().or(named_dir).unwrap_or_else(|| request.current_dir.clone());
-        let named_env = self.fill_environment(&mut environment, request, &first_dir);
-
-        let compose_files = self.compose_files(request, &environment, asked_dir.as_deref());
-        let dir = asked_dir.clone().unwrap_or_else(|| match compose_files.first() {
-            Some(file) if !is_stdin(file) => file.parent().unwrap_or(Path::new("/")).to_owned(),
-            _ => request.current_dir.clone(),
-        });
-        let dir = PathBuf::from(crate::compose::canonical::clean(&dir.to_string_lossy()));
-        if !named_env && dir != first_dir && !is_set(&environment, "COMPOSE_DISABLE_ENV_FILE") {
-            env_files::fill(
-                &mut environment,
-                &[dir.join(".env")],
-                false,
-                &self.shown_from.clone(),
-                self.files,
-                &mut self.session,
-            );
-        }
+        let Found { mut environment, dir, compose_files } = self.find(request);
         if compose_files.is_empty() {
             return None;
         }
@@ -140,26 +121,7 @@ impl Loader<'_> {
         }
         let profiles = profiles(request, &environment);
         let enabled = project::enabled(&mut tree, &profiles, &self.options.services);
-        if self.options.check_consistency {
-            consistency::check(&tree, &enabled, &self.options.services, &mut self.session);
-        }
-        if self.options.resolve_environment {
-            let needed = match self.options.for_running {
-                true => project::needed(&tree, &enabled, &self.options.services),
-                false => enabled.clone(),
-            };
-            resolve::env_files(
-                &mut tree,
-                &needed,
-                &environment,
-                self.files,
-                &self.shown_from.clone(),
-                &mut self.session,
-            );
-        }
-        if self.session.failed() {
-            return None;
-        }
+        self.check_whole(&mut tree, &enabled, &environment)?;
         versions::warn(&declared, &self.shown_from.clone(), &mut self.session);
         support::warn(&tree, &enabled, self.options.for_running, &mut self.session);
         if self.session.failed() {
@@ -183,6 +145,56 @@ impl Loader<'_> {
         let provenance = self.session.history.is_on().then_some(tree);
         let environment = Rc::try_unwrap(environment).unwrap_or_else(|shared| (*shared).clone());
         Some(Parts { project, environment, tree: json, provenance })
+    }
+
+    /// Where the project is, its files, and what its variables are.
+    fn find(&mut self, request: &LoadRequest) -> Found {
+        let mut environment = Environment::from_shell(&request.environment);
+        let absolute = |path: &Path| request.current_dir.join(path);
+        let asked_dir = request.project_directory.as_deref().map(absolute);
+        let named_dir = request
+            .files
+            .first()
+            .filter(|path| !is_stdin(path))
+            .and_then(|path| absolute(path).parent().map(Path::to_owned));
+        let first_dir = asked_dir.clone().or(named_dir).unwrap_or_else(|| request.current_dir.clone());
+        let named_env = self.fill_environment(&mut environment, request, &first_dir);
+
+        let compose_files = self.compose_files(request, &environment, asked_dir.as_deref());
+        let dir = asked_dir.clone().unwrap_or_else(|| match compose_files.first() {
+            Some(file) if !is_stdin(file) => file.parent().unwrap_or(Path::new("/")).to_owned(),
+            _ => request.current_dir.clone(),
+        });
+        let dir = PathBuf::from(crate::compose::canonical::clean(&dir.to_string_lossy()));
+        if !named_env && dir != first_dir && !is_set(&environment, "COMPOSE_DISABLE_ENV_FILE") {
+            env_files::fill(
+                &mut environment,
+                &[dir.join(".env")],
+                false,
+                &self.shown_from.clone(),
+                self.files,
+                &mut self.session,
+            );
+        }
+        Found { environment, dir, compose_files }
+    }
+
+    /// What the parts say of each other, and the files that services take their environment from.
+    fn check_whole(&mut self, tree: &mut Node, enabled: &Enabled, environment: &Environment) -> Option<()> {
+        if self.options.check_consistency {
+            consistency::check(tree, enabled, &self.options.services, &mut self.session);
+        }
+        if self.options.resolve_environment {
+            let needed = match self.options.for_running {
+                true => project::needed(tree, enabled, &self.options.services),
+                false => enabled.clone(),
+            };
+            resolve::env_files(tree, &needed, environment, self.files, &self.shown_from.clone(), &mut self.session);
+        }
+        if self.session.failed() {
+            return None;
+        }
+        Some(())
     }
 
     /// Puts the project's name into the tree, with where it comes from.
