@@ -1,6 +1,9 @@
 //! Firewalls of this machine that let nothing pass that they do not know.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::*;
+use crate::network::spec::{Protocol, PublishedPort};
 
 /// A port that a container publishes on all addresses.
 fn published(sandbox: &Sandbox, port: u16) -> Publication {

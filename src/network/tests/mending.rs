@@ -1,5 +1,6 @@
 //! What somebody else takes away.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::mend::{Attachment, Mended};

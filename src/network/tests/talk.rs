@@ -1,0 +1,58 @@
+//! Programs that talk to each other, and where they run.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use super::*;
+
+/// Whether a connection is possible and carries bytes both ways.
+pub(super) fn talks(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+    inside(namespace, || {
+        let Ok(mut stream) = TcpStream::connect_timeout(&to, Duration::from_millis(500)) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(b"hello").unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).is_ok() && &back == b"HELLO"
+    })
+}
+
+/// The same, once the kernel has noticed that a cable was plugged in.
+pub(super) fn talks_soon(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+    (0..20).any(|_| talks(namespace, to))
+}
+
+/// Answers every connection in capitals until the process ends. Returns at once, listening.
+pub(super) fn shout(namespace: BorrowedFd<'_>, port: u16) {
+    let listener = inside(namespace, || TcpListener::bind(("0.0.0.0", port)).unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut buffer = [0; 5];
+            if stream.read_exact(&mut buffer).is_ok() {
+                buffer.make_ascii_uppercase();
+                let _ = stream.write_all(&buffer);
+            }
+        }
+    });
+}
+
+/// Keeps what `start` returns alive in a runtime of its own, in this namespace, until the result is dropped.
+pub(super) fn serve<T>(start: impl FnOnce() -> T + Send + 'static) -> tokio::sync::oneshot::Sender<()> {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let _served = start();
+            ready.send(()).unwrap();
+            let _ = stopped.await;
+        });
+    });
+    is_ready.recv().unwrap();
+    stop
+}
+
+pub(super) fn here() -> OwnedFd {
+    netns::current().unwrap()
+}
