@@ -6,6 +6,7 @@ mod id;
 pub mod inventory;
 pub mod logs;
 pub mod restarts;
+pub mod sample;
 pub mod signal;
 pub mod truth;
 pub mod users;

@@ -19,6 +19,7 @@ mod program;
 mod protect;
 mod report;
 pub mod root;
+pub mod sample;
 mod seccomp;
 pub mod spec;
 mod start;

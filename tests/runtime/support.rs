@@ -1,6 +1,5 @@
 //! A keeper without a supervisor, and containers whose root is busybox.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -100,53 +99,19 @@ impl Direct {
         self.next += 1;
         let id = format!("{:0>64}", format!("{}{}", self.tag.replace(|c: char| !c.is_ascii_hexdigit(), ""), self.next));
         let own = self.path(&format!("c{}", self.next));
+        let plain = windlass::runtime::sample::spec(args);
         ContainerSpec {
             hostname: "box".into(),
-            domainname: None,
             rootfs: Rootfs {
                 lower: vec![self.lower()],
                 upper: own.join("upper"),
                 work: own.join("work"),
                 read_only: false,
             },
-            mounts: vec![],
-            match_users: vec![],
-            etc: EtcFiles::default(),
-            namespaces: Namespaces {
-                network: NetworkNamespace::Host,
-                pid: Namespace::Private,
-                ipc: Namespace::Private,
-                uts: Namespace::Private,
-                cgroup: Namespace::Private,
-            },
-            process: Process {
-                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-                env: vec![],
-                cwd: "/".into(),
-                user: String::new(),
-                groups: vec![],
-                rlimits: vec![],
-                oom_score_adj: None,
-                tty: false,
-                stdin_open: false,
-                size: TerminalSize::default(),
-            },
-            security: Security {
-                privileged: false,
-                cap_add: vec![],
-                cap_drop: vec![],
-                no_new_privileges: false,
-                seccomp: Seccomp::Default,
-                apparmor: None,
-                mask_paths: true,
-            },
-            devices: vec![],
-            device_cgroup_rules: vec![],
-            sysctls: BTreeMap::new(),
+            namespaces: Namespaces { network: NetworkNamespace::Host, ..plain.namespaces },
             cgroup: Cgroup { path: format!("windlass/{}/{}", self.tag, &id[52..]), limits: Limits::default() },
-            shm_size: 64 << 20,
-            init: false,
             id,
+            ..plain
         }
     }
 

@@ -1,6 +1,5 @@
 //! A project with a home of its own, containers of busybox, and the check that nothing is left.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -74,89 +73,26 @@ impl TestProject {
         let id = windlass::record::new_container_id();
         let paths = self.project.container(&id);
         let root = self.home.path().join("root");
-        ContainerRecord {
+        let plain = windlass::runtime::sample::spec(&["/bin/sh", "-c", script]);
+        let spec = ContainerSpec {
             id: id.clone(),
-            name: format!("{}-{service}-1", self.name),
-            project: self.name.clone(),
-            service: service.to_owned(),
-            number: 1,
-            oneoff: false,
-            created: jiff::Timestamp::now(),
-            config_hash: String::new(),
-            image: ImageIdentity { reference: "busybox".into(), id: String::new() },
-            mounted_images: vec![],
-            labels: BTreeMap::new(),
-            spec: ContainerSpec {
-                id: id.clone(),
-                hostname: id[..12].to_owned(),
-                domainname: None,
-                rootfs: Rootfs { lower: vec![root], upper: paths.upper(), work: paths.work(), read_only: false },
-                mounts: vec![],
-                match_users: vec![],
-                etc: EtcFiles {
-                    hosts: Some(paths.etc("hosts")),
-                    hostname: Some(paths.etc("hostname")),
-                    resolv_conf: Some(paths.etc("resolv.conf")),
-                },
-                namespaces: Namespaces {
-                    network: NetworkNamespace::Passed,
-                    pid: Namespace::Private,
-                    ipc: Namespace::Private,
-                    uts: Namespace::Private,
-                    cgroup: Namespace::Private,
-                },
-                process: Process {
-                    args: vec!["/bin/sh".into(), "-c".into(), script.into()],
-                    env: vec![],
-                    cwd: "/".into(),
-                    user: String::new(),
-                    groups: vec![],
-                    rlimits: vec![],
-                    oom_score_adj: None,
-                    tty: false,
-                    stdin_open: false,
-                    size: TerminalSize::default(),
-                },
-                security: Security {
-                    privileged: false,
-                    cap_add: vec![],
-                    cap_drop: vec![],
-                    no_new_privileges: false,
-                    seccomp: Seccomp::Default,
-                    apparmor: None,
-                    mask_paths: true,
-                },
-                devices: vec![],
-                device_cgroup_rules: vec![],
-                sysctls: BTreeMap::new(),
-                cgroup: Cgroup { path: format!("windlass/{}/{id}", self.project.id()), limits: Limits::default() },
-                shm_size: 64 << 20,
-                init: false,
+            hostname: id[..12].to_owned(),
+            rootfs: Rootfs { lower: vec![root], upper: paths.upper(), work: paths.work(), read_only: false },
+            etc: EtcFiles {
+                hosts: Some(paths.etc("hosts")),
+                hostname: Some(paths.etc("hostname")),
+                resolv_conf: Some(paths.etc("resolv.conf")),
             },
-            endpoints: vec![],
-            ports: vec![],
-            exposed: vec![],
-            dns: DnsOptions::default(),
-            extra_hosts: vec![],
-            links: vec![],
-            volumes: vec![],
-            volumes_from: vec![],
-            binds: vec![],
-            files: vec![],
-            health: None,
-            restart: RestartPolicy::No,
-            restart_limits: RestartLimits::default(),
-            restart_unhealthy: false,
-            auto_remove: false,
-            stop_signal: "SIGTERM".into(),
-            stop_grace_ms: 10_000,
-            logging: Logging { driver: "json-file".into(), options: BTreeMap::new() },
-            post_start: vec![],
-            pre_stop: vec![],
-            depends_on: vec![],
+            cgroup: Cgroup { path: format!("windlass/{}/{id}", self.project.id()), limits: Limits::default() },
+            ..plain
+        };
+        ContainerRecord {
+            name: format!("{}-{service}-1", self.name),
+            number: 1,
+            created: jiff::Timestamp::now(),
             command: script.to_owned(),
-            config: Value::Null,
-            origins: BTreeMap::new(),
+            id,
+            ..sample::record(&self.name, service, spec)
         }
     }
 
