@@ -10,6 +10,7 @@ mod config;
 mod differences;
 mod effects;
 mod explain;
+mod invariants;
 mod pages;
 mod project;
 mod tidy;

@@ -171,6 +171,8 @@ fn fifty_services_need_little_memory() {
     eventually("the supervisor is at rest", || {
         std::fs::read_dir(format!("/proc/{}/task", project.supervisor_pid())).is_ok_and(|tasks| tasks.count() == 1)
     });
+    let threads = std::fs::read_dir(format!("/proc/{}/task", project.keeper_pid())).unwrap().count();
+    assert_eq!(threads, 1, "it clones");
     let mut total = 0;
     for (role, pid) in [("keeper", project.keeper_pid()), ("supervisor", project.supervisor_pid())] {
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
