@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
+use support::eventually;
+
 use crate::env::{PATIENCE, TestEnv};
 use crate::lifecycle::pid_of;
 
@@ -304,48 +306,100 @@ fn what_changes_nothing_makes_nothing_anew() {
     env.down();
 }
 
-#[test]
-fn updates_and_rollbacks_go_at_their_own_pace() {
-    // A version that is bad ends soon, and so does every one once there is `marks/broken`.
-    let file = r#"
+/// An update of two containers, and what becomes of it.
+struct Pace {
+    update: &'static str,
+    rollback: &'static str,
+    version: &'static str,
+    /// From the update on every version is bad.
+    broken: bool,
+    code: i32,
+    said: &'static str,
+    /// There is a second between the first container and the other.
+    rests: bool,
+}
+
+/// A bad version, or every one once there is `marks/broken`, ends soon after `marks/end` is there.
+const PACED: &str = r#"
 services:
   web:
     x-windlass: { rootfs: host }
     volumes: ["./marks:/marks"]
     environment: { VERSION: "1" }
-    command: ["sh", "-c", "if test $$VERSION = bad || test -e /marks/broken; then sleep 1.2; exit 1; fi; exec sleep 1000"]
+    command:
+      - sh
+      - -c
+      - |
+        test $$VERSION = bad || test -e /marks/broken || exec sleep 1000
+        until test -e /marks/end; do sleep 0.05; done
+        sleep 0.3
+        exit 1
     stop_signal: SIGKILL
     deploy: { replicas: 2, update_config: UPDATE, rollback_config: ROLLBACK }
 "#;
-    let bad = "{ parallelism: 2, monitor: 5s, failure_action: rollback }";
+
+#[test]
+fn updates_and_rollbacks_go_at_their_own_pace() {
+    let bad = "{ parallelism: 2, monitor: 1h, failure_action: rollback }";
     let two = "{ parallelism: 2, delay: 1h }";
-    let rest = "{ parallelism: 1, delay: 3s }";
-    let watched = "{ parallelism: 2, monitor: 5s }";
-    let tolerant = "{ parallelism: 2, monitor: 5s, max_failure_ratio: 1 }";
-    // Settings, the new version, whether everything is broken by then, the code, what is said, and whether it takes time.
-    let cases: &[(&str, &str, &str, bool, i32, &str, bool)] = &[
-        (two, "{}", "2", false, 0, "", false),
-        (rest, "{}", "2", false, 0, "", true),
-        ("{ parallelism: 2, monitor: 0s }", "{}", "bad", false, 0, "", false),
-        (bad, two, "bad", false, 1, "as before the update", false),
-        (bad, rest, "bad", false, 1, "as before the update", true),
-        (bad, watched, "bad", true, 1, "the rollback of web failed too", false),
-        (bad, tolerant, "bad", true, 1, "in spite of", false),
+    let rest = "{ parallelism: 1, delay: 1s }";
+    let good = Pace { update: two, rollback: "{}", version: "2", broken: false, code: 0, said: "", rests: false };
+    let back = Pace { update: bad, version: "bad", code: 1, said: "as before the update", ..good };
+    let cases = [
+        Pace { ..good },
+        Pace { update: rest, rests: true, ..good },
+        Pace { rollback: two, ..back },
+        Pace { rollback: rest, rests: true, ..back },
+        Pace {
+            rollback: "{ parallelism: 2, monitor: 1h }",
+            broken: true,
+            said: "the rollback of web failed too",
+            ..back
+        },
+        Pace {
+            rollback: "{ parallelism: 2, monitor: 1h, max_failure_ratio: 1 }",
+            broken: true,
+            said: "in spite of",
+            ..back
+        },
     ];
-    for (number, (update, rollback, version, broken, code, said, slow)) in cases.iter().enumerate() {
-        let file = file.replace("UPDATE", update).replace("ROLLBACK", rollback);
-        let env = TestEnv::with(&format!("pace-{number}"), &file);
-        env.ok(&["up", "-d"]);
-        if *broken {
-            env.file("marks/broken", "");
+    // Each has a home of its own, and most of the time of each is waiting.
+    std::thread::scope(|scope| {
+        for (number, case) in cases.iter().enumerate() {
+            scope.spawn(move || paced(number, case));
         }
-        env.file("compose.yaml", &file.replace("VERSION: \"1\"", &format!("VERSION: \"{version}\"")));
-        let begin = Instant::now();
-        let output = env.run(&["up", "-d"]);
-        let took = begin.elapsed();
-        assert_eq!(output.code, *code, "{number}: {}", output.text());
-        assert!(output.stderr.contains(said), "{number}: {}", output.text());
-        assert!(took.as_secs() >= 3 || !slow, "{number}: {took:?}");
-        env.down();
+    });
+}
+
+fn paced(number: usize, case: &Pace) {
+    let file = PACED.replace("UPDATE", case.update).replace("ROLLBACK", case.rollback);
+    let env = TestEnv::with(&format!("pace-{number}"), &file);
+    env.ok(&["up", "-d"]);
+    env.file("marks/end", "");
+    if case.broken {
+        env.file("marks/broken", "");
     }
+    env.file("compose.yaml", &file.replace("VERSION: \"1\"", &format!("VERSION: \"{}\"", case.version)));
+    let begin = Instant::now();
+    let output = env.run(&["up", "-d"]);
+    let took = begin.elapsed();
+    assert_eq!(output.code, case.code, "{number}: {}", output.text());
+    assert!(output.stderr.contains(case.said), "{number}: {}", output.text());
+    assert!(took.as_secs() >= 1 || !case.rests, "{number}: {took:?}");
+    env.down();
+}
+
+#[test]
+fn an_update_that_is_not_watched_ends_before_its_version_does() {
+    let file = PACED.replace("UPDATE", "{ parallelism: 2, monitor: 0s }").replace("ROLLBACK", "{}");
+    let env = TestEnv::with("pace-blind", &file);
+    env.ok(&["up", "-d"]);
+    env.file("compose.yaml", &file.replace("VERSION: \"1\"", "VERSION: \"bad\""));
+    env.ok(&["up", "-d"]);
+    env.file("marks/end", "");
+    eventually("both have ended", PATIENCE, || match env.ok(&["ps", "-q"]).stdout.lines().count() {
+        0 => Ok(()),
+        running => Err(format!("{running} run")),
+    });
+    env.down();
 }
