@@ -129,6 +129,7 @@ fn nothing_is_looked_at_again_and_again_without_a_reason() {
         ("image/registry/web.rs", 1, "a pause before a server is asked again"),
         ("message/rpc/server.rs", 1, "a pause after the kernel had no descriptor"),
         ("network/dns/server.rs", 1, "a pause after the kernel had no descriptor"),
+        ("network/firewall/firewalld.rs", 1, "a limit for a program"),
         ("network/ports/tcp.rs", 1, "a pause after the kernel had no descriptor"),
         ("serve/operations.rs", 2, "`monitor` and `delay` of an update"),
         ("network/dns/upstream.rs", 2, "the next server when one is silent; a limit for an answer"),

@@ -89,6 +89,7 @@ const NOT_YET: &[(&str, usize)] = &[
     ("View", 3),
     ("Wanted", 3),
     ("Watch", 2),
+    ("Way", 2),
     ("Wish", 2),
 ];
 
