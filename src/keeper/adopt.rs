@@ -4,7 +4,7 @@
 //! its pidfd, which becomes readable at its end. How it ended is known where the kernel keeps that for the pidfd (Linux
 //! 6.15); of one that was gone already, from the exit record that its own keeper may have written. Else it is unknown.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,7 +27,6 @@ impl Keeper {
         started: u64,
         folder: &Path,
         exit_record: PathBuf,
-        pidfd: Option<OwnedFd>,
     ) {
         let id = spec.id.clone();
         if self.containers.get(&id).is_some_and(|c| c.exit.is_none()) {
@@ -38,7 +37,7 @@ impl Keeper {
             // Read after opening: it is this process whose time is compared.
             (process::start_time_of_any(pid).ok()? == started).then_some(pidfd)
         };
-        let pidfd = pidfd.or_else(opened);
+        let pidfd = opened();
         let gone = pidfd.is_none();
         let streams = if spec.process.tty {
             self.terminals.take(pid).map_or(Streams::None, Streams::Terminal)
@@ -52,8 +51,8 @@ impl Keeper {
                 record::read::<ExitRecord>(&container.exit_record).ok().flatten().filter(|exit| exit.pid == pid);
             container.ended(known.map_or(ExitStatus::Unknown, |exit| exit.status), false);
         }
-        let event = container.running();
-        send(&mut self.link, &event, &container.descriptors());
+        let (event, fds) = container.running();
+        send(&mut self.link, &event, &fds);
         let spec = container.spec.clone();
         self.containers.insert(id.clone(), container);
         if gone {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::keeper::descriptors::{HeldProcess, ProcessBrings};
 use crate::keeper::pipes::Pipes;
 use crate::keeper::protocol::{ExitRecord, KeeperEvent};
+use crate::runtime::OtherEnds;
 use crate::runtime::spec::{ContainerSpec, ExitStatus};
 use crate::state::record::{self, Durability};
 
@@ -41,22 +43,23 @@ pub(super) struct Exit {
 
 impl Container {
     /// What goes with `Started` and `Running`.
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all: Vec<_> = self.pidfd.iter().map(AsFd::as_fd).collect();
-        match &self.streams {
-            Streams::Pipes(pipes) => {
-                // The message always has three; without stdin's own the write end of something harmless.
-                let stdin = pipes.stdin.as_ref().unwrap_or(&pipes.stdout);
-                all.extend([stdin.as_fd(), pipes.stdout.as_fd(), pipes.stderr.as_fd()]);
-            }
-            Streams::Terminal(master) => all.push(master.as_fd()),
-            Streams::None => {}
-        }
-        all
+    pub(super) fn held(&self) -> (ProcessBrings, Vec<BorrowedFd<'_>>) {
+        let ends = match &self.streams {
+            Streams::Pipes(Pipes { stdin, stdout, stderr }) => OtherEnds::Pipes {
+                stdin: stdin.as_ref().map(AsFd::as_fd),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+            },
+            Streams::Terminal(master) => OtherEnds::Terminal(master.as_fd()),
+            Streams::None => OtherEnds::None,
+        };
+        HeldProcess { pidfd: self.pidfd.as_ref().map(AsFd::as_fd), ends }.pack()
     }
 
-    pub(super) fn running(&self) -> KeeperEvent {
-        KeeperEvent::Running { container: self.spec.id.clone(), pid: self.pid, start_time: self.start_time }
+    pub(super) fn running(&self) -> (KeeperEvent, Vec<BorrowedFd<'_>>) {
+        let (brings, fds) = self.held();
+        let container = self.spec.id.clone();
+        (KeeperEvent::Running { container, pid: self.pid, start_time: self.start_time, brings }, fds)
     }
 
     /// Writes the record of the end, which is told only afterwards.

@@ -5,6 +5,7 @@
 mod adopt;
 mod containers;
 mod copy;
+pub mod descriptors;
 mod link;
 mod other;
 mod pipes;

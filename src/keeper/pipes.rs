@@ -56,39 +56,3 @@ impl Pipes {
         ])
     }
 }
-
-/// The streams that came with a request: one descriptor for each that is a pipe. Whatever is no pipe is refused: it would
-/// give a container a file of the machine.
-pub(super) fn passed(piped: [bool; 3], fds: Vec<OwnedFd>) -> io::Result<runtime::Pipes> {
-    let mut fds = fds.into_iter();
-    let mut one = |piped: bool| -> io::Result<Option<OwnedFd>> {
-        if !piped {
-            return Ok(None);
-        }
-        let pipe = fds.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a pipe is missing"))?;
-        match FileType::from_raw_mode(fstat(&pipe)?.st_mode) {
-            FileType::Fifo => Ok(Some(pipe)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a container's streams are pipes, and this is none")),
-        }
-    };
-    Ok([one(piped[0])?, one(piped[1])?, one(piped[2])?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_pipes_are_passed_on() {
-        let pipe = || rustix::pipe::pipe().unwrap().0;
-        let [stdin, stdout, stderr] = passed([false, true, true], vec![pipe(), pipe()]).unwrap();
-        assert!(stdin.is_none() && stdout.is_some() && stderr.is_some());
-        assert!(passed([true; 3], vec![pipe(), pipe()]).is_err(), "one is missing");
-        for place in ["/", "/dev/null", "/proc/self/exe"] {
-            let file = std::fs::File::open(place).unwrap();
-            assert!(passed([true, false, false], vec![file.into()]).is_err(), "{place}");
-        }
-        let (socket, _other) = crate::sys::packet::pair().unwrap();
-        assert!(passed([false, true, false], vec![socket]).is_err());
-    }
-}

@@ -1,5 +1,5 @@
 //! What keeper and supervisor say to each other: one JSON message a packet on a `SOCK_SEQPACKET` pair, descriptors
-//! passed with it (`SCM_RIGHTS`). A message too long for a packet travels in a memfd that is the last descriptor.
+//! passed with it (`SCM_RIGHTS`), which `descriptors` packs and unpacks. A message too long for a packet travels in a memfd that is the last descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::descriptors::{ProcessBrings, StartBrings};
 pub use crate::runtime::StartError;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
 use crate::sys::packet;
@@ -17,31 +18,27 @@ use crate::sys::packet;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum KeeperRequest {
-    /// Starts a container. Descriptors: the network namespace, when the specification says `passed`; then its streams,
-    /// as far as `piped` says.
+    /// Starts a container.
     Start {
         seq: u64,
-        /// Which of its stdin, stdout and stderr come with the message, as pipes; the others are the null device. Without
-        /// it, and without a terminal, all are the pipes in the folder `pipes`.
-        #[serde(default)]
-        piped: Option<[bool; 3]>,
+        brings: StartBrings,
         spec: Box<ContainerSpec>,
         /// Folder of the named pipes `stdin`, `stdout`, `stderr`; the keeper makes them when missing.
         pipes: PathBuf,
         /// The exit is written here (`exit.json`) before it is told.
         exit_record: PathBuf,
     },
-    /// Starts a further process in a running container. Descriptors: its streams, as far as `piped` says.
+    /// Starts a further process in a running container.
     Exec {
         seq: u64,
         exec: String,
         container: ContainerId,
         spec: Box<ExecSpec>,
-        /// As in `Start`; nothing with a terminal.
+        /// Which of its stdin, stdout and stderr come with the message, as pipes; none with a terminal.
         piped: [bool; 3],
     },
     /// A container of an earlier keeper that died: it runs (or has ended) without a parent. The keeper opens its pipes
-    /// and follows it; answered by `Running`, and by `Exited` when it is gone. Descriptors: its pidfd when at hand.
+    /// and follows it; answered by `Running`, and by `Exited` when it is gone.
     Adopt {
         spec: Box<ContainerSpec>,
         pid: i32,
@@ -87,23 +84,23 @@ pub enum KeeperRequest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum KeeperEvent {
-    /// The program of the container has been executed. Descriptors: pidfd; then either the terminal's master (`tty`),
-    /// or always three: the write end of stdin, the read ends of stdout and stderr. The pipes are non-blocking and
-    /// never report their end: read them to `EAGAIN` after `Exited`.
+    /// The program of the container has been executed.
     Started {
         seq: u64,
         container: ContainerId,
         pid: i32,
         start_time: u64,
+        brings: ProcessBrings,
         /// What the kernel did not allow and the container runs without, in words.
         #[serde(default)]
         warnings: Vec<String>,
     },
-    /// Descriptors: pidfd, and the terminal's master when it has one.
+    /// Brings its pidfd, and the terminal's master when it has one.
     ExecStarted {
         seq: u64,
         exec: String,
         pid: i32,
+        brings: ProcessBrings,
     },
     /// Nothing of what was asked for is left.
     Failed {
@@ -129,11 +126,11 @@ pub enum KeeperEvent {
         status: ExitStatus,
     },
     /// To a new supervisor: a container that runs, or whose end nobody has worked on yet (`Exited` follows then).
-    /// Descriptors as in `Started`.
     Running {
         container: ContainerId,
         pid: i32,
         start_time: u64,
+        brings: ProcessBrings,
     },
     /// To a new supervisor: what the old one had put into keeping.
     Held {

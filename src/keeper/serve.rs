@@ -37,14 +37,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, waitpid};
 
 use crate::keeper::containers::{Container, Streams};
+use crate::keeper::descriptors::{HeldProcess, StartBrings, unpack_pipes};
 use crate::keeper::link::{Link, Received};
 use crate::keeper::other::OtherProcess;
-use crate::keeper::pipes::{self, Pipes};
+use crate::keeper::pipes::Pipes;
 use crate::keeper::protocol::{KeeperEvent, KeeperRequest};
 use crate::keeper::terminals::Terminals;
 use crate::runtime::cgroup::ControlGroup;
-use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace, NetworkNamespace};
-use crate::runtime::{Descriptors, Runtime, StartError, StartPoll, Started, Starting};
+use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus, Namespace};
+use crate::runtime::{Descriptors, OtherEnds, Runtime, StartError, StartPoll, Started, Starting};
 use crate::state::process;
 use crate::sys::{self, fault};
 
@@ -145,8 +146,8 @@ impl Keeper {
         for id in ids {
             let Some(container) = self.containers.get(&id) else { continue };
             // Also one that has ended: what was told to the last supervisor it may not have worked on.
-            let event = container.running();
-            send(&mut self.link, &event, &container.descriptors());
+            let (event, fds) = container.running();
+            send(&mut self.link, &event, &fds);
             self.tell_exit(&id);
         }
         for (key, fds) in &self.held {
@@ -243,8 +244,8 @@ impl Keeper {
 
     fn handle(&mut self, request: KeeperRequest, fds: Vec<OwnedFd>) {
         match request {
-            KeeperRequest::Start { seq, piped, spec, pipes, exit_record } => {
-                match self.start(&spec, &pipes, piped, fds) {
+            KeeperRequest::Start { seq, brings, spec, pipes, exit_record } => {
+                match self.start(&spec, &pipes, brings, fds) {
                     Ok((starting, streams)) => {
                         self.begun.push((Begun::Container { seq, spec, streams, exit_record }, starting));
                     }
@@ -257,7 +258,7 @@ impl Keeper {
                 Err(error) => send(&mut self.link, &KeeperEvent::Failed { seq, error }, &[]),
             },
             KeeperRequest::Adopt { spec, pid, start_time, pipes, exit_record } => {
-                self.adopt(spec, pid, start_time, &pipes, exit_record, fds.into_iter().next());
+                self.adopt(spec, pid, start_time, &pipes, exit_record);
             }
             KeeperRequest::CloseStdin { container } => {
                 if let Some(Container { streams: Streams::Pipes(pipes), .. }) = self.containers.get_mut(&container) {
@@ -296,8 +297,8 @@ impl Keeper {
         &mut self,
         spec: &ContainerSpec,
         folder: &std::path::Path,
-        piped: Option<[bool; 3]>,
-        mut fds: Vec<OwnedFd>,
+        brings: StartBrings,
+        fds: Vec<OwnedFd>,
     ) -> Result<(Starting, Option<Pipes>), StartError> {
         let runs = self.containers.get(&spec.id).is_some_and(|c| c.exit.is_none());
         let begins = self.begun.iter().map(|(begun, _)| begun).chain(self.failing.iter().map(|(_, begun, _)| begun));
@@ -306,14 +307,13 @@ impl Keeper {
             return Err(StartError::new("start", "the container runs already"));
         }
         let failed = |error: io::Error| StartError::io(format!("make the pipes in {}", folder.display()), &error);
-        let is_passed = spec.namespaces.network == NetworkNamespace::Passed && !fds.is_empty();
-        let network = is_passed.then(|| fds.remove(0));
+        let Descriptors { network, streams } = brings.unpack(fds).map_err(|error| StartError::io("start", &error))?;
         let (pipes, streams) = if spec.process.tty {
             (None, None)
         } else {
             let pipes = Pipes::open(folder).map_err(failed)?;
-            let streams = match piped {
-                Some(piped) => pipes::passed(piped, fds).map_err(|error| StartError::io("start", &error))?,
+            let streams = match streams {
+                Some(streams) => streams,
                 None => Pipes::for_container(folder, spec.process.stdin_open).map_err(failed)?,
             };
             (Some(pipes), Some(streams))
@@ -342,7 +342,7 @@ impl Keeper {
         let streams = if spec.tty {
             None
         } else {
-            Some(pipes::passed(piped, fds).map_err(|error| StartError::io("exec", &error))?)
+            Some(unpack_pipes(piped, fds).map_err(|error| StartError::io("exec", &error))?)
         };
         self.runtime.exec(&container.spec, spec, target, streams)
     }
@@ -410,14 +410,15 @@ impl Keeper {
                 let pidfd = Some(pidfd);
                 let container =
                     Container { spec, pid, start_time, pidfd, streams, exit_record, exit: None, adopted: false };
-                let event = KeeperEvent::Started { seq, container: id.clone(), pid, start_time, warnings };
-                fault::around("tell of a start", || send(&mut self.link, &event, &container.descriptors()));
+                let (brings, fds) = container.held();
+                let event = KeeperEvent::Started { seq, container: id.clone(), pid, start_time, brings, warnings };
+                fault::around("tell of a start", || send(&mut self.link, &event, &fds));
                 self.containers.insert(id, container);
             }
             Begun::Exec { seq, exec } => {
-                let mut fds = vec![pidfd.as_fd()];
-                fds.extend(terminal.iter().map(AsFd::as_fd));
-                send(&mut self.link, &KeeperEvent::ExecStarted { seq, exec: exec.clone(), pid }, &fds);
+                let ends = terminal.as_ref().map_or(OtherEnds::None, |master| OtherEnds::Terminal(master.as_fd()));
+                let (brings, fds) = HeldProcess { pidfd: Some(pidfd.as_fd()), ends }.pack();
+                send(&mut self.link, &KeeperEvent::ExecStarted { seq, exec: exec.clone(), pid, brings }, &fds);
                 self.execs.insert(pid, exec);
             }
         }

@@ -1,8 +1,12 @@
 //! What the supervisor says while it does what was asked.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use crate::sys::passed::PassedDescriptors;
 use crate::watch::Outcome;
 
 /// What has happened to them.
@@ -44,13 +48,13 @@ pub enum Response {
     Containers {
         containers: Vec<ContainerRef>,
     },
-    /// The container of `run` runs. Descriptors when it is attached to: the master of its terminal, or the other ends of
-    /// its stdin (if there is anything to read), stdout and stderr.
+    /// The container of `run` runs. Descriptors: the [`OtherEnds`](crate::runtime::OtherEnds) that the request says; none
+    /// unless it is attached to.
     RunStarted {
         container: ContainerRef,
     },
-    /// The process of `exec` runs. Descriptors unless it is detached: the master of its terminal, or the other ends of its
-    /// stdin, stdout and stderr.
+    /// The process of `exec` runs. Descriptors: the [`OtherEnds`](crate::runtime::OtherEnds) of its streams; none when it
+    /// is detached.
     ExecStarted {
         pid: i32,
     },
@@ -84,6 +88,14 @@ pub enum Response {
         exit_code: i32,
     },
     Failed(Failure),
+}
+
+/// What came with [`Response::Attached`].
+///
+/// # Errors
+/// `InvalidData` when it is more than one descriptor.
+pub fn input_of(received: Vec<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    PassedDescriptors::optional(received)
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

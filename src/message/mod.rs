@@ -5,6 +5,6 @@ mod failure;
 mod request;
 pub mod rpc;
 
-pub use answer::{ContainerRef, ObjectKind, ObjectProgress, ProgressState, Refreshed, Response};
+pub use answer::{ContainerRef, ObjectKind, ObjectProgress, ProgressState, Refreshed, Response, input_of};
 pub use failure::{Detail, Failure};
 pub use request::{Refresh, Request};

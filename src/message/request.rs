@@ -6,6 +6,7 @@ use crate::network::spec::EndpointSpec;
 use crate::plan::{Action, Desired, DesiredService, DownOptions, Selection, UpOptions};
 use crate::record::logs::Stream;
 use crate::record::{Hook, ProjectRecord};
+use crate::runtime::EndsKind;
 use crate::runtime::spec::ExecSpec;
 use crate::watch::Transfer;
 
@@ -100,6 +101,18 @@ impl Request {
             | Self::Down { dry_run, .. }
             | Self::Act { dry_run, .. } => *dry_run,
             _ => false,
+        }
+    }
+
+    /// What of a process's streams comes with the answer that it runs.
+    #[must_use]
+    pub fn other_ends(&self) -> EndsKind {
+        match self {
+            Self::Run { attach: true, oneoff, .. } if oneoff.template.spec.process.tty => EndsKind::Terminal,
+            Self::Run { attach: true, stdin, .. } => EndsKind::Pipes { stdin: *stdin },
+            Self::Exec { spec, .. } if spec.tty => EndsKind::Terminal,
+            Self::Exec { detach: false, .. } => EndsKind::Pipes { stdin: true },
+            _ => EndsKind::None,
         }
     }
 }

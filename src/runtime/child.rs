@@ -46,9 +46,9 @@ use crate::runtime::inroot;
 use crate::runtime::match_user::Owners;
 use crate::runtime::mounts::{self, Targets, mount_below, real_directory};
 use crate::runtime::process::{Program, ROOT, Streams, fail};
-use crate::runtime::report::Report;
+use crate::runtime::report::ChildReport;
 use crate::runtime::spec::{ContainerSpec, Namespace, Security};
-use crate::runtime::start::Pipes;
+use crate::runtime::streams::Pipes;
 use crate::runtime::{protect, sysctl, terminal};
 use crate::sys::fault;
 use crate::sys::mount::RDONLY;
@@ -245,7 +245,7 @@ pub(super) fn harden(oom_score_adj: i32, report: BorrowedFd<'_>) -> Result<(), S
     rustix::process::setsid().step(|| "start a session")?;
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", oom_score_adj.to_string()) {
         let warning = format!("oom_score_adj is not set to {oom_score_adj}: {error}");
-        Report::Warning(warning).send(report, &[]).step(|| "report")?;
+        ChildReport::Warning(warning).send(report).step(|| "report")?;
     }
     Ok(())
 }

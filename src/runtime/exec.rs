@@ -12,9 +12,10 @@ use crate::runtime::cgroup::ControlGroup;
 use crate::runtime::child::{harden, label};
 use crate::runtime::error::Step;
 use crate::runtime::process::{Program, ROOT, Streams, fail};
-use crate::runtime::report::Report;
+use crate::runtime::report::ChildReport;
 use crate::runtime::spec::{ContainerSpec, ExecSpec};
-use crate::runtime::start::{Pipes, Runtime, Starting};
+use crate::runtime::start::{Runtime, Starting};
+use crate::runtime::streams::Pipes;
 use crate::runtime::{inroot, protect, terminal};
 use crate::sys::process::close_all_but;
 use crate::sys::seccomp::Instruction;
@@ -95,7 +96,7 @@ impl Helper<'_> {
             other => other.step(|| "enter the container")?,
         }
         let cloned = clone::clone3(clone::PARENT, None, || self.become_program(report)).step(|| "clone a process")?;
-        Report::Cloned { pid: cloned.pid }.send(report, &[cloned.pidfd.as_fd()]).step(|| "report")
+        ChildReport::Cloned { pid: cloned.pid, pidfd: cloned.pidfd.as_fd() }.send(report).step(|| "report")
     }
 
     fn become_program(&self, report: BorrowedFd<'_>) -> i32 {

@@ -12,7 +12,7 @@ use crate::runtime::error::Step;
 use crate::runtime::filesystem::clone_tree;
 use crate::runtime::inroot;
 use crate::runtime::process::{ROOT, fail};
-use crate::runtime::report::Report;
+use crate::runtime::report::ChildReport;
 use crate::sys::clone;
 
 pub(super) struct Helper<'a> {
@@ -37,7 +37,7 @@ impl Helper<'_> {
         let plan = self.plan;
         match clone::clone3(clone::PARENT | self.new, None, move || plan.run(child_report)) {
             Ok(cloned) => {
-                let told = Report::Cloned { pid: cloned.pid }.send(own.as_fd(), &[cloned.pidfd.as_fd()]);
+                let told = ChildReport::Cloned { pid: cloned.pid, pidfd: cloned.pidfd.as_fd() }.send(own.as_fd());
                 i32::from(told.is_err())
             }
             Err(error) => fail(&StartError::io("clone the container's process", &error), own.as_fd()),

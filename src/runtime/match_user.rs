@@ -16,7 +16,7 @@ use crate::runtime::StartError;
 use crate::runtime::error::Step;
 use crate::runtime::identity;
 use crate::runtime::inroot::show;
-use crate::runtime::report::Report;
+use crate::runtime::report::ChildReport;
 use crate::runtime::spec::ContainerSpec;
 use crate::sys::{clone, mount};
 
@@ -75,7 +75,7 @@ impl Owners<'_> {
              accepts that",
             targets.join(", ")
         );
-        Report::Warning(warning).send(self.report, &[]).step(|| "report")
+        ChildReport::Warning(warning).send(self.report).step(|| "report")
     }
 }
 

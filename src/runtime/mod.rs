@@ -23,10 +23,12 @@ pub mod sample;
 mod seccomp;
 pub mod spec;
 mod start;
+mod streams;
 mod sysctl;
 pub(crate) mod terminal;
 mod tmpfs;
 
 pub use capability::is_capability;
 pub use error::StartError;
-pub use start::{Descriptors, Pipes, Runtime, StartPoll, Started, Starting};
+pub use start::{Descriptors, Runtime, StartPoll, Started, Starting};
+pub use streams::{EndsKind, OtherEnds, Pipes};

@@ -18,9 +18,9 @@ use crate::runtime::error::Step;
 use crate::runtime::identity::{self, Identity};
 use crate::runtime::init;
 use crate::runtime::inroot::{self, Kind, show};
-use crate::runtime::report::Report;
+use crate::runtime::report::ChildReport;
 use crate::runtime::spec::{DEFAULT_PATH, Rlimit};
-use crate::runtime::start::Pipes;
+use crate::runtime::streams::Pipes;
 use crate::runtime::terminal::Terminal;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{capability, fault, process, seccomp};
@@ -95,7 +95,7 @@ impl Program<'_> {
             if let Some(warning) = set_limit(limit)?
                 && let Some(report) = report
             {
-                let _ = Report::Warning(warning).send(report.as_fd(), &[]);
+                let _ = ChildReport::Warning(warning).send(report.as_fd());
             }
         }
         enter(root, self.cwd)?;
@@ -108,11 +108,11 @@ impl Program<'_> {
         // The keeper may die without taking its containers with it.
         let _ = rustix::process::set_parent_process_death_signal(None);
         if let Some(socket) = report {
-            let master = match &streams {
-                Streams::Terminal(terminal) => vec![terminal.master.as_fd()],
-                Streams::Pipes(_) => vec![],
+            let terminal = match &streams {
+                Streams::Terminal(terminal) => Some(terminal.master.as_fd()),
+                Streams::Pipes(_) => None,
             };
-            fault::around("report", || Report::Ready.send(socket.as_fd(), &master)).step(|| "report")?;
+            fault::around("report", || ChildReport::Ready { terminal }.send(socket.as_fd())).step(|| "report")?;
             // Whatever the keeper had open is not for the container, neither now nor as /proc/self/fd/N of the exec.
             process::close_all_but(&[0, 1, 2, socket.as_raw_fd()]).step(|| "close descriptors")?;
         }
@@ -166,7 +166,7 @@ impl Program<'_> {
 
 /// Reports a failure; the exit code.
 pub(super) fn fail(error: &StartError, report: BorrowedFd<'_>) -> i32 {
-    let _ = Report::Failed(error.clone()).send(report, &[]);
+    let _ = ChildReport::Failed(error.clone()).send(report);
     error.exit_code
 }
 

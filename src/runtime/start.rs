@@ -13,8 +13,9 @@ use crate::runtime::cgroup::{ControlGroup, Layout};
 use crate::runtime::child::ChildSetup;
 use crate::runtime::error::Step;
 use crate::runtime::intermediate::Helper;
-use crate::runtime::report::Report;
+use crate::runtime::report::Reported;
 use crate::runtime::spec::{ContainerSpec, Namespace, NetworkNamespace};
+use crate::runtime::streams::Pipes;
 use crate::runtime::{devices, seccomp, sysctl};
 use crate::sys::clone;
 
@@ -28,10 +29,6 @@ pub struct Runtime {
     /// How many files a container's process may open when nothing is said: as many as this one could at first.
     pub(super) open_files: Rlimit,
 }
-
-/// stdin, stdout and stderr of a process: pipes that were made for it, none of them below 3. One that is missing is the
-/// null device of its own container; nothing else that somebody outside holds may get there.
-pub type Pipes = [Option<OwnedFd>; 3];
 
 /// Descriptors that a new container gets.
 #[derive(Debug)]
@@ -257,19 +254,14 @@ impl Starting {
     /// Whether the program runs.
     fn take_reports(&mut self) -> Result<bool, StartError> {
         loop {
-            match Report::recv(self.socket.as_fd()) {
-                Ok(Some((Report::Warning(warning), _))) => self.warnings.push(warning),
-                Ok(Some((Report::Cloned { pid }, mut fds))) => {
-                    self.pid = pid;
-                    if let Some(pidfd) = fds.pop() {
-                        self.pidfd = pidfd;
-                    }
-                }
-                Ok(Some((Report::Ready, mut fds))) => {
-                    self.terminal = fds.pop();
+            match Reported::recv(self.socket.as_fd()) {
+                Ok(Some(Reported::Warning(warning))) => self.warnings.push(warning),
+                Ok(Some(Reported::Cloned { pid, pidfd })) => (self.pid, self.pidfd) = (pid, pidfd),
+                Ok(Some(Reported::Ready { terminal })) => {
+                    self.terminal = terminal;
                     self.ready = true;
                 }
-                Ok(Some((Report::Failed(error), _))) => return Err(error),
+                Ok(Some(Reported::Failed(error))) => return Err(error),
                 // The socket was closed by the exec.
                 Ok(None) if self.ready => return Ok(true),
                 Ok(None) => {

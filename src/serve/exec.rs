@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use crate::message::rpc::Connection;
 use crate::message::{Failure, Response};
+use crate::runtime::OtherEnds;
 use crate::runtime::spec::ExecSpec;
 use crate::supervisor::{self, Streams};
 
@@ -26,8 +27,8 @@ impl Engine {
             }
             failure
         })?;
-        let terminal = exec.terminal.take();
-        connection.send(&Response::ExecStarted { pid: exec.pid }, terminal.into_iter().chain(ends).collect());
+        let ends = exec.terminal.take().map_or(ends, OtherEnds::Terminal);
+        connection.send(&Response::ExecStarted { pid: exec.pid }, ends.pack());
         if detach {
             return Ok(0);
         }

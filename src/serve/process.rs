@@ -13,7 +13,7 @@ use crate::keeper;
 use crate::keeper::protocol::KeeperRequest;
 use crate::message::rpc::{Handler, Server};
 use crate::state::{Lock, Paths, messages};
-use crate::supervisor::{Handover, Link, Project, chain};
+use crate::supervisor::{Handover, Link, PARTING, Project, chain};
 use crate::sys::{fault, spawn};
 
 /// Without a container that runs and without a client it is not needed. Whoever has just stopped something often starts it
@@ -162,7 +162,7 @@ async fn part(project: &Project, server: &Server, serving: &JoinHandle<()>, link
         tracing::warn!("cannot remove {}: {error}", run.display());
     }
     // Clients that wait for the end see it when the keeper closes the last copy of their connections.
-    link.tell(KeeperRequest::Hold { key: "parting".to_owned() }, server.parting());
+    link.tell(KeeperRequest::Hold { key: PARTING.to_owned() }, server.parting());
     link.tell(KeeperRequest::Shutdown, Vec::new());
     link.caught_up().await;
     if let Err(error) = lock.remove() {

@@ -16,7 +16,7 @@ use crate::plan::{self, Desired, DesiredService, UpOptions};
 use crate::record::Status;
 use crate::record::event::What;
 use crate::record::logs::Stream;
-use crate::runtime::Pipes;
+use crate::runtime::{OtherEnds, Pipes};
 use crate::supervisor::Streams;
 
 /// The container of a `run` in the foreground.
@@ -34,11 +34,11 @@ pub(super) struct Attach {
 struct Unread(Vec<(Stream, OwnedFd)>);
 
 impl Unread {
-    /// The last two of what the client gets are stdout and stderr; a terminal is kept by others.
-    fn of(ends: &[OwnedFd]) -> Self {
-        let outputs = ends.len().checked_sub(2).map_or(&[][..], |first| &ends[first..]);
-        let copies = [Stream::Stdout, Stream::Stderr].into_iter().zip(outputs);
-        Self(copies.filter_map(|(stream, end)| Some((stream, end.try_clone().ok()?))).collect())
+    /// A terminal is kept by others.
+    fn of(ends: &OtherEnds) -> Self {
+        let OtherEnds::Pipes { stdout, stderr, .. } = ends else { return Self(Vec::new()) };
+        let outputs = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+        Self(outputs.into_iter().filter_map(|(stream, end)| Some((stream, end.try_clone().ok()?))).collect())
     }
 
     fn heard(&mut self, message: serde_json::Value) {
@@ -74,7 +74,7 @@ impl Engine {
         let container = reference(&view);
         report.send(&Response::Containers { containers: vec![container.clone()] });
         let mut unread = Unread::of(&ends);
-        connection.send(&Response::RunStarted { container }, ends);
+        connection.send(&Response::RunStarted { container }, ends.pack());
         if !attach {
             return Ok(0);
         }
@@ -104,7 +104,7 @@ impl Engine {
 
     /// The container's id, and what the client is to get of it: its terminal, or the other ends of its streams; `None` for
     /// a dry run.
-    async fn start_oneoff(&self, oneoff: Oneoff, report: &Report) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
+    async fn start_oneoff(&self, oneoff: Oneoff, report: &Report) -> Result<Option<(String, OtherEnds)>, Failure> {
         let Oneoff { desired, service, options, attach, stdin, dry_run } = oneoff;
         self.project.ends_recorded().await;
         let observed = self.observe_for(&desired, Some(&service));
@@ -129,7 +129,7 @@ impl Engine {
         let is_piped = attach && !service.template.spec.process.tty;
         let streams = is_piped.then(|| Streams::piped(stdin)).transpose();
         let streams = streams.map_err(|error| Failure::caused("cannot make the pipes of the container", &error))?;
-        let (process, mut ends) = streams.map_or((None, Vec::new()), |streams| (Some(streams.process), streams.ends));
+        let (process, ends) = streams.map(|streams| (streams.process, streams.ends)).unzip();
         let attach =
             attach.then(|| Attach { id: id.clone(), streams: RefCell::new(process), terminal: RefCell::new(None) });
         if let Err(mut failure) = self.converge(&desired, &plan, None, attach.as_ref(), report).await {
@@ -146,8 +146,8 @@ impl Engine {
             self.project.settle().await;
             return Err(failure);
         }
-        ends.extend(attach.and_then(|attach| attach.terminal.into_inner()));
-        Ok(Some((id, ends)))
+        let terminal = attach.and_then(|attach| attach.terminal.into_inner());
+        Ok(Some((id, terminal.map(OtherEnds::Terminal).or(ends).unwrap_or_default())))
     }
 
     /// Removes containers that are to go with their end, as they end; for as long as the supervisor lives.

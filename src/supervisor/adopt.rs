@@ -28,6 +28,7 @@
 //! started anew is for a person to say. The boot id tells; without it a pid of then would be some process of now.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,8 +38,10 @@ use tokio::time::Instant;
 
 use super::container::{Container, Exit};
 use super::error::SupervisorError;
+use super::kept::{KeptNetwork, PARTING};
 use super::link::Started;
 use super::project::{Project, remove_tree};
+use crate::keeper::descriptors::HeldProcess;
 use crate::keeper::protocol::{ExitRecord, KeeperEvent, KeeperRequest};
 use crate::record::{ContainerRecord, ContainerState, Status, signal};
 use crate::runtime::spec::{ContainerId, ExitStatus, NetworkNamespace};
@@ -49,28 +52,46 @@ use crate::state::record;
 pub struct Handover {
     running: BTreeMap<ContainerId, Runs>,
     exits: Vec<(ContainerId, Exit)>,
-    held: BTreeMap<String, Vec<OwnedFd>>,
+    kept: BTreeMap<ContainerId, KeptNetwork>,
+    /// Names of what is kept and of no use.
+    useless: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Runs {
     pid: i32,
     start_time: u64,
-    fds: Vec<OwnedFd>,
+    process: HeldProcess,
+}
+
+impl Runs {
+    /// Without its descriptors nothing of it can be seen but its end, which the keeper tells.
+    fn new(pid: i32, start_time: u64, process: io::Result<HeldProcess>) -> Self {
+        let process = process.unwrap_or_else(|error| {
+            tracing::error!("what process {pid} writes is lost: {error}");
+            HeldProcess::default()
+        });
+        Self { pid, start_time, process }
+    }
 }
 
 impl Handover {
     /// Takes in one message; `true` when that was all.
     pub fn take(&mut self, event: KeeperEvent, fds: Vec<OwnedFd>) -> bool {
         match event {
-            KeeperEvent::Running { container, pid, start_time } => {
-                self.running.insert(container, Runs { pid, start_time, fds });
+            KeeperEvent::Running { container, pid, start_time, brings } => {
+                self.running.insert(container, Runs::new(pid, start_time, brings.unpack(fds)));
             }
             KeeperEvent::Exited { container, status, at, oom_killed } => {
                 self.exits.push((container, Exit { status, at, oom_killed }));
             }
             KeeperEvent::Held { key } => {
-                self.held.insert(key, fds);
+                if key == PARTING {
+                    self.useless.push(key);
+                } else if let Err(error) = KeptNetwork::take(&mut self.kept, &key, fds) {
+                    tracing::warn!("{key} is not taken up: {error}");
+                    self.useless.push(key);
+                }
             }
             KeeperEvent::Ready => return true,
             _ => {}
@@ -116,7 +137,10 @@ impl Project {
                     self.forget(&container);
                     self.restart_after(&container, Duration::from_millis(100));
                 }
-                (_, Some(runs)) => self.adopt(&container, runs, &mut handover.held),
+                (_, Some(runs)) => {
+                    let kept = handover.kept.remove(container.id()).unwrap_or_default();
+                    self.adopt(&container, runs, kept);
+                }
                 (Status::Running { pid, start_time, boot_id, started, .. }, None) => {
                     self.seek(&container, pid, start_time, &boot_id, started).await;
                 }
@@ -135,12 +159,13 @@ impl Project {
         let unreadable = |id: &String| self.inner.unreadable.borrow().iter().any(|(other, _)| other == id);
         for (id, runs) in handover.running.into_iter().filter(|(id, _)| !unreadable(id)) {
             tracing::warn!("container {id} has no record; it is ended");
-            if let Some(pidfd) = runs.fds.first() {
+            if let Some(pidfd) = &runs.process.pidfd {
                 let _ = signal::send(pidfd, nix::libc::SIGKILL);
             }
             self.inner.link.tell(KeeperRequest::Forget { container: id }, Vec::new());
         }
-        for key in handover.held.into_keys() {
+        let unused = handover.kept.iter().flat_map(|(id, kept)| kept.keys(id));
+        for key in unused.chain(handover.useless) {
             self.inner.link.tell(KeeperRequest::Release { key }, Vec::new());
         }
     }
@@ -205,8 +230,8 @@ impl Project {
     }
 
     /// A container that the keeper has.
-    fn adopt(&self, container: &Rc<Container>, runs: Runs, held: &mut BTreeMap<String, Vec<OwnedFd>>) {
-        let Runs { pid, start_time, fds } = runs;
+    fn adopt(&self, container: &Rc<Container>, runs: Runs, kept: KeptNetwork) {
+        let Runs { pid, start_time, process } = runs;
         let state = container.state();
         let (at, earlier) = match state.status {
             Status::Running { pid: known, started, health, .. } if known == pid => (started, health),
@@ -216,12 +241,12 @@ impl Project {
         let ago = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
         let since = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
         if container.record.spec.namespaces.network == NetworkNamespace::Passed {
-            match self.inner.network.adopt(&container.networked(), pid, state.endpoints, &state.ports, held) {
+            match self.inner.network.adopt(&container.networked(), pid, state.endpoints, &state.ports, kept) {
                 Ok(attached) => container.live.borrow_mut().network = Some(attached),
                 Err(error) => tracing::error!(container = %container.record.name, "its network is lost: {error}"),
             }
         }
-        let started = Started { pid, start_time, warnings: Vec::new(), fds };
+        let started = Started { pid, start_time, warnings: Vec::new(), process };
         if let Err(error) = self.started(container, started, at, since, earlier) {
             tracing::error!(container = %container.record.name, "it cannot be taken over: {error}");
         }
@@ -274,9 +299,9 @@ impl Project {
                     self.exited(&container, Exit { status, at, oom_killed });
                 }
             }
-            KeeperEvent::Running { container, pid, start_time } => {
+            KeeperEvent::Running { container, pid, start_time, brings } => {
                 if let Ok(container) = self.find(&container) {
-                    self.adopt(&container, Runs { pid, start_time, fds }, &mut BTreeMap::new());
+                    self.adopt(&container, Runs::new(pid, start_time, brings.unpack(fds)), KeptNetwork::default());
                 }
             }
             other => tracing::warn!(?other, "the keeper said something unexpected"),

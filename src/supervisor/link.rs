@@ -13,10 +13,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::keeper;
+use crate::keeper::descriptors::{HeldProcess, StartBrings, pack_pipes};
 use crate::keeper::protocol::{self, KeeperEvent, KeeperRequest, StartError};
 use crate::record::signal;
-use crate::runtime::Pipes;
 use crate::runtime::spec::{ContainerId, ContainerSpec, ExecSpec, ExitStatus};
+use crate::runtime::{Descriptors, OtherEnds, Pipes};
 use crate::state::process;
 use crate::state::stuck::{LOOK, Stuck, Watch};
 use crate::sys::{descriptors, readiness};
@@ -32,8 +33,7 @@ pub(super) struct Started {
     pub pid: i32,
     pub start_time: u64,
     pub warnings: Vec<String>,
-    /// As in [`KeeperEvent::Started`].
-    pub fds: Vec<OwnedFd>,
+    pub process: HeldProcess,
 }
 
 /// A further process in a container.
@@ -67,7 +67,7 @@ impl Exec {
 
 enum Answer {
     Started(Started),
-    Exec(i32, Vec<OwnedFd>),
+    Exec(i32, HeldProcess),
     CaughtUp,
 }
 
@@ -127,17 +127,14 @@ impl Link {
                 return Ok(None);
             };
             match event {
-                KeeperEvent::Started { seq, pid, start_time, warnings, .. } if self.is_asked(seq) => {
-                    self.answer(seq, Ok(Answer::Started(Started { pid, start_time, warnings, fds })));
+                KeeperEvent::Started { seq, container, pid, start_time, brings, warnings } => {
+                    let ended = KeeperRequest::Kill { container, exec: None };
+                    let answer = |process| Answer::Started(Started { pid, start_time, warnings, process });
+                    self.has_started(seq, brings.unpack(fds), answer, ended);
                 }
-                KeeperEvent::ExecStarted { seq, pid, .. } if self.is_asked(seq) => {
-                    self.answer(seq, Ok(Answer::Exec(pid, fds)));
-                }
-                // Whoever wanted it has given up meanwhile.
-                KeeperEvent::Started { .. } | KeeperEvent::ExecStarted { .. } => {
-                    if let Some(pidfd) = fds.first() {
-                        let _ = signal::send(pidfd, nix::libc::SIGKILL);
-                    }
+                KeeperEvent::ExecStarted { seq, exec, pid, brings } => {
+                    let ended = KeeperRequest::Kill { container: ContainerId::new(), exec: Some(exec) };
+                    self.has_started(seq, brings.unpack(fds), |process| Answer::Exec(pid, process), ended);
                 }
                 KeeperEvent::Failed { seq, error } => self.answer(seq, Err(error)),
                 KeeperEvent::CaughtUp { seq } => self.answer(seq, Ok(Answer::CaughtUp)),
@@ -152,8 +149,23 @@ impl Link {
         }
     }
 
-    fn is_asked(&self, seq: u64) -> bool {
-        self.asked.borrow().contains_key(&seq)
+    /// Answers whoever waits for a start. What nobody waits for any more, or could follow, is `ended`.
+    fn has_started(
+        self: &Rc<Self>,
+        seq: u64,
+        process: io::Result<HeldProcess>,
+        answer: impl FnOnce(HeldProcess) -> Answer,
+        ended: KeeperRequest,
+    ) {
+        match process {
+            Ok(process) if self.asked.borrow().contains_key(&seq) => self.answer(seq, Ok(answer(process))),
+            Ok(HeldProcess { pidfd: Some(pidfd), .. }) => drop(signal::send(&pidfd, nix::libc::SIGKILL)),
+            Ok(_) => self.tell(ended, Vec::new()),
+            Err(error) => {
+                self.tell(ended, Vec::new());
+                self.answer(seq, Err(StartError::io("start", &error)));
+            }
+        }
     }
 
     /// An event whose descriptors could not be received. Whoever waits for it is told so, and what was started is ended:
@@ -203,9 +215,8 @@ impl Link {
         streams: Option<Pipes>,
     ) -> Result<Started, StartError> {
         let (seq, answer) = self.ask();
-        let piped = streams.as_ref().map(which);
-        let request = KeeperRequest::Start { seq, piped, spec: Box::new(spec), pipes, exit_record };
-        self.tell(request, network.into_iter().chain(streams.into_iter().flatten().flatten()).collect());
+        let (brings, fds) = StartBrings::pack(Descriptors { network, streams });
+        self.tell(KeeperRequest::Start { seq, brings, spec: Box::new(spec), pipes, exit_record }, fds);
         match self.answered(seq, answer).await? {
             Answer::Started(started) => Ok(started),
             _ => Err(lost()),
@@ -223,14 +234,12 @@ impl Link {
         let exec = format!("{container}-{seq}");
         let (ended, exit) = oneshot::channel();
         self.execs.borrow_mut().insert(exec.clone(), ended);
-        let (exec_id, piped) = (exec.clone(), which(&streams));
-        let request = KeeperRequest::Exec { seq, exec: exec_id, container, spec: Box::new(spec), piped };
-        self.tell(request, streams.into_iter().flatten().collect());
+        let (piped, fds) = pack_pipes(streams);
+        self.tell(KeeperRequest::Exec { seq, exec: exec.clone(), container, spec: Box::new(spec), piped }, fds);
         match self.answered(seq, answer).await {
-            Ok(Answer::Exec(pid, fds)) => {
-                let mut fds = fds.into_iter();
-                let pidfd = fds.next().ok_or_else(lost)?;
-                Ok(Exec { pid, pidfd, terminal: fds.next(), exit, link: Rc::clone(self) })
+            Ok(Answer::Exec(pid, HeldProcess { pidfd: Some(pidfd), ends })) => {
+                let terminal = if let OtherEnds::Terminal(master) = ends { Some(master) } else { None };
+                Ok(Exec { pid, pidfd, terminal, exit, link: Rc::clone(self) })
             }
             Ok(_) => Err(lost()),
             Err(error) => {
@@ -326,10 +335,6 @@ impl Link {
 /// Also while nobody has waited for it.
 fn has_ended(pid: i32) -> bool {
     matches!(process::state(pid), None | Some('Z' | 'X'))
-}
-
-fn which(streams: &Pipes) -> [bool; 3] {
-    [streams[0].is_some(), streams[1].is_some(), streams[2].is_some()]
 }
 
 fn lost() -> StartError {

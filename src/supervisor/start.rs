@@ -17,12 +17,13 @@ use super::output::Output;
 use super::preflight::LONGEST_FILE;
 use super::probe;
 use super::project::{Project, blocking};
+use crate::keeper::descriptors::HeldProcess;
 use crate::record::event::What;
 use crate::record::logs::{LogFile, Rotation, Stream};
 use crate::record::{ContainerRecord, ContainerState, Health, HealthStatus, Status, signal};
-use crate::runtime::Pipes;
 use crate::runtime::root::Root;
 use crate::runtime::spec::{ContainerSpec, Mount, MountKind, NetworkNamespace, Propagation};
+use crate::runtime::{OtherEnds, Pipes};
 use crate::state::record;
 use crate::sys::regular;
 use crate::volumes::{self, VolumeSpec, bind, files};
@@ -186,7 +187,7 @@ impl Project {
         let started = started?;
         if let Err(error) = ruled {
             // Its end is told when nobody knows of its start any more.
-            if let Some(pidfd) = started.fds.first() {
+            if let Some(pidfd) = &started.process.pidfd {
                 let _ = signal::send(pidfd, nix::libc::SIGKILL);
             }
             return Err(error.into());
@@ -212,34 +213,31 @@ impl Project {
         earlier: Option<Health>,
     ) -> Result<(), SupervisorError> {
         let record = &container.record;
-        let gone = started.fds.len() == if record.spec.process.tty { 0 } else { 3 };
-        let mut fds = started.fds.into_iter();
-        let pidfd = if gone { None } else { fds.next().map(Rc::new) };
-        let (input, pipes) = if record.spec.process.tty {
-            let master: Option<OwnedFd> = fds.next();
-            let copy = master
-                .as_ref()
-                .map(OwnedFd::try_clone)
-                .transpose()
-                .map_err(SupervisorError::system("copy a terminal"))?;
-            let pipes = match (&mut container.live.borrow_mut().attaching, copy) {
-                (Some(attaching), copy) => {
-                    attaching.terminal = copy;
-                    Vec::new()
-                }
-                (None, copy) => copy.map(|copy| (Stream::Stdout, copy)).into_iter().collect(),
-            };
-            (master, pipes)
-        } else {
-            let stdin = fds.next();
-            (stdin, [Stream::Stdout, Stream::Stderr].into_iter().zip(fds).collect())
+        let HeldProcess { pidfd, ends } = started.process;
+        let (input, pipes) = match ends {
+            OtherEnds::None => (None, Vec::new()),
+            OtherEnds::Terminal(master) => {
+                let copy = master.try_clone().map_err(SupervisorError::system("copy a terminal"))?;
+                let pipes = match &mut container.live.borrow_mut().attaching {
+                    Some(attaching) => {
+                        attaching.terminal = Some(copy);
+                        Vec::new()
+                    }
+                    None => vec![(Stream::Stdout, copy)],
+                };
+                (Some(master), pipes)
+            }
+            OtherEnds::Pipes { stdin, stdout, stderr } => {
+                (stdin, vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)])
+            }
         };
         let output = Output::start(pipes, self.log_of(container))
             .map_err(SupervisorError::system("read a container's output"))?;
         let health = record.health.is_some().then(|| {
             earlier.clone().unwrap_or(Health { status: HealthStatus::Starting, failing_streak: 0, log: Vec::new() })
         });
-        let process = Process { pidfd, since, started: at, output: Some(output), health: None, input };
+        let process =
+            Process { pidfd: pidfd.map(Rc::new), since, started: at, output: Some(output), health: None, input };
         let (endpoints, ports) = container.live.borrow().connections();
         container.live.borrow_mut().process = Some(process);
         container.update(|state| {
@@ -299,7 +297,7 @@ impl Project {
         };
         let published = self.inner.network.publish(&record, &mut attached);
         let namespace = attached.namespace.try_clone().map_err(SupervisorError::system("duplicate a descriptor"));
-        // Kept also after a failure: whoever undoes the start detaches it.
+        // KeptNetwork also after a failure: whoever undoes the start detaches it.
         container.live.borrow_mut().network = Some(attached);
         published?;
         namespace.map(Some)

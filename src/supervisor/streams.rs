@@ -6,15 +6,14 @@ use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::runtime::Pipes;
+use crate::runtime::{OtherEnds, Pipes};
 
 /// Streams of a process that is to be started.
 #[derive(Debug, Default)]
 pub struct Streams {
     /// Its stdin, stdout and stderr; one that is missing is the null device.
     pub process: Pipes,
-    /// The other ends, in this order as far as there are any.
-    pub ends: Vec<OwnedFd>,
+    pub ends: OtherEnds,
 }
 
 impl Streams {
@@ -23,17 +22,11 @@ impl Streams {
     /// # Errors
     /// When no descriptor is left.
     pub fn piped(stdin: bool) -> io::Result<Self> {
-        let (mut process, mut ends) = (Pipes::default(), Vec::with_capacity(3));
-        for (number, stream) in process.iter_mut().enumerate() {
-            if number == 0 && !stdin {
-                continue;
-            }
-            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-            let (theirs, ours) = if number == 0 { (reader, writer) } else { (writer, reader) };
-            *stream = Some(theirs);
-            ends.push(ours);
-        }
-        Ok(Self { process, ends })
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        let (their_stdin, stdin) = if stdin { Some(pipe()?) } else { None }.unzip();
+        let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
+        let process = [their_stdin, Some(their_stdout), Some(their_stderr)];
+        Ok(Self { process, ends: OtherEnds::Pipes { stdin, stdout, stderr } })
     }
 
     /// Nothing to read, and one pipe for all that is written: its other end.

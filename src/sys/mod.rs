@@ -16,6 +16,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod overlay;
 pub mod packet;
+pub mod passed;
 pub mod pidfd;
 pub mod process;
 pub mod readiness;

@@ -66,7 +66,7 @@ const NOT_YET: &[(&str, usize)] = &[
     ("Received", 2),
     ("Record", 2),
     ("Removed", 2),
-    ("Report", 3),
+    ("Report", 2),
     ("Request", 4),
     ("RestartPolicy", 2),
     ("Root", 2),

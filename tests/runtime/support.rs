@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use windlass::keeper::descriptors::StartBrings;
 use windlass::keeper::protocol::{KeeperEvent, KeeperRequest, StartError, recv, send};
 use windlass::runtime::spec::*;
 
@@ -143,7 +144,7 @@ impl Direct {
         self.seq += 1;
         let request = KeeperRequest::Start {
             seq: self.seq,
-            piped: None,
+            brings: StartBrings { network: network.is_some(), piped: None },
             spec: Box::new(spec.clone()),
             pipes: self.run_folder(spec),
             exit_record: self.exit_record(spec),

@@ -14,7 +14,7 @@ use crate::cli::exit::INTERRUPTED;
 use crate::cli::terminal::{DETACH_KEYS, RawMode, copy_size, write_some};
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::engine::client::Client;
-use crate::message::{Request, Response};
+use crate::message::{self, Request, Response};
 use crate::plan::{Action, Selection};
 use crate::record::ContainerRecord;
 use crate::record::logs::Stream;
@@ -52,9 +52,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> CommandResult {
     let mut client = Client::connect_or_start(&context.paths, project)?;
     client.send(&Request::Attach { container: record.id.clone() })?;
     let input = loop {
-        let (event, mut received) = client.receive()?;
+        let (event, received) = client.receive()?;
         match event {
-            Response::Attached => break received.pop(),
+            Response::Attached => break message::input_of(received)?,
             Response::Failed(failure) => return Err(failure.into()),
             _ => {}
         }

@@ -39,17 +39,11 @@ pub enum Carried {
 }
 
 impl Streams {
-    /// `ends` are those of stdin (unless there is none), stdout and stderr.
-    ///
     /// # Errors
-    /// When they are not as many, or cannot be used.
-    pub fn new(ends: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut ends = ends.into_iter().rev();
-        let (Some(stderr), Some(stdout)) = (ends.next(), ends.next()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the supervisor sent no streams"));
-        };
+    /// When they cannot be used.
+    pub fn new(stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            input: ends.next().map(Input::new).transpose()?,
+            input: stdin.map(Input::new).transpose()?,
             outputs: [Output::new(Stream::Stdout, stdout)?, Output::new(Stream::Stderr, stderr)?],
         })
     }

@@ -10,6 +10,7 @@ use crate::network::spec::{EndpointState, NetworkSpec};
 use crate::network::{NetworkError, Publication};
 use crate::record::ContainerRecord;
 use crate::supervisor::error::SupervisorError;
+use crate::supervisor::kept::Keepsake;
 
 impl Network {
     /// Makes a network known that is none of the project's, for a container that is in it.
@@ -66,7 +67,7 @@ impl Network {
             attached.resolver =
                 netns::bind_resolver(&attached.namespace, wanted).map_err(SupervisorError::system("serve names"))?;
             if let Some(sockets) = &attached.resolver {
-                self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+                self.hold(&record.id, Keepsake::Resolver { udp: sockets.udp.as_fd(), tcp: sockets.tcp.as_fd() })?;
             }
         }
         // The sockets stay: who asks meanwhile is answered by the next.

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use self::naming::resolver;
 pub use self::published::try_ports;
 use super::error::{SupervisorError, chain};
+use super::kept::{Keepsake, KeptNetwork, KeptResolver, namespace_key, port_key, resolver_key};
 use super::link::Link;
 use crate::keeper::protocol::KeeperRequest;
 use crate::network::dns::{HostServers, Names, Server};
@@ -287,9 +288,9 @@ impl Network {
         let sandbox = self.sandbox(record).await?;
         let attached = self.serve(record, Arc::new(sandbox.namespace), sandbox.endpoints, sandbox.resolver)?;
         // For the next supervisor.
-        self.hold(&format!("net/{}", record.id), &[attached.namespace.as_fd()])?;
+        self.hold(&record.id, Keepsake::Namespace(attached.namespace.as_fd()))?;
         if let Some(sockets) = &attached.resolver {
-            self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+            self.hold(&record.id, Keepsake::Resolver { udp: sockets.udp.as_fd(), tcp: sockets.tcp.as_fd() })?;
         }
         Ok(attached)
     }
@@ -339,13 +340,12 @@ impl Network {
     pub(super) fn detach(self: &Rc<Self>, record: &ContainerRecord, attached: Attached) -> bool {
         self.names.remove(&record.id);
         self.leave([record.id.clone()]);
-        let release = |key| self.link.tell(KeeperRequest::Release { key }, Vec::new());
-        release(format!("net/{}", record.id));
+        self.link.tell(KeeperRequest::Release { key: namespace_key(&record.id) }, Vec::new());
         if attached.resolver.is_some() {
-            release(format!("dns/{}", record.id));
+            self.link.tell(KeeperRequest::Release { key: resolver_key(&record.id) }, Vec::new());
         }
         for reservation in &attached.reservations {
-            release(format!("port/{}/{}", record.id, reservation.key()));
+            self.link.tell(KeeperRequest::Release { key: port_key(&record.id, &reservation.key()) }, Vec::new());
         }
         if !attached.reservations.is_empty() {
             self.last.borrow_mut().insert(record.id.clone(), attached.ports());
@@ -386,48 +386,40 @@ impl Network {
         }
     }
 
-    /// Takes up the network of a container that an earlier supervisor attached. `held` are the descriptors that the
-    /// keeper had in keeping; what it lost is made again.
+    /// Takes up the network of a container that an earlier supervisor attached. What the keeper lost is made
+    /// again.
     pub(super) fn adopt(
         &self,
         record: &ContainerRecord,
         pid: i32,
         endpoints: Vec<EndpointState>,
         published: &[PublishedPort],
-        held: &mut BTreeMap<String, Vec<OwnedFd>>,
+        kept: KeptNetwork,
     ) -> Result<Attached, SupervisorError> {
-        let namespace = match held.remove(&format!("net/{}", record.id)).and_then(|mut fds| fds.pop()) {
+        let namespace = match kept.namespace {
             Some(namespace) => namespace,
             None => {
                 let path = format!("/proc/{pid}/ns/net");
                 let namespace =
                     std::fs::File::open(&path).map(OwnedFd::from).map_err(SupervisorError::io("open", path))?;
-                self.hold(&format!("net/{}", record.id), &[namespace.as_fd()])?;
+                self.hold(&record.id, Keepsake::Namespace(namespace.as_fd()))?;
                 namespace
             }
         };
-        let resolver = match held.remove(&format!("dns/{}", record.id)) {
-            Some(fds) => match <[OwnedFd; 2]>::try_from(fds) {
-                Ok([udp, tcp]) => Some(ResolverSockets { udp: udp.into(), tcp: tcp.into() }),
-                Err(_) => None,
-            },
+        let resolver = match kept.resolver {
+            Some(KeptResolver { udp, tcp }) => Some(ResolverSockets { udp: udp.into(), tcp: tcp.into() }),
             None => {
                 let sockets = netns::bind_resolver(&namespace, resolver(record))
                     .map_err(SupervisorError::system("serve names again"))?;
                 if let Some(sockets) = &sockets {
-                    self.hold(&format!("dns/{}", record.id), &[sockets.udp.as_fd(), sockets.tcp.as_fd()])?;
+                    self.hold(&record.id, Keepsake::Resolver { udp: sockets.udp.as_fd(), tcp: sockets.tcp.as_fd() })?;
                 }
                 sockets
             }
         };
         let mut attached = self.serve(record, Arc::new(namespace), endpoints, resolver)?;
-        let prefix = format!("port/{}/", record.id);
-        let keys: Vec<String> = held.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
-        for key in keys {
-            let socket = held.remove(&key).and_then(|mut fds| fds.pop());
-            let reservation = socket.and_then(|socket| Reservation::from_key(&key[prefix.len()..], socket));
-            attached.reservations.extend(reservation);
-        }
+        let ports = kept.ports.into_iter();
+        attached.reservations.extend(ports.filter_map(|(key, socket)| Reservation::from_key(&key, socket)));
         for port in published {
             if attached.reservations.iter().any(|reservation| reservation.port == *port) {
                 continue;
@@ -439,7 +431,7 @@ impl Network {
                 protocol: port.protocol,
             };
             for reservation in ports::reserve(&[spec])? {
-                self.hold(&format!("{prefix}{}", reservation.key()), &[reservation.socket.as_fd()])?;
+                self.hold_port(&record.id, &reservation)?;
                 attached.reservations.push(reservation);
             }
         }
@@ -464,10 +456,17 @@ impl Network {
         gateway(true).or_else(|| gateway(false))
     }
 
-    fn hold(&self, key: &str, fds: &[BorrowedFd<'_>]) -> Result<(), SupervisorError> {
+    fn hold_port(&self, container: &str, reservation: &Reservation) -> Result<(), SupervisorError> {
+        let key = reservation.key();
+        self.hold(container, Keepsake::Port { key: &key, socket: reservation.socket.as_fd() })
+    }
+
+    fn hold(&self, container: &str, keepsake: Keepsake<'_>) -> Result<(), SupervisorError> {
+        let (key, fds) = keepsake.pack(container);
         let fds: io::Result<Vec<OwnedFd>> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
-        let fds = fds.map_err(SupervisorError::system("duplicate a descriptor"));
-        fds.map(|fds| self.link.tell(KeeperRequest::Hold { key: key.to_owned() }, fds))
+        let fds = fds.map_err(SupervisorError::system("duplicate a descriptor"))?;
+        self.link.tell(KeeperRequest::Hold { key }, fds);
+        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Published ports: reserved before anything is started, opened when a container is, kept over the death of a supervisor.
 
 use std::io;
-use std::os::fd::AsFd;
 
 use super::{Attached, Network};
 use crate::network::Publication;
@@ -82,7 +81,7 @@ impl Network {
             _ => ports::reserve(&missing)?,
         });
         for reservation in &reservations {
-            self.hold(&format!("port/{}/{}", record.id, reservation.key()), &[reservation.socket.as_fd()])?;
+            self.hold_port(&record.id, reservation)?;
         }
         attached.reservations = reservations;
         self.open_ports(record, attached)

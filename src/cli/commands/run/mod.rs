@@ -4,13 +4,14 @@ mod overrides;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use clap::{ArgAction, Args};
 
 use crate::cli::converging::Orphans;
 use crate::cli::conversation::{Answer, foresee, show};
 use crate::cli::desired::{ImageArgs, desired};
+use crate::cli::execute::other_ends;
 use crate::cli::exit::{CommandError, INTERRUPTED};
 use crate::cli::load::Loading;
 use crate::cli::names::choose;
@@ -26,6 +27,7 @@ use crate::plan::desired::generated_name;
 use crate::plan::lower::labels::ONEOFF;
 use crate::plan::{Action, DesiredService, Selection, UpOptions};
 use crate::record::{RestartLimits, RestartPolicy, new_container_id};
+use crate::runtime::OtherEnds;
 use crate::state::ProjectPaths;
 
 #[derive(Debug, Args)]
@@ -154,7 +156,7 @@ pub fn run(args: &RunArgs, context: &Context) -> CommandResult {
         foresee(context, &paths, &request, &progress)?;
         return Ok(0);
     }
-    converse(args, tty, context, &paths, &request, progress, interrupts.as_ref())
+    converse(args, context, &paths, &request, progress, interrupts.as_ref())
 }
 
 /// What the service is as a container of its own.
@@ -181,7 +183,6 @@ fn oneoff(args: &RunArgs, mut service: DesiredService) -> DesiredService {
 
 fn converse(
     args: &RunArgs,
-    tty: bool,
     context: &Context,
     paths: &ProjectPaths,
     request: &Request,
@@ -211,7 +212,7 @@ fn converse(
             }
             continue;
         }
-        let (event, mut received) = client.receive()?;
+        let (event, received) = client.receive()?;
         match event {
             Response::RunStarted { container } => {
                 if let Some(progress) = progress.take() {
@@ -225,22 +226,21 @@ fn converse(
                 if let Some(signal) = signals.early {
                     signals.pass_on(signal)?;
                 }
-                if !tty {
-                    streams = Some(Streams::new(received)?);
-                } else {
-                    let Some(master): Option<OwnedFd> = received.pop() else {
-                        return Err(CommandError::new("the supervisor sent no terminal"));
-                    };
-                    let raw = RawMode::enter().ok();
-                    let end = loop {
-                        match relay(&master, client.as_fd(), DETACH_KEYS)? {
-                            RelayEnd::Signalled(signal) => signals.pass_on(signal)?,
-                            end => break end,
+                match other_ends(request, received)? {
+                    OtherEnds::None => {}
+                    OtherEnds::Pipes { stdin, stdout, stderr } => streams = Some(Streams::new(stdin, stdout, stderr)?),
+                    OtherEnds::Terminal(master) => {
+                        let raw = RawMode::enter().ok();
+                        let end = loop {
+                            match relay(&master, client.as_fd(), DETACH_KEYS)? {
+                                RelayEnd::Signalled(signal) => signals.pass_on(signal)?,
+                                end => break end,
+                            }
+                        };
+                        drop(raw);
+                        if end == RelayEnd::Detached {
+                            return Ok(0);
                         }
-                    };
-                    drop(raw);
-                    if end == RelayEnd::Detached {
-                        return Ok(0);
                     }
                 }
             }
