@@ -66,7 +66,7 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Shown>,
     /// By which ways it came from there, the innermost first.
-    pub through: Vec<Way>,
+    pub through: Vec<Via>,
     pub variables: Vec<UsedVariable>,
 }
 
@@ -85,7 +85,7 @@ pub struct Position {
 
 /// `extends`, `include`, an alias, an env file.
 #[derive(Debug, Clone, Serialize)]
-pub struct Way {
+pub struct Via {
     pub by: String,
     pub place: Option<Position>,
 }
@@ -282,7 +282,7 @@ impl View<'_> {
         }
     }
 
-    fn way(&self, way: &Through) -> Way {
+    fn way(&self, way: &Through) -> Via {
         let (by, span) = match way {
             Through::Alias(span) => (self.text(*span).unwrap_or_else(|| "an alias".to_owned()), *span),
             Through::MergeKey(span) => ("<<".to_owned(), *span),
@@ -291,7 +291,7 @@ impl View<'_> {
             Through::EnvFile(span) => ("env_file".to_owned(), *span),
             Through::LabelFile(span) => ("label_file".to_owned(), *span),
         };
-        Way { by, place: Position::of(span, &self.loaded.sources) }
+        Via { by, place: Position::of(span, &self.loaded.sources) }
     }
 
     fn variables(&self, made: &Interpolation, path: &str) -> Vec<UsedVariable> {

@@ -7,7 +7,7 @@ mod secrecy;
 mod variables;
 mod words;
 
-pub use explain::{Explanation, Position, Provenance, Shown, Step, UsedVariable, ValueOf, Way};
+pub use explain::{Explanation, Position, Provenance, Shown, Step, UsedVariable, ValueOf, Via};
 pub use history::{History, Reason, Removed, Rule, Through};
 pub use path::UnknownPath;
 pub use variables::{OtherSetting, VariableReport, VariableUsed};

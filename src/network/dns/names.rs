@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::others::Others;
+use super::others::OtherProjects;
 use crate::state::paths::{Paths, ProjectPaths};
 
 /// The names of a container in one network.
@@ -31,7 +31,7 @@ pub struct View {
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     table: Arc<RwLock<Table>>,
-    others: Option<Arc<Others>>,
+    others: Option<Arc<OtherProjects>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Names {
     /// which is this project's.
     #[must_use]
     pub fn of_project(paths: &Paths, project: &ProjectPaths) -> Self {
-        Self { table: Arc::default(), others: Some(Arc::new(Others::new(paths, project))) }
+        Self { table: Arc::default(), others: Some(Arc::new(OtherProjects::new(paths, project))) }
     }
 
     /// Sets all names of a container.

@@ -12,13 +12,13 @@ const UNSETTLED: Duration = Duration::from_millis(100);
 
 /// The leases, read again when one of them has changed.
 #[derive(Debug)]
-pub struct Others {
+pub struct OtherProjects {
     paths: Paths,
     project_id: String,
     seen: Mutex<Option<SystemTime>>,
 }
 
-impl Others {
+impl OtherProjects {
     pub fn new(paths: &Paths, project: &ProjectPaths) -> Self {
         Self { paths: paths.clone(), project_id: project.id().to_owned(), seen: Mutex::default() }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Names;
 use crate::cli::ui::style::{Meaning, Palette, ellipsis, printable, width};
 use crate::cli::ui::table::Table;
-use crate::compose::provenance::{Explanation, Shown, Step, UsedVariable, ValueOf, Way};
+use crate::compose::provenance::{Explanation, Shown, Step, UsedVariable, ValueOf, Via};
 
 /// Wider values are cut where there is one a line.
 const VALUE_WIDTH: usize = 48;
@@ -73,7 +73,7 @@ fn place(step: &Step) -> String {
     step.place.as_ref().map_or_else(|| "(no file)".to_owned(), ToString::to_string)
 }
 
-fn way_text(way: &Way) -> String {
+fn way_text(way: &Via) -> String {
     match &way.place {
         Some(place) => format!("`{}` at {place}", printable(&way.by)),
         None => format!("`{}`", printable(&way.by)),
