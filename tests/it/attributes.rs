@@ -164,7 +164,7 @@ const ATTRIBUTES: &[(&[&str], &str)] = &[
     ),
     (
         &["services.*.deploy.restart_policy.window"],
-        "src/supervisor/life/restart.rs::only_restarts_that_fail_within_the_window_count",
+        "src/record/restarts.rs::only_restarts_that_fail_within_the_window_count",
     ),
     (
         &[

@@ -118,16 +118,16 @@ pub fn is_granted(netlink: &mut Netlink, trust: &Trust) -> io::Result<bool> {
     Ok(trust.refused || Rules::read(netlink)?.strangers(&trust.bridges).is_empty())
 }
 
-/// Takes back what was asked for.
-///
-/// # Errors
-/// When its rules cannot be read, or it refuses.
-pub fn withdraw(netlink: &mut Netlink, bridges: &str) -> io::Result<()> {
-    match Rules::read(netlink)? {
+/// Takes back what was asked for. What it would not have is gone with its next reload, and nothing else waits for that.
+pub fn withdraw(netlink: &mut Netlink, bridges: &str) {
+    let withdrawn = Rules::read(netlink).and_then(|rules| match rules {
         Rules::Of(compared) if compared.contains(bridges.as_bytes()) => {
             run("--remove-interface", &[bridges.to_owned()])
         }
         _ => Ok(()),
+    });
+    if let Err(error) = withdrawn {
+        tracing::warn!("firewalld has {bridges}+ in its zone until its next reload: {error}");
     }
 }
 

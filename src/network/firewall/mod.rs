@@ -327,9 +327,9 @@ impl Firewall {
         state.passage = None;
         let withdrawn = state.netlink().and_then(|netlink| neighbours::withdraw(netlink, &self.project_id));
         let withdrawn = withdrawn.and(legacy::withdraw(&self.project_id));
-        let own = names::prefix(&self.project_id);
-        let distrusted = state.netlink().and_then(|netlink| firewalld::withdraw(netlink, &own));
-        let withdrawn = withdrawn.and(distrusted);
+        if let Ok(netlink) = state.netlink() {
+            firewalld::withdraw(netlink, &names::prefix(&self.project_id));
+        }
         withdrawn.map_err(NetworkError::kernel("take back rules from the host's packet filter"))
     }
 
