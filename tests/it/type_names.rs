@@ -52,7 +52,6 @@ const NOT_YET: &[(&str, usize)] = &[
     ("Node", 4),
     ("Options", 3),
     ("Origin", 4),
-    ("Others", 2),
     ("Outcome", 2),
     ("Output", 2),
     ("Part", 3),
@@ -89,7 +88,6 @@ const NOT_YET: &[(&str, usize)] = &[
     ("View", 3),
     ("Wanted", 3),
     ("Watch", 2),
-    ("Way", 2),
     ("Wish", 2),
 ];
 
