@@ -8,16 +8,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::exit::{CommandError, USAGE};
-use super::faults::faults_of_the_file;
 use super::images::{PullFlags, ensure};
 use super::load::Loaded;
 use super::ui::progress::Progress;
 use super::{Context, mounted, names, ui};
-use crate::compose::model::{Project, VolumeMountType};
+use crate::compose::model::{Place, Project, VolumeMountType};
 use crate::engine::packages;
 use crate::image::pull::PullPolicy;
 use crate::plan::desired::{address_key, parent_key, port_key, source_key};
-use crate::plan::lower::{Fault, Inputs, PACKAGES, check, lower, warnings};
+use crate::plan::lower::{Fault, Inputs, Locks, PACKAGES, ServiceImage, check, lower, warnings};
 use crate::plan::{Desired, DesiredService};
 use crate::record::Origin;
 
@@ -81,28 +80,18 @@ pub fn desired(
     flags.refuse_to_build(project, services)?;
     let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull };
     let volumes = context.paths.volumes();
-    let (none, unread, unlocked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let without_images = Inputs {
-        images: &none,
-        volumes: &volumes,
-        services,
-        scale,
-        digests: &unread,
-        locks: &unlocked,
-        all_resources: context.global.all_resources,
-        for_person: context.is_through_sudo(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let nothing = Nothing::default();
+    let without_images = Inputs { scale, ..nothing.inputs(context, &volumes, services) };
     let faults = check(project, &without_images);
     if !faults.is_empty() {
-        return Err(faults_of_the_file(project, &faults));
+        return Err(context.unfit(loaded, &faults));
     }
     let mut images = ensure(context, project, services, pull, progress)?;
-    mounted::narrow(project, &mut images).map_err(|faults| faults_of_the_file(project, &faults))?;
-    let digests = digests(project, services).map_err(|faults| faults_of_the_file(project, &faults))?;
-    let locks = packages::locks(project, &images).map_err(|faults| faults_of_the_file(project, &faults))?;
+    mounted::narrow(project, &mut images).map_err(|faults| context.unfit(loaded, &faults))?;
+    let digests = digests(project, services).map_err(|faults| context.unfit(loaded, &faults))?;
+    let locks = packages::locks(project, &images).map_err(|faults| context.unfit(loaded, &faults))?;
     let inputs = Inputs { images: &images, digests: &digests, locks: &locks, ..without_images };
-    let mut desired = lower(project, &inputs).map_err(|faults| faults_of_the_file(project, &faults))?;
+    let mut desired = lower(project, &inputs).map_err(|faults| context.unfit(loaded, &faults))?;
     for warning in warnings(project, services) {
         let (hint, place) = (warning.hint.as_deref(), Some(warning.path.as_str()));
         progress.note(ui::watch::warning(&warning.message, hint, place, project, context.palette()).trim_end());
@@ -118,6 +107,36 @@ pub fn desired(
         }
     }
     Ok(desired)
+}
+
+/// What is not known yet while nothing but the file was read.
+#[derive(Default)]
+struct Nothing {
+    images: BTreeMap<String, ServiceImage>,
+    scale: BTreeMap<String, u32>,
+    digests: BTreeMap<PathBuf, String>,
+    locks: BTreeMap<String, Locks>,
+}
+
+impl Nothing {
+    fn inputs<'a>(&'a self, context: &Context, volumes: &'a Path, services: &'a [String]) -> Inputs<'a> {
+        Inputs {
+            images: &self.images,
+            volumes,
+            services,
+            scale: &self.scale,
+            digests: &self.digests,
+            locks: &self.locks,
+            all_resources: context.global.all_resources,
+            for_person: context.is_through_sudo(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// Values of these services that nothing can be made of, as far as the file alone shows them.
+pub fn unfit(context: &Context, project: &Project, services: &[String]) -> Vec<Fault> {
+    check(project, &Nothing::default().inputs(context, &context.paths.volumes(), services))
 }
 
 /// What the files of the services' secrets and configs hold. One that is missing is for the supervisor to tell of, when
@@ -193,8 +212,8 @@ fn origins(project: &Project, service: &DesiredService) -> BTreeMap<String, Orig
     }
     let found = paths.into_iter().filter_map(|(key, path)| {
         let place = project.place(&path)?;
-        let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file);
-        let place = format!("{}:{}:{}", file.display(), place.line, place.column);
+        let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file).to_owned();
+        let place = Place { file, ..place.clone() }.to_string();
         Some((key, Origin { path, place }))
     });
     found.collect()
@@ -212,7 +231,8 @@ fn places(project: &Project, service: &DesiredService) -> BTreeMap<String, Strin
         let attribute = if installs(&path) { "x-windlass.install" } else { &path };
         let place = project.place(&format!("services.{}.{attribute}", service.name))?;
         let file = place.file.strip_prefix(&project.working_dir).unwrap_or(&place.file);
-        Some((path, format!("{}:{}", file.display(), place.line)))
+        let line = if place.line == 0 { String::new() } else { format!(":{}", place.line) };
+        Some((path, format!("{}{line}", file.display())))
     });
     found.collect()
 }

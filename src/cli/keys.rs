@@ -44,7 +44,7 @@ impl Keys<'_> {
             eprintln!("Watch disabled");
             return;
         }
-        let started = watching::rules(self.context, &self.following.loaded.project, self.services)
+        let started = watching::rules(self.context, self.following.loaded, self.services)
             .and_then(|rules| watching::start(&self.following, rules, Format::Text));
         match started {
             Ok(started) => {

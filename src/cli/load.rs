@@ -12,7 +12,7 @@ use super::ui::style::Palette;
 use crate::compose::environment::VariableSource;
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadFailure, LoadOptions, LoadRequest};
-use crate::diag::{Paint, render_all, to_json};
+use crate::diag::{Paint, SourceMap, render_all, to_json};
 
 /// How the files are loaded.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,8 @@ pub struct Loading {
 pub struct Loaded {
     pub project: Project,
     pub environment_files: Vec<PathBuf>,
+    /// The texts that its places point into.
+    pub sources: SourceMap,
 }
 
 impl Context {
@@ -46,7 +48,7 @@ impl Context {
         let mut environment_files: Vec<PathBuf> = files.collect();
         environment_files.sort();
         environment_files.dedup();
-        Ok(Loaded { project: loaded.project, environment_files })
+        Ok(Loaded { project: loaded.project, environment_files, sources: loaded.sources })
     }
 
     /// Loads the project's files for a command that is about the files; prints warnings. With `json`, faults are data on

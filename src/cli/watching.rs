@@ -8,7 +8,6 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::desired::{ImageArgs, desired};
-use super::faults::faults_of_the_file;
 use super::images::{self, PullFlags};
 use super::load::Loaded;
 use super::ui::progress::{Mode, Progress};
@@ -41,13 +40,14 @@ pub struct Following<'a> {
 impl Following<'_> {
     /// The lock files of those that install packages.
     fn locks(&self) -> Result<BTreeMap<String, Locks>, CommandError> {
-        let Self { context, loaded: Loaded { project, .. }, services, .. } = *self;
+        let Self { context, loaded, services, .. } = *self;
+        let project = &loaded.project;
         let services: Vec<String> = services.iter().filter(|name| installs(project, name)).cloned().collect();
         if services.is_empty() {
             return Ok(BTreeMap::new());
         }
         let images = images::ensure(context, project, &services, AS_THEY_ARE, &silent())?;
-        packages::locks(project, &images).map_err(|faults| faults_of_the_file(project, &faults))
+        packages::locks(project, &images).map_err(|faults| context.unfit(loaded, &faults))
     }
 
     fn wanted(&self) -> Wanted {
@@ -75,8 +75,9 @@ fn silent() -> Progress {
 ///
 /// # Errors
 /// When a rule cannot be followed, or there is none.
-pub fn rules(context: &Context, project: &Project, services: &[String]) -> Result<Vec<Watched>, CommandError> {
-    let (watched, warnings) = lower::watch(project, services).map_err(|faults| faults_of_the_file(project, &faults))?;
+pub fn rules(context: &Context, loaded: &Loaded, services: &[String]) -> Result<Vec<Watched>, CommandError> {
+    let project = &loaded.project;
+    let (watched, warnings) = lower::watch(project, services).map_err(|faults| context.unfit(loaded, &faults))?;
     for fault in warnings {
         let event = WatchEvent::Warning { text: fault.message, hint: fault.hint, place: Some(fault.path) };
         if let WatchEvent::Warning { text, hint, place } = &event {

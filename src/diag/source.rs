@@ -80,6 +80,11 @@ impl SourceMap {
         self.files.get(id.0 as usize)
     }
 
+    /// Each text with its number.
+    pub fn numbered(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {
+        (0..).map(SourceId).zip(&self.files)
+    }
+
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         self.files.iter()
     }

@@ -155,3 +155,52 @@ fn images_and_words_of_docker_get_answers() {
     assert!(env.ok(&["--progress", "json", "--progress", "quiet", "up", "-d"]).stderr.is_empty());
     env.down();
 }
+
+#[test]
+fn what_a_flag_of_run_says_is_not_the_files_fault() {
+    let env = TestEnv::with(
+        "run-blame",
+        "services: { box: { x-windlass: { rootfs: host }, user: root, command: echo file, cap_add: [CHOWN] } }",
+    );
+    for (flags, place) in [
+        (&["-u", "nosuch", "box"][..], "--user"),
+        (&["--cap-add", "NOPE", "box"], "--cap-add"),
+        (&["--entrypoint", "/nosuch", "box"], "--entrypoint"),
+        (&["box", "nosuch"], "the command line"),
+    ] {
+        let output = env.fails(&[&["run", "--rm", "-T"], flags].concat());
+        let told = &output.stderr;
+        assert!(told.contains(place) && !told.contains("compose.yaml:"), "{flags:?}: {}", output.text());
+    }
+    env.down();
+}
+
+#[test]
+fn config_tells_what_up_would_refuse() {
+    let env = TestEnv::with(
+        "config-unfit",
+        "services:\n  box:\n    image: nothing\n    stop_signal: SIGNOPE # why\n    dns: [nonsense]\n",
+    );
+    let shown = env.ok(&["config"]);
+    assert!(shown.stdout.contains("stop_signal: SIGNOPE"), "it is printed: {}", shown.text());
+    for (place, mark) in [
+        ("compose.yaml:4:18", "stop_signal: SIGNOPE # why\n  |                  ^^^^^^^\n"),
+        ("compose.yaml:5:11", "dns: [nonsense]\n  |           ^^^^^^^^\n"),
+    ] {
+        assert!(shown.stderr.contains(place) && shown.stderr.contains(mark), "{}", shown.text());
+    }
+    assert!(shown.stderr.contains("warning: services.box.stop_signal"), "{}", shown.text());
+    // The same for editors, and as an error where it is one.
+    let told: serde_json::Value = serde_json::from_str(&env.ok(&["config", "-q", "--format", "json"]).stdout).unwrap();
+    let lines: Vec<_> = told.as_array().unwrap().iter().map(|found| found["place"]["line"].as_u64()).collect();
+    assert_eq!(lines, [Some(4), Some(5)], "{told}");
+    let refused = env.fails(&["up", "-d"]);
+    assert!(
+        refused.stderr.contains("error: services.box.dns[0]") && refused.stderr.contains("^^^^^^^^"),
+        "{}",
+        refused.text()
+    );
+    let refused = env.fails(&["--progress", "json", "up", "-d"]);
+    let told: serde_json::Value = serde_json::from_str(refused.stderr.trim()).unwrap();
+    assert_eq!((told[0]["severity"].as_str(), told[0]["place"]["line"].as_u64()), (Some("error"), Some(4)), "{told}");
+}

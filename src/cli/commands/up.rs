@@ -140,7 +140,7 @@ pub fn run(args: &UpArgs, context: &Context) -> CommandResult {
     let interrupts = interrupts.filter(|_| !chosen.is_empty());
     let attached = attachable(project, &chosen, args)?;
     let scale = scale(&args.scale, project)?;
-    let watched = if args.watch { watching::rules(context, project, &chosen)? } else { Vec::new() };
+    let watched = if args.watch { watching::rules(context, &loaded, &chosen)? } else { Vec::new() };
     let following = Following { context, loaded: &loaded, services: &chosen, scale: &scale };
     let paths = context.paths.project(&project.name);
     let up = Up { args, context, begun, paths: &paths, following };

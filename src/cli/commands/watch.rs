@@ -54,7 +54,7 @@ pub fn run(args: &WatchArgs, context: &Context) -> CommandResult {
     let interrupts = Interrupts::catch()?;
     let loaded = context.load(&Loading { services: args.services.clone(), ..Loading::default() })?;
     let chosen = choose(&loaded.project, &args.services, true)?;
-    let watched = watching::rules(context, &loaded.project, &chosen)?;
+    let watched = watching::rules(context, &loaded, &chosen)?;
     if !args.no_up && !raise(args, context, &loaded, &chosen, &watched, &interrupts)? {
         return Ok(INTERRUPTED);
     }

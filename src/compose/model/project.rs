@@ -75,7 +75,7 @@ impl Project {
 }
 
 record! {
-    /// A position in a file; lines and columns count from 1.
+    /// A position in a file; lines and columns count from 1. A flag has its own name for a file, and line 0.
     pub struct Place {
         pub file: PathBuf,
         pub line: u32,
@@ -85,6 +85,9 @@ record! {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}:{}", self.file.display(), self.line, self.column)
+        match self.line {
+            0 => write!(out, "{}", self.file.display()),
+            line => write!(out, "{}:{line}:{}", self.file.display(), self.column),
+        }
     }
 }

@@ -12,13 +12,14 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use crate::cli::exit::{CommandError, FAILURE, SUCCESS};
+use crate::cli::faults::at_their_places;
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
-use crate::cli::{CommandResult, Context, names};
+use crate::cli::{CommandResult, Context, desired, names};
 use crate::compose::emit::{Format, canonical, double_dollars, natural, to_yaml};
 use crate::compose::model::Project;
 use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
-use crate::diag::to_json;
+use crate::diag::{Diagnostic, render_all, to_json};
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
@@ -92,6 +93,15 @@ impl ConfigArgs {
         self.format.as_deref() == Some("json")
     }
 
+    fn is_consistent(&self) -> bool {
+        !(self.no_consistency || self.no_interpolate || self.variables)
+    }
+
+    /// Whether the project is as `up` would take it, so that it can be said what that would refuse.
+    fn is_whole(&self) -> bool {
+        self.is_consistent() && !(self.no_normalize || self.no_path_resolution || self.no_env_resolution)
+    }
+
     /// How the project is to be loaded.
     #[must_use]
     pub fn options(&self) -> LoadOptions {
@@ -100,11 +110,11 @@ impl ConfigArgs {
             normalise: !self.no_normalize,
             resolve_paths: !self.no_path_resolution,
             // What a variable stands for is not known yet, and may be all that is missing.
-            check_consistency: !(self.no_consistency || self.no_interpolate || self.variables),
+            check_consistency: self.is_consistent(),
             resolve_environment: !(self.no_env_resolution || self.no_interpolate || self.variables),
             services: self.only.clone(),
             all_resources: self.networks || self.volumes,
-            places: self.resolve_image_digests || self.lock_image_digests,
+            places: self.is_whole() || self.resolve_image_digests || self.lock_image_digests,
             ..LoadOptions::default()
         }
     }
@@ -119,10 +129,16 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
     }
     let loading = Loading { services: args.only.clone(), options: args.options() };
     if args.quiet && args.is_json() {
-        return diagnostics(&loading, context);
+        return diagnostics(args, &loading, context);
     }
     let mut loaded = context.load_whole(&loading, args.is_json())?;
     names::check(&args.only, &names::services(&loaded.project))?;
+    let unfit = unfit(args, &loaded, context);
+    match context.faults_as_data {
+        _ if unfit.is_empty() => {}
+        true => eprintln!("{}", to_json(&unfit, &loaded.sources)),
+        false => eprint!("{}", render_all(&unfit, &loaded.sources, context.paint())),
+    }
     if args.resolve_image_digests || args.lock_image_digests {
         digests::pin(&mut loaded, args, context)?;
     }
@@ -140,13 +156,27 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
 }
 
 /// All that is to be said about the files, and nothing of what they say.
-fn diagnostics(loading: &Loading, context: &Context) -> CommandResult {
+fn diagnostics(args: &ConfigArgs, loading: &Loading, context: &Context) -> CommandResult {
     let (diagnostics, sources, code) = match compose::load(context.load_request(loading), &FsSource) {
-        Ok(loaded) => (loaded.warnings, loaded.sources, SUCCESS),
+        Ok(mut loaded) => {
+            loaded.warnings.extend(unfit(args, &loaded, context));
+            (loaded.warnings, loaded.sources, SUCCESS)
+        }
         Err(failure) => (failure.diagnostics, failure.sources, FAILURE),
     };
     stdout::write(&format!("{:#}\n", to_json(&diagnostics, &sources)))?;
     Ok(code)
+}
+
+/// What starting these services would fail for, and printing them need not.
+fn unfit(args: &ConfigArgs, loaded: &Loaded, context: &Context) -> Vec<Diagnostic> {
+    if !args.is_whole() {
+        return Vec::new();
+    }
+    let services = in_order(&loaded.project);
+    let faults = desired::unfit(context, &loaded.project, &services);
+    let warning = |message: String| Diagnostic::warning(message).note("`up` refuses it");
+    at_their_places(&loaded.project, &loaded.sources, &faults, warning)
 }
 
 /// The output for a loaded project.

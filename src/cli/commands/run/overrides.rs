@@ -1,5 +1,6 @@
 //! What the flags of `run` change of a service. What has the form of an attribute of the file is read by the loader.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::RunArgs;
 use crate::cli::{CommandError, Context, names};
-use crate::compose::model::{Project, Service, VolumeMountType};
+use crate::compose::model::{Place, Project, Service, VolumeMountType};
 use crate::compose::{self, FileSource, FsSource, LoadOptions, LoadRequest};
 
 /// Changes the service in the project.
@@ -22,6 +23,7 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
                 .hint(format!("declare it under `volumes:`, or bind a folder: ./{name}:{}", mount.target)));
         }
     }
+    let mut said = Said { places: &mut project.places, service: &args.service };
     let Some(service) = project.services.get_mut(&args.service) else {
         return Err(names::no_such_service(std::slice::from_ref(&args.service), &[]));
     };
@@ -32,6 +34,7 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
     }
     if let Some(user) = &args.user {
         service.user = Some(user.clone());
+        said.by("user", "--user");
     }
     if let Some(install) = &mut service.windlass.install {
         install.optional = true;
@@ -42,6 +45,7 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
             install.working_dir.clone_from(&service.working_dir);
         }
         service.working_dir = Some(folder.clone());
+        said.by("working_dir", "--workdir");
     }
     if let Some(text) = &args.entrypoint {
         let words = shell_words::split(text)
@@ -49,23 +53,61 @@ pub(super) fn apply(args: &RunArgs, tty: bool, context: &Context, project: &mut 
         // The service's command is for its own program.
         service.entrypoint = Some(words);
         service.command = Some(Vec::new());
+        said.by("entrypoint", "--entrypoint");
+        said.by("command", "--entrypoint");
     }
     if !args.command.is_empty() {
         service.command = Some(args.command.clone());
+        said.by("command", "the command line");
     }
     if !args.service_ports {
         service.ports = flags.ports;
+        said.by("ports", "--publish");
     }
     // A variable without a value anywhere stays what the file or the image makes it.
     service.environment.extend(flags.environment.into_iter().filter(|(_, value)| value.is_some()));
     service.labels.extend(flags.labels);
     service.cap_drop.retain(|name| !args.cap_add.contains(name));
     service.cap_add.retain(|name| !args.cap_drop.contains(name));
+    said.further("cap_add", service.cap_add.len(), args.cap_add.len(), "--cap-add");
     service.cap_add.extend(args.cap_add.iter().cloned());
+    said.further("cap_drop", service.cap_drop.len(), args.cap_drop.len(), "--cap-drop");
     service.cap_drop.extend(args.cap_drop.iter().cloned());
     service.volumes.retain(|mount| !flags.volumes.iter().any(|flag| flag.target == mount.target));
+    said.further("volumes", service.volumes.len(), flags.volumes.len(), "--volume");
     service.volumes.extend(flags.volumes);
     Ok(())
+}
+
+/// The places of the service's attributes: what a flag says stands in no file.
+struct Said<'a> {
+    places: &'a mut BTreeMap<String, Place>,
+    service: &'a str,
+}
+
+impl Said<'_> {
+    fn by(&mut self, attribute: &str, flag: &str) {
+        let path = format!("services.{}.{attribute}", self.service);
+        self.forget_within(&path);
+        self.places.insert(path, Place { file: flag.into(), line: 0, column: 0 });
+    }
+
+    /// `more` entries of a list, after `kept` of the file's, which may have moved up: those have the list's place.
+    fn further(&mut self, attribute: &str, kept: usize, more: usize, flag: &str) {
+        if more == 0 {
+            return;
+        }
+        let path = format!("services.{}.{attribute}", self.service);
+        self.forget_within(&path);
+        for index in kept..kept + more {
+            self.places.insert(format!("{path}[{index}]"), Place { file: flag.into(), line: 0, column: 0 });
+        }
+    }
+
+    fn forget_within(&mut self, path: &str) {
+        let within = |found: &str| found.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']));
+        self.places.retain(|found, _| !within(found));
+    }
 }
 
 /// The flags as the attributes that they are.
