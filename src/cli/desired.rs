@@ -78,7 +78,7 @@ pub fn desired(
 ) -> Result<Desired, CommandError> {
     let project = &loaded.project;
     flags.refuse_to_build(project, services)?;
-    let pull = PullFlags { policy: policy(flags.pull.as_deref()), quiet: flags.quiet_pull };
+    let pull = PullFlags { policy: policy(flags.pull.as_deref()), mounted: None, quiet: flags.quiet_pull };
     let volumes = context.paths.volumes();
     let nothing = Nothing::default();
     let without_images = Inputs { scale, ..nothing.inputs(context, &volumes, services) };

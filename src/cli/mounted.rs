@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use crate::compose::model::{Project, VolumeMountType};
+use crate::compose::model::{Project, Service, VolumeMountType};
 use crate::image::view::{Sources, View};
 use crate::plan::lower::{Fault, ImagePart, MountedImage, ServiceImage};
 
@@ -14,6 +14,12 @@ pub(super) fn of<'a>(project: &'a Project, service: &str) -> impl Iterator<Item 
     mounts
         .filter(|(_, mount)| mount.kind == VolumeMountType::Image)
         .filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)))
+}
+
+/// The service of the file that the source of such a mount names: its image is meant.
+pub(super) fn service<'a>(project: &'a Project, source: &str) -> Option<(&'a str, &'a Service)> {
+    let mut known = project.services.iter().chain(&project.disabled_services);
+    known.find(|(name, _)| *name == source).map(|(name, service)| (name.as_str(), service))
 }
 
 /// What `image.subpath` means of each, in place of the whole image.

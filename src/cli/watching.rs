@@ -61,7 +61,7 @@ impl Following<'_> {
 }
 
 /// Images are here by now.
-const AS_THEY_ARE: PullFlags = PullFlags { policy: Some(PullPolicy::Never), quiet: true };
+const AS_THEY_ARE: PullFlags = PullFlags { policy: Some(PullPolicy::Never), mounted: None, quiet: true };
 
 fn installs(project: &Project, service: &str) -> bool {
     project.services.get(service).is_some_and(|service| service.windlass.install.is_some())

@@ -14,6 +14,62 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// Operating systems in Go's words, and `wasi`, which images of WebAssembly are for.
+const SYSTEMS: &[&str] = &[
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "macos",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasi",
+    "wasip1",
+    "windows",
+    "zos",
+];
+
+/// Architectures in Go's words, and the other spellings that there are.
+const ARCHITECTURES: &[&str] = &[
+    "386",
+    "aarch64",
+    "amd64",
+    "arm",
+    "arm64",
+    "armbe",
+    "armel",
+    "armhf",
+    "arm64be",
+    "i386",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+    "x86-64",
+    "x86_64",
+];
+
 /// Why a text names no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a platform: OS/ARCH or OS/ARCH/VARIANT is expected, for example linux/arm64")]
@@ -98,12 +154,19 @@ impl FromStr for Platform {
         }) {
             return Err(wrong());
         }
-        match parts[..] {
+        let lower: Vec<String> = parts.iter().map(|part| part.to_ascii_lowercase()).collect();
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let known = |os: &str, architecture: &str, variant: Option<&str>| {
+            let is_known = SYSTEMS.contains(&os) && ARCHITECTURES.contains(&architecture);
+            is_known.then(|| Self::new(os, architecture, variant)).ok_or_else(wrong)
+        };
+        match lower[..] {
             ["linux"] => Ok(Self::host()),
+            [os] if SYSTEMS.contains(&os) => known(os, &Self::host().architecture, None),
             // `platform: amd64` means Linux, as in Docker.
-            [architecture] => Ok(Self::new("linux", architecture, None)),
-            [os, architecture] => Ok(Self::new(os, architecture, None)),
-            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
+            [architecture] => known("linux", architecture, None),
+            [os, architecture] => known(os, architecture, None),
+            [os, architecture, variant] => known(os, architecture, Some(variant)),
             _ => Err(wrong()),
         }
     }
@@ -124,6 +187,11 @@ mod tests {
         assert_eq!(platform("linux/x86_64").to_string(), "linux/amd64");
         assert_eq!(platform("linux/arm").to_string(), "linux/arm/v7");
         assert_eq!(platform("amd64").to_string(), "linux/amd64");
+        for nonsense in ["nonsense", "linux/amd46", "lunix/amd64", "linux/", "amd64/linux", "1"] {
+            assert!(nonsense.parse::<Platform>().is_err(), "{nonsense}");
+        }
+        assert_eq!(platform("LINUX/AMD64"), platform("linux/amd64"));
+        assert_eq!(platform("windows").os, "windows");
         assert!("linux//x".parse::<Platform>().is_err());
         assert!("a/b/c/d".parse::<Platform>().is_err());
         assert!("".parse::<Platform>().is_err());

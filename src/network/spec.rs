@@ -72,6 +72,9 @@ pub struct EndpointSpec {
     /// The endpoint with the highest value has the default route; ties go by network name.
     pub gateway_priority: i64,
     pub driver_opts: BTreeMap<String, String>,
+    /// Names that this container alone knows others by: the alias, and what it stands for.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 impl EndpointSpec {
@@ -88,6 +91,7 @@ impl EndpointSpec {
             interface: None,
             gateway_priority: 0,
             driver_opts: BTreeMap::new(),
+            links: vec![],
         }
     }
 }

@@ -223,3 +223,36 @@ fn a_published_port_leads_to_where_the_container_is() {
     env.ok(&["network", "rm", "conn-port-out"]);
     env.down();
 }
+
+#[test]
+fn a_link_is_a_name_for_one_and_an_option_names_the_interface() {
+    let (env, network, other) = two_projects("link", "");
+    let name = "com.docker.network.endpoint.ifname";
+    let wrong = format!("{name}=a/b");
+    for (flag, value, said) in [
+        ("--driver-opt", "ifname", "--driver-opt: `ifname` is no option"),
+        ("--driver-opt", "=x", "--driver-opt: `=x` is no option"),
+        ("--driver-opt", "com.docker.network.endpoint.sysctls=a", "has no effect in a bridge network"),
+        ("--driver-opt", wrong.as_str(), "it has a space, `/`"),
+        ("--link", "a:b:c", "--link: `a:b:c` is no link"),
+        ("--link", ":b", "--link: `:b` is no link"),
+        ("--link", "", "--link: `` is no link"),
+    ] {
+        let output = env.fails(&["network", "connect", flag, value, &network, "a"]);
+        assert!(output.stderr.contains(said), "{}", output.text());
+    }
+    assert_eq!(interfaces(&env), "eth0");
+    let holder = "link-two-peer-1";
+    let option = format!("{name}=side");
+    let link = format!("{holder}:store");
+    env.ok(&["network", "connect", "--driver-opt", &option, "--link", &link, &network, "a"]);
+    assert_eq!(env.sh("a", "ls /sys/class/net | grep -c '^side$'"), "1");
+    let address = |name: &str| env.sh("a", &format!("getent ahostsv4 {name} | head -n 1 | cut -d ' ' -f 1"));
+    assert!(!address(holder).is_empty());
+    assert_eq!(address("store"), address(holder));
+    assert_eq!(found(&env, &other, "store"), "", "nobody else knows it by that name");
+    env.ok(&["restart", "-t", "0", "a"]);
+    assert_eq!(address("store"), address(holder));
+    assert_eq!(env.sh("a", "ls /sys/class/net | grep -c '^side$'"), "1");
+    end(&env, &network, &other);
+}

@@ -288,3 +288,21 @@ fn no_descriptor_reaches_a_container() {
     assert_eq!(terminal.finish(), 0);
     env.down();
 }
+
+#[test]
+fn every_container_is_in_the_user_namespace_of_the_machine() {
+    let env = TestEnv::with(
+        "userns",
+        "x-box: &box { x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL }\nservices:\n  plain: *box\n  \
+         said: { <<: *box, userns_mode: host }\n",
+    );
+    env.ok(&["up", "-d"]);
+    let own = std::fs::read_link("/proc/self/ns/user").unwrap().to_string_lossy().into_owned();
+    for service in ["plain", "said"] {
+        assert_eq!(env.sh(service, "readlink /proc/self/ns/user"), own, "{service}");
+    }
+    env.file("compose.yaml", "services:\n  a:\n    image: a\n    userns_mode: private\n");
+    let text = env.fails(&["up", "-d"]).stderr;
+    assert!(text.contains("there is no user namespace `private`") && text.contains("compose.yaml:4:"), "{text}");
+    env.down();
+}

@@ -1,5 +1,8 @@
 //! Images that are mounted (`type: image`).
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
 use crate::env::TestEnv;
 
 const HOST: &str = "x-windlass: { rootfs: host }, command: sleep 1000, stop_signal: SIGKILL";
@@ -107,5 +110,48 @@ fn images_that_are_mounted_are_pulled_with_the_others() {
     env.ok(&["create"]);
     env.ok(&["start"]);
     assert_eq!(env.sh("a", "test -x /x/bin/busybox && echo there"), "there");
+    env.down();
+}
+
+#[test]
+fn a_service_stands_for_its_image() {
+    let env = TestEnv::with(
+        "standing",
+        &format!(
+            "services:\n  a: {{ {HOST}, volumes: [{{ type: image, source: tool, target: /x }}] }}\n  \
+             tool: {{ image: 'busybox:1.35', profiles: [never] }}\n"
+        ),
+    );
+    assert!(env.ok(&["config"]).stdout.contains("source: tool\n"));
+    let plan = env.ok(&["--dry-run", "up", "-d"]).stderr;
+    assert!(plan.contains("pull image busybox:1.35"), "{plan}");
+    env.ok(&["up", "-d"]);
+    assert_eq!(env.sh("a", "test -x /x/bin/busybox && echo there"), "there");
+    assert!(env.ok(&["--dry-run", "up", "-d"]).text().contains("nothing to do"));
+    env.file(
+        "compose.yaml",
+        &format!("services:\n  a: {{ {HOST}, volumes: [{{ type: image, source: a, target: /x }}] }}\n"),
+    );
+    let text = env.fails(&["up", "-d"]).stderr;
+    assert!(
+        text.contains("service \"a\" has neither an image nor a build") && text.contains("compose.yaml:2:"),
+        "{text}"
+    );
+    env.down();
+}
+
+#[test]
+fn what_is_here_is_not_asked_for_again_when_only_the_missing_is_pulled() {
+    let mut env = TestEnv::with(
+        "asked",
+        &format!("services: {{ a: {{ {HOST}, volumes: [{{ type: image, source: 'busybox:1.35', target: /x }}] }} }}\n"),
+    );
+    env.ok(&["pull", "--policy", "missing"]);
+    assert!(images(&env).contains("busybox"));
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    registry.set_nonblocking(true).unwrap();
+    env.set("WINDLASS_REGISTRY_MIRROR", &format!("http://{}", registry.local_addr().unwrap()));
+    env.ok(&["pull", "--policy", "missing"]);
+    assert_eq!(registry.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody asks it");
     env.down();
 }

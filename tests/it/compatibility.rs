@@ -67,8 +67,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "nothing is waited for without a word",
     ),
     (
-        "The `source` of a volume of `type: image` is the name or id of an image, not that of a service",
-        "what a service runs on is named once, by its image",
+        "The `source` of a volume of `type: image` that is a service of the file means the image of that service, whatever it is called and for the platform of that service; anything else is the name or id of an image",
+        "the peer means only what it builds for a service, and pulls an image called like it first",
     ),
     ("`wait` also answers for containers that have ended already", "a script that asks a moment late gets its answer"),
     (

@@ -188,6 +188,11 @@ pub const FLAGS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "network connect",
+        &["--driver-opt", "--link"],
+        "e2e/connecting.rs::a_link_is_a_name_for_one_and_an_option_names_the_interface",
+    ),
+    (
+        "network connect",
         &["--gw-priority", "--link-local-ip"],
         "e2e/subcommands.rs::a_place_in_a_network_is_as_the_flags_say",
     ),

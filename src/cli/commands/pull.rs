@@ -64,7 +64,8 @@ pub fn run(args: &PullArgs, context: &Context) -> CommandResult {
             None => pulled.push(name.clone()),
         }
     }
-    let flags = PullFlags { policy: Some(PullPolicy::Always), quiet: args.quiet };
+    let mounted = (args.policy.as_deref() == Some("missing")).then_some(PullPolicy::Missing);
+    let flags = PullFlags { policy: Some(PullPolicy::Always), mounted, quiet: args.quiet };
     let (_, failure) = gather(context, project, &pulled, &chosen, flags, &progress)?;
     progress.finish();
     match failure {

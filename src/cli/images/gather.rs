@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::PullFlags;
 use super::obtain::{Obtained, fetched, foreseen};
 use super::settings::{open_store, pull_options};
-use super::wanted::{Asked, WantedImage, asked_for, path_of, platform_of, policy_of};
+use super::wanted::{Asked, WantedImage, asked_for, image_of, is_built, path_of, platform_of, policy_of};
 use crate::cli::exit::CommandError;
 use crate::cli::ui::progress::Progress;
 use crate::cli::{Context, mounted, toolchains, trace};
@@ -129,13 +129,24 @@ impl Asking<'_> {
     /// The images that a service mounts.
     fn mounts(&self, name: &str, gathered: &mut Gathered) -> Result<(), CommandError> {
         for (index, source) in mounted::of(self.project, name) {
-            let service = self.project.services.get(name);
-            let platform = service.map(|service| platform_of(name, service, self.options)).transpose()?.flatten();
             let path = path_of(name, Some(index));
-            match asked_for(self.store, self.project, source, name, &path)? {
+            let named = mounted::service(self.project, source);
+            let mounting = self.project.services.get_key_value(name).map(|(name, service)| (name.as_str(), service));
+            let platform = match named.or(mounting) {
+                Some((name, service)) => platform_of(name, service, self.options)?,
+                None => None,
+            };
+            let (text, is_built) = match named {
+                None => (source.to_owned(), false),
+                Some((holder, service)) => (image_of(self.project, holder, service, &path)?, is_built(service)),
+            };
+            let policy = match is_built {
+                true => PullPolicy::Never,
+                false => self.flags.mounted.or(self.flags.policy).unwrap_or(PullPolicy::Missing),
+            };
+            match asked_for(self.store, self.project, &text, name, &path)? {
                 Asked::Here(text, image) => gathered.put(name, Some(index), service_image(&text, &image)),
                 Asked::Named(reference) => {
-                    let policy = self.flags.policy.unwrap_or(PullPolicy::Missing);
                     let need = Need { reference, policy, platform };
                     gathered.wanted.push(WantedImage { service: name.to_owned(), mount: Some(index), need });
                 }
@@ -153,18 +164,15 @@ impl Asking<'_> {
             return Ok(());
         }
         let platform = platform_of(name, service, self.options)?;
-        let text = match &service.image {
-            Some(image) => image.clone(),
-            None if service.build.is_some() => self.project.built_image(name),
-            None => return Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build"))),
-        };
-        match asked_for(self.store, self.project, &text, name, &path_of(name, None))? {
+        let path = path_of(name, None);
+        let text = image_of(self.project, name, service, &path)?;
+        match asked_for(self.store, self.project, &text, name, &path)? {
             Asked::Here(text, image) => {
                 fits(&text, &image, platform.as_ref())?;
                 gathered.put(name, None, service_image(&text, &image));
             }
             Asked::Named(reference) => {
-                let policy = match (self.flags.policy, service.build.is_some() && service.image.is_none()) {
+                let policy = match (self.flags.policy, is_built(service)) {
                     (_, true) => PullPolicy::Never,
                     (Some(policy), false) => policy,
                     (None, false) => policy_of(service),

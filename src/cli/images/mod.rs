@@ -16,5 +16,7 @@ pub use wanted::platform_of;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PullFlags {
     pub policy: Option<PullPolicy>,
+    /// The same for the images that are mounted, where it is another one.
+    pub mounted: Option<PullPolicy>,
     pub quiet: bool,
 }

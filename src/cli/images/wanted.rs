@@ -39,6 +39,23 @@ pub fn platform_of(name: &str, service: &Service, options: &PullOptions) -> Resu
     text.parse::<Platform>().map(Some).map_err(wrong)
 }
 
+/// Whether its image comes from nowhere but a build.
+pub(super) fn is_built(service: &Service) -> bool {
+    service.build.is_some() && service.image.is_none()
+}
+
+/// The name of the image that a service runs on, for what is at `path` of the file.
+pub(super) fn image_of(project: &Project, name: &str, service: &Service, path: &str) -> Result<String, CommandError> {
+    match &service.image {
+        Some(image) => Ok(image.clone()),
+        None if service.build.is_some() => Ok(project.built_image(name)),
+        None => {
+            let place = project.place(path).map_or_else(String::new, |at| format!(" ({at})"));
+            Err(CommandError::new(format!("service \"{name}\" has neither an image nor a build{place}")))
+        }
+    }
+}
+
 /// What a service says it runs on.
 pub(super) enum Asked {
     Named(Reference),

@@ -94,7 +94,6 @@ pub static TABLE: &[Row] = &[
     refused("services.*.pre_start", "use a service of its own and `depends_on` with `service_completed_successfully`"),
     refused("services.*.provider", "start it by hand, and give the services its address in `environment`"),
     refused("services.*.use_api_socket", "remove it; there is no Docker socket to give"),
-    refused("services.*.userns_mode", "remove it; containers share the user namespace of windlass"),
 ];
 
 /// What happens with the attribute at `path` of the table's form.

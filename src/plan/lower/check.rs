@@ -89,6 +89,10 @@ fn words(name: &str, service: &Service, faults: &mut Vec<Fault>) {
         let hint = "write a name, as SIGTERM, or a number from 1 to 64";
         note("stop_signal".to_owned(), format!("`{text}` is not a signal"), hint);
     }
+    if let Some(text) = service.userns_mode.as_deref().filter(|text| !matches!(*text, "" | "host")) {
+        let message = format!("there is no user namespace `{text}`: containers are in that of this machine");
+        note("userns_mode".to_owned(), message, "write `host`, or leave it out");
+    }
     for (attribute, names) in [("cap_add", &service.cap_add), ("cap_drop", &service.cap_drop)] {
         for (index, text) in names.iter().enumerate().filter(|(_, text)| !is_capability(text)) {
             let hint = "capabilities(7) lists them; `ALL` is all of them";
@@ -103,7 +107,7 @@ fn words(name: &str, service: &Service, faults: &mut Vec<Fault>) {
         && let Err(error) = text.parse::<Platform>()
     {
         let hint = "write a system and an architecture, as `linux/amd64`";
-        note("platform".to_owned(), format!("`{text}` is no platform: {error}"), hint);
+        note("platform".to_owned(), error.to_string(), hint);
     }
     for (index, port) in service.ports.iter().enumerate() {
         if let Some(mode) = port.mode.as_deref().filter(|mode| !matches!(*mode, "" | "host" | "ingress")) {

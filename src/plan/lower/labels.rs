@@ -80,6 +80,8 @@ const NOT_HASHED: &[&str] = &[
     "pull_policy",
     "pull_refresh_after",
     "scale",
+    // There is one value, and it changes nothing.
+    "userns_mode",
 ];
 
 /// The same of `deploy`: what only a scheduler or an update reads.

@@ -149,6 +149,7 @@ pub(super) fn endpoints(
             interface: config.interface_name.clone(),
             gateway_priority: config.gw_priority,
             driver_opts: config.driver_opts.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            links: Vec::new(),
         });
     }
     endpoints

@@ -68,10 +68,9 @@ impl Network {
             let key = keys.get(&endpoint.network).cloned().unwrap_or_else(|| endpoint.network.clone());
             (endpoint.network.clone(), key)
         };
-        View {
-            networks: record.endpoints.iter().map(network).collect(),
-            links: record.links.iter().map(|link| (link.alias.clone(), link.service.clone())).collect(),
-        }
+        let declared = record.links.iter().map(|link| (link.alias.clone(), link.service.clone()));
+        let connected = record.endpoints.iter().flat_map(|endpoint| endpoint.links.iter().cloned());
+        View { networks: record.endpoints.iter().map(network).collect(), links: declared.chain(connected).collect() }
     }
 }
 

@@ -7,15 +7,19 @@ use clap::Args;
 
 use super::{Network, all, find};
 use crate::cli::conversation::converge;
+use crate::cli::exit::USAGE;
 use crate::cli::{CommandError, CommandResult, Context};
 use crate::message::Request;
-use crate::network::Networks;
 use crate::network::spec::EndpointSpec;
+use crate::network::{Networks, check_interface};
 use crate::record::{ObservedContainer, inventory};
 use crate::state::ProjectPaths;
 
 /// Digits of an id that are enough to name a container, and its name for others.
 const SHORT_ID: usize = 12;
+
+/// Docker's option for the name of an interface.
+const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 
 #[derive(Debug, Args)]
 pub struct ConnectArgs {
@@ -34,6 +38,12 @@ pub struct ConnectArgs {
     /// The network with the highest has the default route; among equals, the first by name
     #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true)]
     pub gw_priority: i64,
+    /// Another name by which it alone finds a container (can be repeated)
+    #[arg(long = "link", value_name = "CONTAINER[:ALIAS]")]
+    pub links: Vec<String>,
+    /// Option of its place there: `com.docker.network.endpoint.ifname=NAME` names its interface (can be repeated)
+    #[arg(long = "driver-opt", value_name = "KEY=VALUE")]
+    pub driver_opts: Vec<String>,
     /// Network by name or id
     pub network: String,
     /// Container by name or id, or the service of the project that has it
@@ -57,6 +67,8 @@ pub struct DisconnectArgs {
 /// When the network or container is not there, or it cannot be connected.
 pub fn connect(args: &ConnectArgs, context: &Context) -> CommandResult {
     context.require_root()?;
+    let links = args.links.iter().map(|text| link(text)).collect::<Result<_, _>>()?;
+    let interface = interface(&args.driver_opts)?;
     let network = named(context, &args.network)?;
     let (project, container) = meant(context, &args.container)?;
     check_owner(context, &network, &project)?;
@@ -74,13 +86,47 @@ pub fn connect(args: &ConnectArgs, context: &Context) -> CommandResult {
         ipv6: args.ip6,
         link_local: args.link_local.clone(),
         mac: None,
-        interface: None,
+        interface,
         gateway_priority: args.gw_priority,
         driver_opts: BTreeMap::new(),
+        links,
     };
     let request = Request::Connect { container: container.record.id, endpoint: Box::new(endpoint), again: false };
     converge(context, &project, &request, &context.progress("network connect"))?;
     Ok(0)
+}
+
+/// `db` or `db:store`: the name that it is known by, and what that stands for. Who is meant is looked for when it is asked
+/// for by name, as by Docker.
+fn link(text: &str) -> Result<(String, String), CommandError> {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    if [name, alias].iter().any(|part| part.is_empty() || part.contains(|c: char| c == ':' || c.is_whitespace())) {
+        return Err(
+            CommandError::new(format!("--link: `{text}` is no link: CONTAINER or CONTAINER:ALIAS is")).code(USAGE)
+        );
+    }
+    Ok((alias.to_owned(), name.to_owned()))
+}
+
+/// The one option of a place in a bridge network that has an effect: the name of the interface.
+fn interface(options: &[String]) -> Result<Option<String>, CommandError> {
+    let mut interface = None;
+    for text in options {
+        let Some((key, value)) =
+            text.split_once('=').map(|(key, value)| (key.trim(), value.trim())).filter(|it| !it.0.is_empty())
+        else {
+            return Err(CommandError::new(format!("--driver-opt: `{text}` is no option: KEY=VALUE is")).code(USAGE));
+        };
+        if key != INTERFACE {
+            return Err(CommandError::new(format!("--driver-opt: the option {key} has no effect in a bridge network"))
+                .hint(format!("{INTERFACE}=NAME names the interface; there is no other option"))
+                .code(USAGE));
+        }
+        check_interface(value)
+            .map_err(|error| CommandError::caused(format!("--driver-opt {key}"), &error).code(USAGE))?;
+        interface = Some(value.to_owned());
+    }
+    Ok(interface)
 }
 
 /// # Errors

@@ -115,6 +115,7 @@ const OF_NO_CONTAINER: &[&str] = &[
     "profiles",
     "pull_policy",
     "scale",
+    "userns_mode",
     "deploy.mode",
     "deploy.replicas",
     "deploy.rollback_config",

@@ -22,7 +22,7 @@ services:
     ipc: nonsense
     pid: nonsense
     uts: nonsense
-    platform: a//b
+    platform: nonsense
     security_opt: [nope]
     extra_hosts: ["a:not-an-ip"]
     expose: ["0", "7-5", "80/icmp"]
