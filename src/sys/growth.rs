@@ -1,23 +1,29 @@
 //! For tests: how the time of some work grows with its size.
 
 /// How many times the processor time of `work(8 * size)` is that of `work(size)`: eight for what is linear, more than
-/// sixty for what is quadratic. Time of the processor, for this thread alone, and the least of several runs, so that
-/// a busy machine changes little.
-pub fn eightfold(size: usize, mut work: impl FnMut(usize)) -> u64 {
+/// sixty for what is quadratic.
+pub fn eightfold(size: usize, work: impl FnMut(usize)) -> u64 {
+    fold(8, size, work)
+}
+
+/// How many times the processor time of `work(times * size)` is that of `work(size)`. Time of the processor, for this
+/// thread alone, and the least of several runs, so that a busy machine changes little. The kernel's part still varies
+/// by a few times where files are made: there, many `times` keep what is linear far from what is quadratic.
+pub fn fold(times: usize, size: usize, mut work: impl FnMut(usize)) -> u64 {
     let mut run = |size: usize| {
         let before = processor_time();
         work(size);
         processor_time() - before
     };
-    let (mut one, mut eight) = (u64::MAX, u64::MAX);
+    let (mut one, mut many) = (u64::MAX, u64::MAX);
     for round in 0..10 {
-        (one, eight) = (one.min(run(size)), eight.min(run(8 * size)));
+        (one, many) = (one.min(run(size)), many.min(run(times * size)));
         // Near to what is linear; otherwise the machine gets time to come to rest.
-        if round > 1 && eight / one.max(1) < 16 {
+        if round > 1 && many / one.max(1) < 2 * times as u64 {
             break;
         }
     }
-    eight / one.max(1)
+    many / one.max(1)
 }
 
 /// Nanoseconds that this thread has run.

@@ -18,7 +18,7 @@ use crate::leaks;
 
 /// What a command does with `--dry-run`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     /// Reads, as without it.
     Reads,
     /// Says what it would do.
@@ -30,7 +30,7 @@ enum Form {
 use Form::{Plans, Reads, Refuses};
 
 /// Every command, with arguments that would change something.
-const COMMANDS: &[(&str, Form, &[&str])] = &[
+pub const COMMANDS: &[(&str, Form, &[&str])] = &[
     ("attach", Refuses, &["web"]),
     ("commit", Refuses, &["web", "made"]),
     ("completion", Refuses, &["--install"]),

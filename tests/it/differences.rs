@@ -49,6 +49,9 @@ fn every_row_is_true() {
     );
     accepted("command: \"a\n    b\"", &[], "warning: YAML 1.2 wants the lines of a quoted text further to the right");
     accepted("hostname: \"a\"#b", &[], "warning: YAML 1.2 wants a space before a comment");
+    accepted("labels: { a: \"b\u{85}      c\" }", &[], "warning: YAML 1.2 takes U+0085 for a character");
+    accepted("labels: { a: \"it\\'s\" }", &[], "YAML 1.2 knows no escape");
+    accepted("labels: { a: \"b\u{2028}c\" }", &[], "warning: U+2028 is a character in YAML 1.2");
     accepted("environment: { UMASK: 0022 }", &[], "UMASK: \"18\"");
     accepted("environment: { UMASK: 0022 }", &[], "warning: 0022 is a number here, and becomes \"18\"");
     accepted("labels: { v: 1.10 }", &[], "hint: quote it to keep the text: \"1.10\"");

@@ -48,8 +48,11 @@ use super::{CommandResult, Context};
 /// # Errors
 /// Whatever the command fails with, ready to be printed.
 pub fn run(command: Command, context: &Context) -> CommandResult {
-    let is_of_files =
-        matches!(command, Command::Config(_) | Command::Graph(_) | Command::Version(_) | Command::Completion(_));
+    // `explain` of a service asks the project as well, and looks itself whether it may.
+    let is_of_files = matches!(
+        command,
+        Command::Config(_) | Command::Explain(_) | Command::Graph(_) | Command::Version(_) | Command::Completion(_)
+    );
     if !is_of_files {
         context.require_access()?;
     }

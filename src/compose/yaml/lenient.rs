@@ -3,13 +3,14 @@
 //! Only a text that cannot be read as it stands comes here. What is not indented as it should be inside of brackets or
 //! quotes gets more blanks, for these mean nothing there; every place is found again through [`Mended::column`].
 
+use super::breaks::Breaks;
 use crate::diag::{Diagnostic, SourceId, Span};
 
 /// A text that can be read, and how it differs from the one that was written.
 #[derive(Debug, Default)]
 pub(super) struct Mended {
     pub text: String,
-    /// Blanks that were put in, in the order of the text.
+    /// What was put in, in the order of the text.
     inserted: Vec<Inserted>,
     pub departures: Vec<Departure>,
 }
@@ -38,6 +39,7 @@ pub(super) enum Kind {
     QuotedIndentation,
     AliasKey,
     Comment,
+    Escape,
 }
 
 impl Mended {
@@ -71,7 +73,7 @@ pub(super) fn mend(text: &str) -> Option<Mended> {
 }
 
 /// Warns of what YAML 1.2 refuses; each kind is told once.
-pub(super) fn tell(mended: &Mended, source: SourceId, diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn tell(mended: &Mended, breaks: &Breaks<'_>, source: SourceId, diagnostics: &mut Vec<Diagnostic>) {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
     for (kind, message, label, hint) in [
         (
@@ -93,10 +95,17 @@ pub(super) fn tell(mended: &Mended, source: SourceId, diagnostics: &mut Vec<Diag
             "write a space before the colon: `*name :`",
         ),
         (Kind::Comment, "YAML 1.2 wants a space before a comment", "no space before it", "write a space before `#`"),
+        (
+            Kind::Escape,
+            "YAML 1.2 knows no escape `\\'`",
+            "no escape",
+            "an apostrophe needs no backslash in a double-quoted text",
+        ),
     ] {
         let mut of_kind = mended.departures.iter().filter(|it| it.kind == kind);
         let Some(first) = of_kind.next() else { continue };
-        let (line, column) = (number(first.line), number(first.column) + 1);
+        let (line, column) = breaks.written(first.line, first.column);
+        let (line, column) = (number(line), number(column) + 1);
         let span = Span { source, line, column, end_line: line, end_column: column + 1 };
         let diagnostic = Diagnostic::warning(message).at(span, label).hint(hint);
         diagnostics.push(match of_kind.count() {
@@ -182,10 +191,15 @@ impl Mender<'_> {
     }
 
     fn insert(&mut self, count: usize, kind: Kind) {
+        self.departs(count, kind);
+        self.mended.text.extend(std::iter::repeat_n(' ', count));
+    }
+
+    /// `count` characters come into the text here.
+    fn departs(&mut self, count: usize, kind: Kind) {
         let (line, column) = (self.line, self.column);
         self.mended.departures.push(Departure { kind, line, column: column - self.shift });
         self.mended.inserted.push(Inserted { line, column, count, before: self.shift });
-        self.mended.text.extend(std::iter::repeat_n(' ', count));
         self.column += count;
         self.shift += count;
         self.changed = true;
@@ -305,8 +319,10 @@ impl Mender<'_> {
             match c {
                 '\\' if quote == '"' => {
                     self.copy();
-                    if !self.peek().is_some_and(is_break) {
-                        self.copy();
+                    match self.peek() {
+                        Some('\'') => self.apostrophe(),
+                        Some(c) if is_break(c) => {}
+                        _ => self.copy(),
                     }
                 }
                 c if c == quote => {
@@ -325,6 +341,13 @@ impl Mender<'_> {
                 _ => self.copy(),
             }
         }
+    }
+
+    /// The apostrophe of `\\'` by its number, which YAML 1.2 knows.
+    fn apostrophe(&mut self) {
+        self.departs("x27".len() - 1, Kind::Escape);
+        self.mended.text.push_str("x27");
+        (self.rest, self.column) = (&self.rest[1..], self.column + 1);
     }
 
     fn plain(&mut self) {
@@ -385,6 +408,10 @@ impl Mender<'_> {
         let header: &str = self.rest.lines().next().unwrap_or_default();
         let digit = header.chars().take(3).find_map(|c| c.to_digit(10));
         let mut least = digit.map(|digit| self.parent.max(0) + digit as isize);
+        self.copy_while(|c| c != '#');
+        if self.peek() == Some('#') && !self.mended.text.ends_with(is_blank) {
+            self.insert(1, Kind::Comment);
+        }
         self.copy_while(|_| true);
         while let Some(c) = self.peek() {
             if is_break(c) {

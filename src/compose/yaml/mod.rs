@@ -1,10 +1,12 @@
 //! YAML as a tree whose every node knows where it stands.
 
+mod breaks;
 mod lenient;
 mod node;
 mod parse;
 mod scalar;
 mod scan_error;
+mod tagged;
 
 pub use node::{Entry, Mapping, Node, Origin, Past, Tag, Value};
 pub use parse::parse;
@@ -22,3 +24,6 @@ pub fn read(text: &str) -> (Vec<Node>, Vec<Diagnostic>, SourceMap) {
     let documents = parse(source, &sources, &mut diagnostics, &mut super::provenance::History::default());
     (documents, diagnostics, sources)
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,6 +227,8 @@ impl Node {
             Value::Bool(value) => (*value).into(),
             Value::Int(value) => (*value).into(),
             Value::Unsigned(value) => (*value).into(),
+            // As the peer writes it: `3.0` is 3.
+            Value::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => (*value as i64).into(),
             Value::Float(value) => serde_json::Number::from_f64(*value)
                 .map_or_else(|| super::float_text(*value).into(), serde_json::Value::Number),
             Value::String(text) => text.as_str().into(),

@@ -163,9 +163,11 @@ impl Unpacker {
         if entry.kind == Kind::HardLink {
             return self.hard_link(&parent, name, entry);
         }
+        if entry.kind == Kind::File {
+            return self.file(&parent, name, entry, archive, (uid, gid));
+        }
         self.clear(&parent, name)?;
         match entry.kind {
-            Kind::File => self.file(&parent, name, entry, archive, (uid, gid))?,
             Kind::Symlink => {
                 if entry.link.is_empty() || entry.link.len() > tree::LONGEST_PATH {
                     return Err(Fault::Refused("a symbolic link needs a target of 1 to 4095 bytes".into()));
@@ -189,7 +191,7 @@ impl Unpacker {
                 })?;
                 self.own(&parent, name, entry, (uid, gid), Some(entry.mode))?;
             }
-            Kind::Directory | Kind::HardLink => {}
+            Kind::Directory | Kind::HardLink | Kind::File => {}
         }
         Ok(())
     }
@@ -231,7 +233,7 @@ impl Unpacker {
         let (uid, gid) = (owner(entry.uid)?, owner(entry.gid)?);
         self.tree.implicit.remove(&folder.path);
         for (key, value) in kept_xattrs(entry) {
-            fs::fsetxattr(&folder.fd, key, value, XattrFlags::empty()).or_else(tolerate(key))?;
+            fs::fsetxattr(&folder.fd, key, value, XattrFlags::empty()).or_else(tree::tolerate(key))?;
         }
         let meta = FolderMeta { mode: entry.mode, uid, gid, mtime: entry.mtime };
         self.folders.insert(folder.path.clone(), meta);
@@ -299,7 +301,15 @@ impl Unpacker {
         (uid, gid): (u32, u32),
     ) -> Result<(), Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&parent.fd, os(name), flags, Mode::RUSR | Mode::WUSR)?;
+        let make = || fs::openat(&parent.fd, os(name), flags, Mode::RUSR | Mode::WUSR);
+        // Hardly ever is something there: to look first would be one call more for every file.
+        let fd = match make() {
+            Err(Errno::EXIST) => {
+                self.clear(parent, name)?;
+                make()?
+            }
+            made => made?,
+        };
         loop {
             let read = archive.read_content(&mut self.buffer).map_err(Fault::Archive)?;
             if read == 0 {
@@ -323,7 +333,7 @@ impl Unpacker {
         }
         fs::fchmod(&fd, Mode::from_raw_mode(entry.mode))?;
         for (key, value) in kept_xattrs(entry) {
-            fs::fsetxattr(&fd, key, value, XattrFlags::empty()).or_else(tolerate(key))?;
+            fs::fsetxattr(&fd, key, value, XattrFlags::empty()).or_else(tree::tolerate(key))?;
         }
         fs::futimens(&fd, &times(entry.mtime))?;
         Ok(())
@@ -352,7 +362,7 @@ impl Unpacker {
         }
         for (key, value) in kept_xattrs(entry) {
             let path = tree::by_descriptor(parent, name)?;
-            fs::lsetxattr(&path, key, value, XattrFlags::empty()).or_else(tolerate(key))?;
+            fs::lsetxattr(&path, key, value, XattrFlags::empty()).or_else(tree::tolerate(key))?;
         }
         fs::utimensat(&parent.fd, os(name), &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(())
@@ -403,18 +413,6 @@ fn kept_xattrs(entry: &Entry) -> impl Iterator<Item = (&str, &[u8])> {
             || (key.starts_with("user.") && !key.starts_with("user.overlay."));
         kept.then_some((key, value.as_slice()))
     })
-}
-
-/// File systems differ in what attributes they take, and links and devices take no `user.` ones.
-fn tolerate(key: &str) -> impl FnOnce(Errno) -> Result<(), Errno> + '_ {
-    move |errno| match errno {
-        Errno::OPNOTSUPP => {
-            tracing::warn!("the file system does not store the attribute {key}");
-            Ok(())
-        }
-        Errno::PERM if key.starts_with("user.") => Ok(()),
-        errno => Err(errno),
-    }
 }
 
 /// -1 means "leave as it is" to the kernel, and larger numbers would be cut off.

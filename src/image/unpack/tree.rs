@@ -338,6 +338,18 @@ pub fn remove_folder(parent: &Folder, name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// File systems differ in what attributes they take, and links and devices take no `user.` ones.
+pub fn tolerate(key: &str) -> impl FnOnce(Errno) -> Result<(), Errno> + '_ {
+    move |errno| match errno {
+        Errno::OPNOTSUPP => {
+            tracing::warn!("the file system does not store the attribute {key}");
+            Ok(())
+        }
+        Errno::PERM if key.starts_with("user.") => Ok(()),
+        errno => Err(errno),
+    }
+}
+
 /// A name for calls that take only paths (`lsetxattr`): through the folder's descriptor, its last part not followed.
 pub fn by_descriptor(parent: &Folder, name: &[u8]) -> Result<CString, Errno> {
     let mut path = format!("/proc/self/fd/{}/", parent.fd.as_fd().as_raw_fd()).into_bytes();

@@ -14,6 +14,7 @@ use crate::plan::UpOptions;
 /// # Errors
 /// When the files are wrong, an image is not here, or the project cannot be asked.
 pub(super) fn run(service: &str, form: Form, context: &Context) -> CommandResult {
+    context.require_access()?;
     context.require_root()?;
     let context = context.as_dry_run();
     let services = vec![service.to_owned()];

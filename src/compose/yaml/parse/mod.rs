@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as ScannerSpan, Tag as ScannerTag};
 
+use super::breaks::Breaks;
 use super::lenient::{self, Mended};
-use super::{Entry, Mapping, Node, Tag, Value, binary_text, resolve_plain, scan_error};
+use super::{Entry, Mapping, Node, Tag, Value, scan_error, tagged};
 use crate::compose::provenance::{History, Rule, Through};
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 
@@ -44,15 +45,18 @@ pub fn parse(
             .push(Diagnostic::error("a control character cannot stand in YAML").at(place, "not a text").hint(hint));
         return Vec::new();
     }
+    let breaks = Breaks::new(text);
+    breaks.tell(source, diagnostics);
     let before = diagnostics.len();
-    let (mut documents, mut error) = read(text, None, source, &file.name, diagnostics, history);
+    let written = Written { source, name: &file.name, breaks: &breaks, mended: None };
+    let (mut documents, mut error) = read(&breaks.text, written, diagnostics, history);
     if error.is_some()
-        && let Some(mended) = lenient::mend(text)
+        && let Some(mended) = lenient::mend(&breaks.text)
     {
         diagnostics.truncate(before);
-        (documents, error) = read(&mended.text, Some(&mended), source, &file.name, diagnostics, history);
+        (documents, error) = read(&mended.text, Written { mended: Some(&mended), ..written }, diagnostics, history);
         if error.is_none() {
-            lenient::tell(&mended, source, diagnostics);
+            lenient::tell(&mended, &breaks, source, diagnostics);
         }
     }
     if let Some((error, place)) = error {
@@ -61,19 +65,24 @@ pub fn parse(
     documents
 }
 
+/// What was written, of which another text may be read.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    source: SourceId,
+    name: &'a str,
+    breaks: &'a Breaks<'a>,
+    mended: Option<&'a Mended>,
+}
+
 /// The documents of `text` up to a fault of it, and that fault with its place.
 fn read(
     text: &str,
-    mended: Option<&Mended>,
-    source: SourceId,
-    name: &str,
+    written: Written<'_>,
     diagnostics: &mut Vec<Diagnostic>,
     history: &mut History,
 ) -> (Vec<Node>, Option<(ScanError, Span)>) {
     let mut builder = Builder {
-        source,
-        name,
-        mended,
+        written,
         stack: Vec::new(),
         anchors: HashMap::new(),
         built: 0,
@@ -89,10 +98,14 @@ fn read(
     (builder.documents, error.zip(place))
 }
 
-/// The first control character of a text, which YAML has no place for.
+/// The first character that YAML has no place for.
 fn control_character(source: SourceId, text: &str) -> Option<Span> {
-    let is_control = |byte: u8| byte < b' ' && !b"\t\n\r".contains(&byte);
-    let at = text.bytes().position(is_control)?;
+    let is_control = |c: char| {
+        c < ' ' && !"\t\n\r".contains(c)
+            || ('\u{7f}'..='\u{9f}').contains(&c) && c != '\u{85}'
+            || "\u{fffe}\u{ffff}".contains(c)
+    };
+    let at = text.find(is_control)?;
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
     let before = &text[..at];
     let line = number(before.matches('\n').count() + 1);
@@ -101,10 +114,7 @@ fn control_character(source: SourceId, text: &str) -> Option<Span> {
 }
 
 struct Builder<'a> {
-    source: SourceId,
-    name: &'a str,
-    /// The text is not the one that was written.
-    mended: Option<&'a Mended>,
+    written: Written<'a>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
     built: usize,
@@ -157,17 +167,14 @@ impl Builder<'_> {
 
     fn span(&self, span: ScannerSpan) -> Span {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX - 1);
-        let column = |marker: Marker| match self.mended {
-            Some(mended) => number(mended.column(marker.line(), marker.col())) + 1,
-            None => number(marker.col()) + 1,
+        let Written { source, breaks, mended, .. } = self.written;
+        let place = |marker: Marker| {
+            let column = mended.map_or(marker.col(), |mended| mended.column(marker.line(), marker.col()));
+            let (line, column) = breaks.written(marker.line(), column);
+            (number(line).max(1), number(column))
         };
-        Span {
-            source: self.source,
-            line: number(span.start.line()).max(1),
-            column: column(span.start),
-            end_line: number(span.end.line()).max(1),
-            end_column: column(span.end),
-        }
+        let ((line, column), (end_line, end_column)) = (place(span.start), place(span.end));
+        Span { source, line, column: column + 1, end_line, end_column: end_column + 1 }
     }
 
     fn event(&mut self, event: Event<'_>, span: ScannerSpan) {
@@ -177,9 +184,9 @@ impl Builder<'_> {
             Event::DocumentStart(_) => self.anchors.clear(),
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
-                let (value, tag) = scalar(&text, style, tag.as_deref());
                 self.plain = style == ScalarStyle::Plain;
-                self.finish(Node { tag, ..Node::new(value, span) }, anchor);
+                let node = self.scalar(text, style, tag.as_deref(), span);
+                self.finish(node, anchor);
             }
             Event::SequenceStart(anchor, tag) => self.open(anchor, tag.as_ref(), span, Content::Sequence(Vec::new())),
             Event::MappingStart(anchor, tag) => {
@@ -188,6 +195,20 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
         }
+    }
+
+    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, tag: Option<&ScannerTag>, span: Span) -> Node {
+        let text = match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => text,
+            _ => self.written.breaks.fold(text, self.plain),
+        };
+        let merge = merge_tag(tag);
+        let tag = tag.filter(|_| merge == Tag::None);
+        let value = tagged::resolve(&text, self.plain, tag).unwrap_or_else(|misfit| {
+            self.diagnostics.push(misfit.diagnostic(span));
+            Value::String(text.into_owned())
+        });
+        Node { tag: merge, ..Node::new(value, span) }
     }
 
     fn open(&mut self, anchor: usize, tag: Option<&Cow<'_, ScannerTag>>, span: Span, content: Content) {
@@ -254,7 +275,7 @@ impl Builder<'_> {
         self.built += 1;
         if self.built > NODE_LIMIT {
             self.diagnostics.push(
-                Diagnostic::error(format!("{} is too large", self.name))
+                Diagnostic::error(format!("{} is too large", self.written.name))
                     .at(node.span, format!("more than {NODE_LIMIT} values")),
             );
             self.stopped = true;
@@ -359,28 +380,6 @@ fn merge_tag(tag: Option<&ScannerTag>) -> Tag {
         Some(tag) if tag.handle == "!" && tag.suffix == "override" => Tag::Override,
         _ => Tag::None,
     }
-}
-
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&ScannerTag>) -> (Value, Tag) {
-    let merge = merge_tag(tag);
-    let plain = style == ScalarStyle::Plain;
-    let value = match tag {
-        Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
-            "binary" => Value::String(binary_text(text).unwrap_or_else(|| text.to_owned())),
-            "str" | "timestamp" => Value::String(text.to_owned()),
-            "null" => Value::Null,
-            "float" => match resolve_plain(text) {
-                Value::Int(value) => Value::Float(value as f64),
-                value => value,
-            },
-            _ => resolve_plain(text),
-        },
-        // The non-specific tag `!` and foreign tags make a string.
-        Some(_) if merge == Tag::None => Value::String(text.to_owned()),
-        _ if plain => resolve_plain(text),
-        _ => Value::String(text.to_owned()),
-    };
-    (value, merge)
 }
 
 #[cfg(test)]

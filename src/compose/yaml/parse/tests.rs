@@ -125,9 +125,12 @@ fn both(text: &str) -> Option<(String, String)> {
     let source = SourceId(0);
     let mut history = History::default();
     let mut faults = Vec::new();
-    let (strict, error) = super::read(text, None, source, "c", &mut faults, &mut history);
+    let breaks = Breaks::new(text);
+    let written = Written { source, name: "c", breaks: &breaks, mended: None };
+    let (strict, error) = super::read(text, written, &mut faults, &mut history);
     let mended = lenient::mend(text).filter(|_| error.is_none() && faults.is_empty())?;
-    let (tolerant, error) = super::read(&mended.text, Some(&mended), source, "c", &mut faults, &mut history);
+    let (tolerant, error) =
+        super::read(&mended.text, Written { mended: Some(&mended), ..written }, &mut faults, &mut history);
     assert!(error.is_none() && faults.is_empty(), "{text:?} became {:?}: {error:?}", mended.text);
     // Where a span ends may be after blanks that were put in.
     Some((format!("{strict:?}"), format!("{tolerant:?}")))

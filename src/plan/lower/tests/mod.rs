@@ -1,6 +1,7 @@
 //! From the text of a Compose file to what is made of it.
 
 mod hash;
+mod upgrade;
 mod values;
 
 use std::collections::BTreeMap;
