@@ -68,7 +68,8 @@ impl Reference {
             return self.repository();
         }
         match self.path.strip_prefix("library/") {
-            Some(name) if !name.contains('/') => name.to_owned(),
+            // Without its namespace it would be taken for an id.
+            Some(name) if !name.contains('/') && !is_id(name) => name.to_owned(),
             // Without the registry the first part would be taken for one.
             _ if split_domain(&self.path).0.is_some() => self.repository(),
             _ => self.path.clone(),
@@ -165,7 +166,7 @@ fn parse(text: &str) -> Result<Reference, String> {
         Some(domain) => domain,
     };
     let path = if domain == DEFAULT_DOMAIN && !path.contains('/') {
-        if domain_is_implied(text) && path.len() == 64 && path.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if domain_is_implied(text) && is_id(path) {
             return Err("64 hexadecimal digits are an image id, not a name".into());
         }
         format!("{DEFAULT_NAMESPACE}/{path}")
@@ -180,6 +181,10 @@ fn parse(text: &str) -> Result<Reference, String> {
         (tag, _) => tag.map(str::to_owned),
     };
     Ok(Reference { domain: domain.to_owned(), path, tag, digest })
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn domain_is_implied(text: &str) -> bool {
@@ -286,6 +291,14 @@ mod tests {
 
     fn full(text: &str) -> String {
         text.parse::<Reference>().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_name_that_reads_like_an_id_keeps_its_namespace() {
+        let name = format!("library/{}", "9".repeat(64));
+        let reference: Reference = name.parse().unwrap();
+        assert_eq!(reference.familiar(), format!("{name}:latest"));
+        assert_eq!(reference.familiar().parse(), Ok(reference));
     }
 
     #[test]
