@@ -32,7 +32,7 @@ fn what_denies_incoming_lets_containers_to_published_ports_and_to_nothing_else()
             }
             let at = |port| SocketAddr::new("203.0.113.1".parse().unwrap(), port);
             let reaches = |port| talks_soon(web.namespace.as_fd(), at(port));
-            let is_denied = |port| !talks(web.namespace.as_fd(), at(port));
+            let is_denied = |port| is_kept_from(web.namespace.as_fd(), at(port));
             for port in [8080, 8081, 9000] {
                 assert!(reaches(port), "{kind}: {port} in {}", output(&tool, "-S"));
             }
@@ -68,7 +68,7 @@ fn what_no_rule_of_ours_can_overrule_is_told_with_its_remedy() {
         let web = attach_one(&networks, "web", &[endpoint("front")]);
         shout(neighbour, 80);
         let world_80: SocketAddr = "203.0.113.254:80".parse().unwrap();
-        assert!(!talks(web.namespace.as_fd(), world_80));
+        assert!(is_kept_from(web.namespace.as_fd(), world_80));
         let told = networks.obstacles().remove(0);
         // What it says helps, as it stands.
         let (_, command) = told.split_once("interfaces: ").unwrap();

@@ -22,7 +22,7 @@ use super::spec::{EndpointSpec, EndpointState, IpamConfig, NetworkSpec};
 use super::*;
 
 use filters::nft;
-use talk::{here, serve, shout, talks, talks_soon};
+use talk::{here, is_kept_from, serve, shout, talks, talks_soon};
 use world::{Beside, on_a_host, on_this_host};
 
 fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> T {

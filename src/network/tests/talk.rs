@@ -6,20 +6,33 @@ use std::time::Duration;
 
 use super::*;
 
+/// How long what must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Whether a connection is possible and carries bytes both ways.
-pub(super) fn talks(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+fn talks_within(namespace: BorrowedFd<'_>, to: SocketAddr, time: Duration) -> bool {
     inside(namespace, || {
-        let Ok(mut stream) = TcpStream::connect_timeout(&to, Duration::from_millis(500)) else { return false };
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let Ok(mut stream) = TcpStream::connect_timeout(&to, time) else { return false };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"hello").unwrap();
         let mut back = [0; 5];
         stream.read_exact(&mut back).is_ok() && &back == b"HELLO"
     })
 }
 
-/// The same, once the kernel has noticed that a cable was plugged in.
+/// The first attempt gets through, however long a busy machine takes for it.
+pub(super) fn talks(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+    talks_within(namespace, to, PATIENCE)
+}
+
+/// Nothing gets through. What is dropped gives no answer: this is how long one is waited for.
+pub(super) fn is_kept_from(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
+    !talks_within(namespace, to, Duration::from_millis(500))
+}
+
+/// The same as [`talks`], once the kernel has noticed that a cable was plugged in.
 pub(super) fn talks_soon(namespace: BorrowedFd<'_>, to: SocketAddr) -> bool {
-    (0..20).any(|_| talks(namespace, to))
+    (0..20).any(|_| talks_within(namespace, to, Duration::from_secs(2)))
 }
 
 /// Answers every connection in capitals until the process ends. Returns at once, listening.
