@@ -112,7 +112,7 @@ pub fn page() -> String {
     let mut text = "# Attributes of a Compose file\n\nGenerated from the tables in the code. Honoured: it does what the \
                     specification says, and `tests/it/attributes.rs` names the test that sees it. Warned: it loads and is printed, and a warning says that it has no effect. Refused: \
                     commands that start containers say so and stop; `config` prints it and warns. A value that nothing can \
-                    be made of, such as `stop_signal: SIGNOPE`, is refused there, too. Nothing is left out in silence.\n\n\
+                    be made of, such as `stop_signal: SIGNOPE`, is refused and warned about in the same way. Nothing is left out in silence.\n\n\
                     The last column says what an empty text means, such as `${NAME:-}` makes when nothing sets `NAME`.\n\n\
                     | attribute | | | empty |\n| --- | --- | --- | --- |\n"
         .to_owned();

@@ -1,6 +1,7 @@
 //! `windlass config`: the project as it is understood.
 
 mod digests;
+mod unfit;
 mod variables;
 
 use std::borrow::Cow;
@@ -11,15 +12,13 @@ use std::path::PathBuf;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use crate::cli::exit::{CommandError, FAILURE, SUCCESS};
-use crate::cli::faults::at_their_places;
+use crate::cli::exit::CommandError;
 use crate::cli::load::Loading;
 use crate::cli::ui::stdout;
-use crate::cli::{CommandResult, Context, desired, names};
+use crate::cli::{CommandResult, Context, names};
 use crate::compose::emit::{Format, canonical, double_dollars, natural, to_yaml};
 use crate::compose::model::Project;
-use crate::compose::{self, FsSource, LoadOptions, Loaded, json_schema};
-use crate::diag::{Diagnostic, render_all, to_json};
+use crate::compose::{self, LoadOptions, Loaded, json_schema};
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
@@ -129,16 +128,11 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
     }
     let loading = Loading { services: args.only.clone(), options: args.options() };
     if args.quiet && args.is_json() {
-        return diagnostics(args, &loading, context);
+        return unfit::diagnostics(args, &loading, context);
     }
     let mut loaded = context.load_whole(&loading, args.is_json())?;
     names::check(&args.only, &names::services(&loaded.project))?;
-    let unfit = unfit(args, &loaded, context);
-    match context.faults_as_data {
-        _ if unfit.is_empty() => {}
-        true => eprintln!("{}", to_json(&unfit, &loaded.sources)),
-        false => eprint!("{}", render_all(&unfit, &loaded.sources, context.paint())),
-    }
+    unfit::warn(args, &loaded, context);
     if args.resolve_image_digests || args.lock_image_digests {
         digests::pin(&mut loaded, args, context)?;
     }
@@ -153,30 +147,6 @@ pub fn run(args: &ConfigArgs, context: &Context) -> CommandResult {
     }
     leave(loaded);
     Ok(0)
-}
-
-/// All that is to be said about the files, and nothing of what they say.
-fn diagnostics(args: &ConfigArgs, loading: &Loading, context: &Context) -> CommandResult {
-    let (diagnostics, sources, code) = match compose::load(context.load_request(loading), &FsSource) {
-        Ok(mut loaded) => {
-            loaded.warnings.extend(unfit(args, &loaded, context));
-            (loaded.warnings, loaded.sources, SUCCESS)
-        }
-        Err(failure) => (failure.diagnostics, failure.sources, FAILURE),
-    };
-    stdout::write(&format!("{:#}\n", to_json(&diagnostics, &sources)))?;
-    Ok(code)
-}
-
-/// What starting these services would fail for, and printing them need not.
-fn unfit(args: &ConfigArgs, loaded: &Loaded, context: &Context) -> Vec<Diagnostic> {
-    if !args.is_whole() {
-        return Vec::new();
-    }
-    let services = in_order(&loaded.project);
-    let faults = desired::unfit(context, &loaded.project, &services);
-    let warning = |message: String| Diagnostic::warning(message).note("`up` refuses it");
-    at_their_places(&loaded.project, &loaded.sources, &faults, warning)
 }
 
 /// The output for a loaded project.
