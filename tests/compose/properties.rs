@@ -195,6 +195,14 @@ fn merged(files: &[&str]) -> Value {
     }
 }
 
+/// A file as JSON that is YAML, too: what that does not have as itself is escaped.
+fn source(file: &Value) -> String {
+    let is_escaped =
+        |c: &char| "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(*c) || ('\u{7f}'..='\u{9f}').contains(c);
+    let json = file.to_string();
+    json.chars().map(|c| if is_escaped(&c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
+}
+
 /// The same with everything that is named, so that it loads as a whole.
 fn complete(mut file: Value) -> Value {
     let names = ["a", "b", "c"];
@@ -235,23 +243,23 @@ proptest! {
     /// `!override`, which are about the file below, and options of different log drivers, which never mix.
     #[test]
     fn merging_is_associative(a in file(), b in file(), c in file()) {
-        let (a, b, c) = (a.to_string(), b.to_string(), c.to_string());
+        let (a, b, c) = (source(&a), source(&b), source(&c));
         let all = merged(&[&a, &b, &c]);
-        let left = merged(&[&merged(&[&a, &b]).to_string(), &c]);
-        let right = merged(&[&a, &merged(&[&b, &c]).to_string()]);
+        let left = merged(&[&source(&merged(&[&a, &b])), &c]);
+        let right = merged(&[&a, &source(&merged(&[&b, &c]))]);
         prop_assert_eq!(&left, &all);
         prop_assert_eq!(&right, &all);
     }
 
     #[test]
     fn merging_a_file_with_itself_changes_nothing(a in file()) {
-        let a = a.to_string();
+        let a = source(&a);
         prop_assert_eq!(merged(&[&a, &a]), merged(&[&a]));
     }
 
     #[test]
     fn config_of_config_is_the_same_text(file in file()) {
-        let file = complete(file).to_string();
+        let file = source(&complete(file));
         let loaded = open(&[("compose.yaml", &file)], LoadOptions::default());
         let once = printed(&loaded.map_err(TestCaseError::fail)?);
         let again = open(&[("compose.yaml", &once)], LoadOptions::default());
@@ -261,7 +269,7 @@ proptest! {
 
     #[test]
     fn json_and_yaml_of_config_are_the_same_project(file in file()) {
-        let loaded = open(&[("compose.yaml", &complete(file).to_string())], LoadOptions::default());
+        let loaded = open(&[("compose.yaml", &source(&complete(file)))], LoadOptions::default());
         let loaded = loaded.map_err(TestCaseError::fail)?;
         let args = ConfigArgs { format: Some("json".to_owned()), ..ConfigArgs::default() };
         let form = render(&args, &loaded).map_err(|_| TestCaseError::fail("no output"))?;
@@ -273,7 +281,8 @@ proptest! {
 
     #[test]
     fn a_text_without_a_dollar_stays_as_it_is(text in "[^$]*") {
-        let file = json!({"services": {"a": {"image": "x", "labels": {"text": text}, "command": [text]}}}).to_string();
+        let file = json!({"services": {"a": {"image": "x", "labels": {"text": text}, "command": [text]}}});
+        let file = source(&file);
         let loaded = open(&[("compose.yaml", &file)], LoadOptions::default()).map_err(TestCaseError::fail)?;
         let service = &loaded.project.services["a"];
         prop_assert_eq!(&service.labels["text"], &text);

@@ -1,6 +1,7 @@
 //! `windlass config`: the project as it is understood.
 
 mod digests;
+mod json;
 mod unfit;
 mod variables;
 
@@ -200,12 +201,12 @@ pub fn render(args: &ConfigArgs, loaded: &Loaded) -> Result<String, CommandError
 }
 
 fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
-    let json = args.is_json();
+    let is_json = args.is_json();
     let value = match args.no_interpolate {
-        true if args.lock_image_digests => digests::only_images(&loaded.uninterpolated(json)),
-        true => loaded.uninterpolated(json),
+        true if args.lock_image_digests => digests::only_images(&loaded.uninterpolated(is_json)),
+        true => loaded.uninterpolated(is_json),
         false => {
-            let format = if json { Format::Json } else { Format::Yaml };
+            let format = if is_json { Format::Json } else { Format::Yaml };
             let mut project = only(&loaded.project, &args.only);
             if args.lock_image_digests {
                 project = Cow::Owned(digests::locked(&project));
@@ -216,8 +217,8 @@ fn whole(args: &ConfigArgs, loaded: &Loaded) -> String {
             value
         }
     };
-    let text = match json {
-        true => escaped(&format!("{value:#}")),
+    let text = match is_json {
+        true => json::readable(&json::escaped(&format!("{value:#}"))),
         false => to_yaml(&value),
     };
     leave(value);
@@ -306,17 +307,5 @@ fn hash(project: &Project, name: &str) -> Option<String> {
     let alone = Project { services: [(name.to_owned(), service)].into_iter().collect(), ..Project::default() };
     let value = canonical(&alone, Format::Json, false);
     let text = value["services"][name].to_string();
-    Some(hex::encode(Sha256::digest(escaped(&text).as_bytes())))
-}
-
-/// JSON as the peer writes it: these characters can only stand in strings.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => _ = write!(text, "\\u{:04x}", c as u32),
-            c => text.push(c),
-        }
-    }
-    text
+    Some(hex::encode(Sha256::digest(json::escaped(&text).as_bytes())))
 }

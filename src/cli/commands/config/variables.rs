@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::escaped;
+use super::json::escaped;
 use crate::compose::Loaded;
 use crate::compose::emit::to_yaml;
 
