@@ -18,7 +18,7 @@ impl Context {
     }
 }
 
-/// As what they are made into: errors, or warnings for who only looks.
+/// As what they are made into, errors, or warnings for who only looks; in the order of their places.
 pub fn at_their_places(
     project: &Project,
     sources: &SourceMap,
@@ -37,7 +37,9 @@ pub fn at_their_places(
             None => told,
         }
     };
-    faults.iter().map(told).collect()
+    let mut told: Vec<Diagnostic> = faults.iter().map(told).collect();
+    told.sort_by_key(|fault| fault.primary.as_ref().map(|label| label.span));
+    told
 }
 
 /// From the place to where its value ends, on that line.

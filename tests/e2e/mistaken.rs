@@ -166,7 +166,7 @@ fn what_a_flag_of_run_says_is_not_the_files_fault() {
         (&["-u", "nosuch", "box"][..], "--user"),
         (&["--cap-add", "NOPE", "box"], "--cap-add"),
         (&["--entrypoint", "/nosuch", "box"], "--entrypoint"),
-        (&["box", "nosuch"], "the command line"),
+        (&["box", "nosuch"], "\"nosuch\": executable file not found"),
     ] {
         let output = env.fails(&[&["run", "--rm", "-T"], flags].concat());
         let told = &output.stderr;
@@ -184,7 +184,7 @@ fn config_tells_what_up_would_refuse() {
     let shown = env.ok(&["config"]);
     assert!(shown.stdout.contains("stop_signal: SIGNOPE"), "it is printed: {}", shown.text());
     for (place, mark) in [
-        ("compose.yaml:4:18", "stop_signal: SIGNOPE # why\n  |                  ^^^^^^^\n"),
+        ("compose.yaml:4:5", "stop_signal: SIGNOPE # why\n  |     ^^^^^^^^^^^^^^^^^^^^\n"),
         ("compose.yaml:5:11", "dns: [nonsense]\n  |           ^^^^^^^^\n"),
     ] {
         assert!(shown.stderr.contains(place) && shown.stderr.contains(mark), "{}", shown.text());
