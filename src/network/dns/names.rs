@@ -110,8 +110,8 @@ impl Names {
             };
             table.own.values().flatten().any(known)
         };
-        if !own && let Some(entries) = others.changed() {
-            self.set_others(entries);
+        if !own {
+            others.if_changed(|entries| self.set_others(entries));
         }
     }
 

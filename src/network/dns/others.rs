@@ -23,24 +23,22 @@ impl OtherProjects {
         Self { paths: paths.clone(), project_id: project.id().to_owned(), seen: Mutex::default() }
     }
 
-    /// What is known now, if it may differ from what was known last.
-    pub fn changed(&self) -> Option<Vec<NameEntry>> {
-        // Every lease is written by renaming a file into the folder.
-        let stamp = std::fs::metadata(self.paths.networks()).and_then(|folder| folder.modified()).ok()?;
+    /// Gives what is known now to `apply`, if it may differ from what was known last. One at a time, so that what was
+    /// read later is applied later.
+    pub fn if_changed(&self, apply: impl FnOnce(Vec<NameEntry>)) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == Some(stamp) {
-            return None;
-        }
-        let leases = match lease::read(&self.paths) {
-            Ok(leases) => leases,
-            Err(error) => {
-                tracing::debug!("names of other projects: {error}");
-                return None;
-            }
-        };
+        // Every lease is written by renaming a file into the folder.
+        let changed = std::fs::metadata(self.paths.networks()).and_then(|folder| folder.modified());
+        let Some(stamp) = changed.ok().filter(|stamp| *seen != Some(*stamp)) else { return };
+        // As of before they are read: a change that comes while they are may have the same time.
         let settled = stamp.elapsed().is_ok_and(|age| age > UNSETTLED);
-        *seen = settled.then_some(stamp);
-        Some(leases.iter().flat_map(|lease| self.entries(lease)).collect())
+        match lease::read(&self.paths) {
+            Ok(leases) => {
+                *seen = settled.then_some(stamp);
+                apply(leases.iter().flat_map(|lease| self.entries(lease)).collect());
+            }
+            Err(error) => tracing::debug!("names of other projects: {error}"),
+        }
     }
 
     fn entries(&self, lease: &NetworkLease) -> Vec<NameEntry> {
